@@ -1,0 +1,81 @@
+// Package devices holds the words in which hardware speaks: what a reader
+// read, from which device, in which role, and when. Types only; each protocol
+// lives in a folder of its own below and knows nothing of borders.
+//
+// RSSI is in dBm, antenna ports count from 1, times are arrival of the first
+// byte (or the kernel's edge stamp) at this box.
+package devices
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Ident is an identifier as the hardware read it: a tag number in upper-case
+// hex, a plate as printed. It is personal. Every ordinary way of printing it
+// gives a mask, so that it cannot reach a log, an error or JSON by accident;
+// Reveal is the one deliberate way out.
+type Ident string
+
+// Reveal returns the identifier in clear. Callers make a token of it at once.
+func (i Ident) Reveal() string { return string(i) }
+
+// String masks: it tells only whether there is an identifier and how long.
+func (i Ident) String() string { return fmt.Sprintf("ident(%d)", len(i)) }
+
+// GoString masks under %#v.
+func (i Ident) GoString() string { return i.String() }
+
+// Format masks under every verb, %x and %q included.
+func (i Ident) Format(f fmt.State, _ rune) { fmt.Fprint(f, i.String()) }
+
+// LogValue masks in structured logs.
+func (i Ident) LogValue() slog.Value { return slog.StringValue(i.String()) }
+
+// MarshalText masks in JSON, TOML and the like.
+func (i Ident) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// Role is what a device is for, as the technician wrote it.
+type Role string
+
+// The roles a reader may have.
+const (
+	RoleCard       Role = "card"        // trusted-traveller cards
+	RolePlateFront Role = "plate.front" // plate camera, front
+	RolePlateRear  Role = "plate.rear"  // plate camera, rear
+)
+
+// Read is one report by one reader. Exactly one of Tag and Plate is set.
+type Read struct {
+	Device string    // name from the configuration
+	Role   Role      // from the configuration
+	At     time.Time // arrival of the frame's first byte, with monotonic part
+	Tag    *Tag
+	Plate  *Plate
+}
+
+// Tag is one UHF tag seen.
+type Tag struct {
+	EPC        Ident // upper-case hex; empty if the tag was seen but not decoded
+	TID        Ident // upper-case hex; empty if not read
+	RSSIDBm    int
+	Antenna    int
+	Unreadable bool // a tag answered, but its EPC failed the check (reason 401)
+}
+
+// Plate is one plate report.
+type Plate struct {
+	Text         Ident   // exactly as read
+	Jurisdiction string  // "ON", "NY", ...; empty if not reported
+	Confidence   float64 // 0..1; negative if the camera does not say
+	NoRead       bool    // the camera saw a vehicle and no plate
+	Camera       string
+	DeviceAt     time.Time // the camera's own clock; zero if not reported
+}
+
+// Counters is what each serial driver counts (protocols, rules of every
+// driver): the only diagnosis in the field. All are totals since start.
+type Counters struct {
+	Bytes, Frames, CheckErrors, Timeouts, Resyncs, Reopens uint64
+}
