@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine with Go, gcc and make:
+#   make run     a whole simulated booth (ARGS="--for 20s --json" to end by itself)
+#   make test    set-up, formatting, vet, staticcheck, unit and integration tests
+
+GO         ?= go
+TAGS       := sqlite_omit_load_extension
+GOFLAGS_   := -tags $(TAGS)
+BIN        := bin
+STATICCHECK := $(BIN)/staticcheck
+# Packages with goroutines that share anything: the race detector runs on these.
+RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim 2>/dev/null | sed 's,^,./,')
+
+.PHONY: all build run test lint unit race setup bench clean
+
+all: build
+
+build:
+	$(GO) build $(GOFLAGS_) -trimpath -o $(BIN)/ ./cmd/...
+
+run: build
+	$(BIN)/boothsim demo $(ARGS)
+
+test: setup lint unit race
+
+setup:
+	@.ci/setup
+
+lint: $(STATICCHECK)
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet $(GOFLAGS_) ./...
+	$(STATICCHECK) $(GOFLAGS_) ./...
+
+$(STATICCHECK):
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+unit:
+	$(GO) test $(GOFLAGS_) ./...
+
+race:
+	$(GO) test $(GOFLAGS_) -race $(RACE)
+
+bench:
+	$(GO) test $(GOFLAGS_) -run '^$$' -bench . ./...
+
+clean:
+	rm -rf $(BIN)
