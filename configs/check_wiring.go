@@ -1,0 +1,301 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// inPoints and outPoints are everything that a line can be wired to.
+var (
+	inPoints = []string{"approach_loop", "booth_loop", "exit_loop", "release", "refer", "open_close", "ack",
+		"count_1", "count_2", "count_3", "count_4", "count_5", "count_6", "count_7", "count_8", "count_9",
+		"declaration", "goods"}
+	outPoints = []string{"traveller_red", "traveller_amber", "traveller_green",
+		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"}
+)
+
+// InPoints lists the names that [gpio.in] may use.
+func InPoints() []string { return slices.Clone(inPoints) }
+
+// OutPoints lists the names that [gpio.out] may use.
+func OutPoints() []string { return slices.Clone(outPoints) }
+
+const maxDevices = 16
+
+var deviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// zonePattern is a zone's form. Whether this machine knows the zone is for
+// boothctl check: the same file must decode alike everywhere.
+var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_-]{1,31}){1,2})$`)
+
+// bauds are the rates that a tty takes by name.
+var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}
+
+// keys that one driver alone has.
+var driverKeys = map[Driver][]string{
+	Mercury: {"region", "power", "antennas", "read_tid"},
+	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
+		"heartbeat", "charset", "zone", "max_length", "window"},
+}
+
+func (c *checker) devices() {
+	if n := len(c.cfg.Devices); n > maxDevices {
+		c.refuse(item("device", maxDevices), fmt.Sprintf("%d devices, at most %d", n, maxDevices), "")
+	}
+	first := map[string]place{} // "name x", "path x", "role x" → where first
+	for i := range c.cfg.Devices {
+		d, p := &c.cfg.Devices[i], item("device", i)
+		c.need(sub(p, "name"), `name = "pre-read"`)
+		c.need(sub(p, "driver"), `driver = "mercury" or "line"`)
+		c.need(sub(p, "role"), `role = "card", "plate.front" or "plate.rear"`)
+		c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
+		if d.Name != "" && !deviceName.MatchString(d.Name) {
+			c.refuse(sub(p, "name"), quoted(d.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
+		}
+		c.once(first, sub(p, "name"), d.Name)
+		c.once(first, sub(p, "path"), string(d.Path))
+		if d.Role != RoleCard {
+			c.once(first, sub(p, "role"), string(d.Role))
+		}
+		c.port(p, d)
+		c.driver(p, d)
+	}
+	if c.cfg.Lane.Type == NEXUS && !c.bad["lane.type"] {
+		c.cardReader()
+	}
+}
+
+// once refuses a value that an earlier device has for the same key.
+func (c *checker) once(first map[string]place, path, v string) {
+	if v == "" || c.bad[path] {
+		return
+	}
+	k := shown(path) + " " + v
+	if at, ok := first[k]; ok {
+		c.refuse(path, fmt.Sprintf("%s is taken, first at %s", quoted(v), at), "")
+		return
+	}
+	first[k] = c.place(path)
+}
+
+func (c *checker) port(p string, d *Device) {
+	baud := sub(p, "baud")
+	if _, tcp := d.Path.TCP(); tcp {
+		if c.has(baud) {
+			c.refuse(baud, "a tcp:// device has no baud rate", "")
+		}
+	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) {
+		c.refuse(baud, fmt.Sprintf("%d is not one of %s", d.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
+	}
+	for _, unstable := range []string{"/dev/ttyUSB", "/dev/ttyACM"} {
+		if strings.HasPrefix(string(d.Path), unstable) {
+			c.warn(sub(p, "path"), fmt.Sprintf("%s may be another device after the next plug or start", quoted(string(d.Path))),
+				"use its name in /dev/serial/by-id (boothctl ports lists them)")
+		}
+	}
+}
+
+func (c *checker) driver(p string, d *Device) {
+	if d.Driver == "" || c.bad[sub(p, "driver")] {
+		return
+	}
+	for _, other := range []Driver{Mercury, Line} {
+		for _, k := range driverKeys[other] {
+			if other != d.Driver && c.has(sub(p, k)) {
+				c.refuse(sub(p, k), fmt.Sprintf("only driver %q has this key", other), "")
+			}
+		}
+	}
+	if card := d.Role == RoleCard; d.Role != "" && card != (d.Driver == Mercury) {
+		c.refuse(sub(p, "role"), fmt.Sprintf("driver %q cannot be %q", d.Driver, d.Role),
+			`"mercury" reads cards, "line" reads plates`)
+	}
+	if d.Driver == Mercury {
+		c.mercury(p, d)
+		return
+	}
+	c.line(p, d)
+}
+
+func (c *checker) mercury(p string, d *Device) {
+	if !(d.Power >= 5 && d.Power <= 31.5) {
+		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 5 and 31.5", d.Power), "")
+	}
+	if n := len(d.Antennas); n == 0 || n > 16 {
+		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to 16", n), "")
+	}
+	for i, a := range d.Antennas {
+		path := item(sub(p, "antennas"), i)
+		c.count(path, a, 1, 16)
+		if slices.Index(d.Antennas, a) < i {
+			c.refuse(path, fmt.Sprintf("antenna %d is given twice", a), "")
+		}
+	}
+}
+
+func (c *checker) line(p string, d *Device) {
+	if d.Template == "" {
+		c.refuse(sub(p, "template"), "missing", `write template = "axxon", or "custom" and its end and fields`)
+	}
+	if d.Template == TemplateCustom {
+		if d.End == "" && d.Silence.Duration == 0 {
+			c.refuse(sub(p, "end"), "missing", `a custom template needs end = "\r\n" or silence = "50ms"`)
+		}
+		if !slices.ContainsFunc(d.Fields, func(f Field) bool { return f == "plate" || strings.HasPrefix(string(f), "plate:") }) {
+			c.refuse(sub(p, "fields"), "a custom template needs the field \"plate\"", `write fields = ["plate"]`)
+		}
+	}
+	framing := map[string]string{"start": d.Start, "end": d.End, "separator": d.Separator, "heartbeat": d.Heartbeat}
+	for k, v := range framing {
+		if path := sub(p, k); c.has(path) && (len(v) == 0 || len(v) > 32) {
+			c.refuse(path, "want 1 to 32 bytes", "leave the key out for none")
+		}
+	}
+	if path := sub(p, "confidence_scale"); c.has(path) && !slices.Contains([]int{1, 100, 1000}, d.ConfidenceScale) {
+		c.refuse(path, fmt.Sprintf("%d is not one of 1 100 1000", d.ConfidenceScale), "")
+	}
+	if path := sub(p, "max_length"); c.has(path) {
+		c.count(path, d.MaxLength, 16, 4096)
+	}
+	if path := sub(p, "silence"); c.has(path) {
+		c.span(path, d.Silence, time.Millisecond, time.Second, "")
+	}
+	if path := sub(p, "window"); c.has(path) {
+		c.span(path, d.Window, time.Millisecond, time.Minute, "")
+	}
+	if path := sub(p, "zone"); c.has(path) && !zonePattern.MatchString(d.Zone) {
+		c.refuse(path, quoted(d.Zone)+` is not a time zone such as "America/Vancouver"`, "")
+	}
+}
+
+// cardReader: a nexus lane is nothing without one, and slow without a camera.
+func (c *checker) cardReader() {
+	if c.bad["device"] {
+		return
+	}
+	camera := func(d Device) bool { return d.Role == RolePlateFront || d.Role == RolePlateRear }
+	if !slices.ContainsFunc(c.cfg.Devices, camera) {
+		c.warn("device", "no plate camera: the officer keys every plate", `add one with role = "plate.front"`)
+	}
+	for i, d := range c.cfg.Devices {
+		if d.Role == RoleCard || c.bad[sub(item("device", i), "role")] {
+			return
+		}
+	}
+	c.contradiction(`lane type "nexus" needs a device with role = "card"`, "add one [[device]]")
+}
+
+// linePattern is what the kernel and a technician can both write.
+var linePattern = regexp.MustCompile(`^[!-~]([ -~]{0,29}[!-~])?$`)
+
+func (c *checker) gpio() {
+	g := c.cfg.GPIO
+	c.chip(g.Chip)
+	first := map[string]place{}
+	for _, name := range slices.Sorted(maps.Keys(g.In)) {
+		p := sub("gpio.in", name)
+		if !c.point(p, name, inPoints, outPoints, "[gpio.out]") {
+			continue
+		}
+		c.wire(first, p, g.In[name].Line)
+		c.span(sub(p, "debounce"), g.In[name].Debounce, time.Millisecond, time.Second, "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Out)) {
+		if p := sub("gpio.out", name); c.point(p, name, outPoints, inPoints, "[gpio.in]") {
+			c.wire(first, p, g.Out[name].Line)
+		}
+	}
+	c.wiring()
+}
+
+func (c *checker) chip(chip string) {
+	path, sim := strings.CutPrefix(chip, "sim:")
+	switch {
+	case sim && !strings.HasPrefix(path, "/"):
+		c.refuse("gpio.chip", quoted(chip)+" is not a simulated chip", `write "sim:/absolute/path"`)
+	case sim:
+		c.warn("gpio.chip", "a simulated chip: the booth says SIMULATED everywhere", "")
+	case !linePattern.MatchString(chip):
+		c.refuse("gpio.chip", quoted(chip)+` is not "/dev/gpiochip0", a chip's label or "sim:/path"`, "")
+	case strings.HasPrefix(chip, "/") && (!strings.HasPrefix(chip, "/dev/") || filepath.Clean(chip) != chip):
+		c.refuse("gpio.chip", quoted(chip)+" is not a device below /dev", "")
+	}
+}
+
+// point checks a name against the vocabulary; the other direction's names earn
+// a hint of their own.
+func (c *checker) point(path, name string, known, others []string, home string) bool {
+	if slices.Contains(known, name) {
+		return true
+	}
+	hint := didYouMean(name, known)
+	if slices.Contains(others, name) {
+		hint = "it belongs in " + home
+	}
+	if near := nearest(name, known); near != "" {
+		c.bad[strings.TrimSuffix(path, name)+near] = true
+	}
+	c.fault(path, c.nodes[path].key, "unknown point", hint)
+	return false
+}
+
+// wire checks one line's name and that nothing else is wired to it.
+func (c *checker) wire(first map[string]place, point, line string) {
+	path := sub(point, "line")
+	if c.bad[point] || c.bad[path] {
+		return
+	}
+	if !c.has(path) {
+		c.refuse(path, "missing", `write { line = "GPIO17" }`)
+		return
+	}
+	if !linePattern.MatchString(line) {
+		c.refuse(path, quoted(line)+" is not a line's name: 1 to 31 printable characters", "gpioinfo lists them")
+		return
+	}
+	if at, ok := first[line]; ok {
+		c.refuse(path, fmt.Sprintf("%s is wired twice, first at %s", quoted(line), at), "")
+		return
+	}
+	first[line] = c.place(path)
+}
+
+// wiring asks for what the lane cannot work without.
+func (c *checker) wiring() {
+	g, l := c.cfg.GPIO, c.cfg.Lane
+	in := []string{"approach_loop", "booth_loop", "exit_loop"}
+	out := []string{"traveller_red", "traveller_green"}
+	if l.LightMode == Staffed {
+		in = append(in, "release", "refer")
+		out = append(out, "officer_green", "officer_amber", "officer_red", "officer_health")
+	} else {
+		out = append(out, "traveller_amber") // tells "see an officer" from "stop"
+	}
+	if c.bad["lane.light_mode"] {
+		return
+	}
+	need := func(table string, points []string, missing func(string) bool) {
+		var names []string
+		for _, p := range points {
+			if missing(p) && !c.bad[sub(table, p)] {
+				names = append(names, p)
+			}
+		}
+		if len(names) > 0 && !c.bad[table] && !c.bad["gpio"] {
+			c.contradiction(fmt.Sprintf("a lane with light_mode = %q needs %s in [%s]", l.LightMode, strings.Join(names, ", "), table),
+				"name the lines they are wired to")
+		}
+	}
+	need("gpio.in", in, func(p string) bool { _, ok := g.In[p]; return !ok })
+	need("gpio.out", out, func(p string) bool { _, ok := g.Out[p]; return !ok })
+	if _, ok := g.Out["gate_close"]; ok {
+		if _, ok := g.Out["gate_open"]; !ok && !c.bad["gpio.out.gate_open"] {
+			c.refuse("gpio.out.gate_close", "closes a gate that nothing opens", "add gate_open")
+		}
+	}
+}

@@ -1,0 +1,205 @@
+// Package configs is what the technician wrote: one TOML file and the files of
+// conf.d beside it, decoded strictly, completed with defaults and checked
+// before anything starts.
+//
+// Spans are time.Duration, sizes bytes, powers dBm, rates and confidences
+// fractions from 0 to 1. Every fault of every file is reported at once, each
+// with file, line, column, what is allowed and the nearest valid name. Nothing
+// is opened but the configuration itself: whether a certificate, a port or a
+// chip is there is for boothctl check and for the daemon's start.
+//
+// The text is parsed by go-toml; the values are bound here and not by its
+// decoder, because that one stops at the first value of a wrong type, takes
+// keys in any case and forgets where a key stood once decoding is over.
+//
+// Source: product design, section 3; domain reference, 7.5; mqtt contract,
+// sections 1, 5 and 10.
+package configs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Schema is the only version of the file format that this package reads.
+const Schema = 1
+
+// Config is one booth's whole configuration with every default filled in. It
+// comes from Load or Parse, is valid, and is not changed afterwards.
+type Config struct {
+	Schema  int      `toml:"schema"`
+	Socket  Path     `toml:"socket,omitempty"` // control socket for boothctl
+	Booth   Booth    `toml:"booth"`
+	Lane    Lane     `toml:"lane"`
+	Policy  Policy   `toml:"policy"`
+	Lists   Lists    `toml:"lists"`
+	Store   Store    `toml:"store"`
+	MQTT    MQTT     `toml:"mqtt"`
+	Devices []Device `toml:"device,omitempty"`
+	GPIO    GPIO     `toml:"gpio"`
+	Status  Status   `toml:"status"`
+	Clock   Clock    `toml:"clock"`
+
+	// Warnings are doubts that do not keep the booth from starting.
+	Warnings Problems `toml:"-" json:"-"`
+}
+
+// Booth says which booth this is.
+type Booth struct {
+	ID        BoothID   `toml:"id"`             // unique in the country; also certificate CN and MQTT client id
+	Port      PortCode  `toml:"port"`           // "CBSA/0813"
+	Direction Direction `toml:"direction"`      // of the traffic: whose rules apply
+	Site      string    `toml:"site,omitempty"` // for people, in state/info; at most 64 characters
+}
+
+// Lane says what kind of lane it is and how the traveller's light behaves.
+type Lane struct {
+	Type       LaneType  `toml:"type"`
+	LightMode  LightMode `toml:"light_mode"`
+	RandomRate float64   `toml:"random_rate"` // 0..1, default 0.02
+}
+
+// Policy is what the port has laid down (domain reference, 7.5).
+type Policy struct {
+	AcceptedPrograms   []Program `toml:"accepted_programs"`    // default NEXUS; into the US also SENTRI
+	TIDRequired        bool      `toml:"tid_required"`         // default false
+	AntiPassback       bool      `toml:"anti_passback"`        // default true
+	AntiPassbackWindow Duration  `toml:"anti_passback_window"` // default 10m, at most 24h
+	PlateConfidence    float64   `toml:"plate_confidence"`     // 0..1, default 0.8; under it: reason 601
+	PlateJurisdiction  bool      `toml:"plate_jurisdiction"`   // default true: none reported is reason 601
+	ReaderCapacity     int       `toml:"reader_capacity"`      // cards, default 8: reason 503 above
+}
+
+// Lists says how old lists may get and whom to trust for them.
+type Lists struct {
+	SoftAge Duration `toml:"soft_age"` // default 15m: reason 211
+	HardAge Duration `toml:"hard_age"` // default 4h, at most 24h: reason 204
+	Root    Path     `toml:"root"`     // TUF root to start trust from
+	Key     Ref      `toml:"key"`      // port key for tokens, 64 hex digits
+}
+
+// Store says where and how much the booth keeps.
+type Store struct {
+	Dir      Path     `toml:"dir"`       // default /var/lib/boothd
+	MaxBytes Size     `toml:"max_bytes"` // of the journal; default 2GiB
+	Retain   Duration `toml:"retain"`    // of receipted events; default 7d, which is also the most
+}
+
+// MQTT says how headquarters is reached.
+type MQTT struct {
+	Brokers  []Broker `toml:"brokers"` // in order of preference, 1 to 8
+	CA       Ref      `toml:"ca,omitempty"`
+	Cert     Ref      `toml:"cert,omitempty"`
+	Key      Ref      `toml:"key,omitempty"`
+	Username string   `toml:"username"` // default: the booth's id
+	AckMode  AckMode  `toml:"ack_mode"` // default receipt
+}
+
+// Device is one reader on a serial line or a TCP port. Fields of another
+// driver than its own are zero.
+type Device struct {
+	Name   string `toml:"name"`
+	Driver Driver `toml:"driver"`
+	Role   Role   `toml:"role"`
+	Path   Port   `toml:"path"`           // device file, or tcp://host:port
+	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 9600 (line); 0 for tcp
+
+	// Of driver mercury.
+	Region   Region  `toml:"region,omitempty"`   // default "na"
+	Power    float64 `toml:"power,omitempty"`    // dBm, 5 to 31.5, default 27
+	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1]
+	ReadTID  bool    `toml:"read_tid,omitempty"`
+
+	// Of driver line. Template gives a camera's framing; each key below it
+	// overrides one part.
+	Template        Template `toml:"template,omitempty"`
+	Start           string   `toml:"start,omitempty"` // bytes before a report
+	End             string   `toml:"end,omitempty"`   // bytes after it
+	Silence         Duration `toml:"silence,omitempty"`
+	Separator       string   `toml:"separator,omitempty"`
+	Fields          []Field  `toml:"fields,omitempty"`
+	NoRead          []string `toml:"no_read,omitempty"`          // texts that stand for "no plate seen"
+	ConfidenceScale int      `toml:"confidence_scale,omitempty"` // 1, 100 or 1000
+	Checksum        Checksum `toml:"checksum,omitempty"`
+	Heartbeat       string   `toml:"heartbeat,omitempty"` // a report that only says the camera is alive
+	Charset         Charset  `toml:"charset,omitempty"`
+	Zone            string   `toml:"zone,omitempty"`       // of the camera's clock, "UTC" or "America/Vancouver"
+	MaxLength       int      `toml:"max_length,omitempty"` // bytes of a report, at most 4096
+	Window          Duration `toml:"window,omitempty"`     // in which the same plate is the same report
+}
+
+// GPIO names the chip and what is wired to its lines.
+type GPIO struct {
+	Chip string             `toml:"chip"` // "/dev/gpiochip0", a chip's label, or "sim:/path"
+	In   map[string]InLine  `toml:"in,omitempty"`
+	Out  map[string]OutLine `toml:"out,omitempty"`
+}
+
+// InLine is one input: a loop or a button.
+type InLine struct {
+	Line      string   `toml:"line"` // the kernel's line name
+	ActiveLow bool     `toml:"active_low,omitempty"`
+	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons)
+}
+
+// OutLine is one output: a lamp, the buzzer or the gate.
+type OutLine struct {
+	Line      string `toml:"line"`
+	ActiveLow bool   `toml:"active_low,omitempty"`
+}
+
+// Status says where the read-only page listens: a loopback address only.
+type Status struct {
+	Listen Listen `toml:"listen"`
+}
+
+// Clock says who judges the wall clock.
+type Clock struct {
+	Source ClockSource `toml:"source"`
+}
+
+// TOML gives the whole configuration, defaults included, as a file that Parse
+// takes and that has the same Digest.
+func (c *Config) TOML() ([]byte, error) {
+	b, err := toml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("writing configuration: %w", err)
+	}
+	return b, nil
+}
+
+// Digest is "sha256:" and the hex SHA-256 over the content with defaults
+// filled in: comments, order and the split into files do not change it.
+func (c *Config) Digest() string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("configs: digest: %v", err)) // every type here marshals
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Redacted returns a copy for a support archive: without the user name, and
+// with the places of secrets replaced. Secrets themselves are never in Config.
+func (c *Config) Redacted() *Config {
+	r := *c
+	r.Warnings = slices.Clone(c.Warnings)
+	r.Devices = slices.Clone(c.Devices)
+	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
+	for _, ref := range []*Ref{&r.Lists.Key, &r.MQTT.Key} {
+		if *ref != "" {
+			*ref = redactedRef
+		}
+	}
+	r.MQTT.Username = "redacted"
+	return &r
+}
+
+// redactedRef is itself a valid reference, so that a redacted file still parses.
+const redactedRef Ref = "credential:redacted"

@@ -1,0 +1,478 @@
+package configs
+
+import (
+	"errors"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the messages of testdata/bad")
+
+// The museum: each broken configuration earns exactly its message.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.toml")
+	if err != nil || len(files) < 25 {
+		t.Fatalf("%d broken configurations, want at least 25 (%v)", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := Parse(filepath.Base(file), b)
+			if err == nil || cfg != nil {
+				t.Fatalf("Parse = %v, %v, want problems alone", cfg, err)
+			}
+			if _, ok := errors.AsType[Problems](err); !ok {
+				t.Errorf("error is a %T, want Problems", err)
+			}
+			golden := strings.TrimSuffix(file, ".toml") + ".want"
+			got := err.Error() + "\n"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("says\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// What a message quotes may end in a log or a support archive.
+func TestI7_NoMessageQuotesASecret(t *testing.T) {
+	for _, name := range []string{"key-inline", "token-key-number", "broker-password"} {
+		b, err := os.ReadFile(filepath.Join("testdata/bad", name+".toml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Parse("x.toml", b)
+		if err == nil || regexp.MustCompile(`SECRET|12345|hunter2`).MatchString(err.Error()) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func example(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestExamples(t *testing.T) {
+	for _, tt := range []struct {
+		file string
+		mode LightMode
+	}{{"nexus.toml", Staffed}, {"egate.toml", Auto}} {
+		cfg, err := Load(tt.file)
+		if err != nil {
+			t.Errorf("%s: %v", tt.file, err)
+			continue
+		}
+		if len(cfg.Warnings) > 0 {
+			t.Errorf("%s: warnings\n%v", tt.file, cfg.Warnings)
+		}
+		if cfg.Lane.LightMode != tt.mode || cfg.Lane.Type != NEXUS {
+			t.Errorf("%s: lane %+v", tt.file, cfg.Lane)
+		}
+		again(t, cfg)
+	}
+}
+
+// again checks that a valid configuration, written out, is valid and the same.
+func again(t testing.TB, cfg *Config) {
+	t.Helper()
+	b, err := cfg.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Parse("again.toml", b)
+	if err != nil {
+		t.Fatalf("a valid configuration is not valid again: %v\n%s", err, b)
+	}
+	if back.Digest() != cfg.Digest() {
+		t.Fatalf("digest changed by writing out\n%s", b)
+	}
+}
+
+var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
+
+// A default that is told in a comment of an example is the default in the code.
+func TestExamplesTellTheDefaults(t *testing.T) {
+	for _, file := range []string{"nexus.toml", "egate.toml"} {
+		plain, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		overrides := false
+		for l := range strings.Lines(string(example(t, file))) {
+			switch {
+			case strings.Contains(l, "overrides its part"):
+				overrides = true
+			case strings.HasPrefix(l, "["):
+				overrides = false
+			}
+			if !overrides && !strings.HasPrefix(l, "# gate_") {
+				l = commented.ReplaceAllString(l, "$1")
+			}
+			b.WriteString(l)
+		}
+		told, err := Parse(file, []byte(b.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told.Digest() != plain.Digest() {
+			t.Errorf("%s tells other defaults:\n%+v\nwant\n%+v", file, told, plain)
+		}
+	}
+}
+
+// nexus.toml is the manual: with every comment opened it is valid and sets
+// every key that there is.
+func TestNexusExampleIsComplete(t *testing.T) {
+	b := commented.ReplaceAll(example(t, "nexus.toml"), []byte("$1"))
+	cfg, err := Parse("nexus.toml", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again(t, cfg)
+	root, fault := parse("nexus.toml", b)
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	set := map[string]bool{}
+	var walk func(path string, n *node)
+	walk = func(path string, n *node) {
+		set[path] = true
+		for k, inner := range n.table {
+			walk(sub(path, k), inner)
+		}
+		for _, inner := range n.list {
+			walk(path, inner)
+		}
+	}
+	walk("", root)
+	for _, key := range allKeys("", reflect.TypeFor[Config]()) {
+		if !set[key] {
+			t.Errorf("nexus.toml does not show %s", key)
+		}
+	}
+}
+
+func allKeys(path string, t reflect.Type) (keys []string) {
+	for name, i := range fieldsOf(t) {
+		p, f := sub(path, name), t.Field(i).Type
+		if f.Kind() == reflect.Slice {
+			f = f.Elem()
+		}
+		if f.Kind() == reflect.Struct && f.NumField() > 1 { // Duration and Size have one
+			keys = append(keys, allKeys(p, f)...)
+		}
+		keys = append(keys, p)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// files writes a configuration folder and returns its main file.
+func files(t *testing.T, content map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range content {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "boothd.toml")
+}
+
+// split takes the part of the example from one line to another out of it.
+func split(t *testing.T, text, from, to string) (rest, part string) {
+	t.Helper()
+	i := strings.Index(text, from)
+	j := strings.Index(text[max(i, 0):], to)
+	if i < 0 || j < 0 {
+		t.Fatalf("no %q .. %q in the example", from, to)
+	}
+	return text[:i] + text[i+j:], text[i : i+j]
+}
+
+func TestConfDJoins(t *testing.T) {
+	whole := string(example(t, "nexus.toml"))
+	want, err := Parse("nexus.toml", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, card := split(t, whole, "[[device]]\nname", "[[device]]\nname = \"front\"")
+	rest, camera := split(t, rest, "[[device]]\nname", "[gpio]")
+	rest, booth := split(t, rest, "site =", "[lane]")
+	path := files(t, map[string]string{
+		"boothd.toml":           rest,
+		"conf.d/10-card.toml":   card,
+		"conf.d/20-camera.toml": camera,
+		"conf.d/30-site.toml":   "[booth]\n" + booth,
+		"conf.d/old.toml.dpkg":  "not read",
+		"conf.d/.hidden.toml":   "not read",
+	})
+	cfg, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Digest() != want.Digest() {
+		t.Errorf("digest depends on the split into files:\n%+v\nwant\n%+v", cfg, want)
+	}
+}
+
+func TestConfDFaultsAreToldOfTheirFile(t *testing.T) {
+	path := files(t, map[string]string{
+		"boothd.toml":       string(example(t, "nexus.toml")),
+		"conf.d/a.toml":     "[lane]\nlight_mode = \"auto\"\nrandom = 1\n[[device]]\nname = \"front\"\n",
+		"conf.d/b.toml":     "[lane]\nlight_mode = \"staffed\"\n[gpio.in]\nack = { debounce = \"1ms\" }\n",
+		"conf.d/c.toml":     "lane = 3\n",
+		"conf.d/dir.d/none": "",
+	})
+	_, err := Load(path)
+	got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
+	for _, want := range []string{
+		`conf.d/a.toml:3:1: lane.random: unknown key`,
+		`conf.d/a.toml:4:3: device.driver: missing; write driver = "mercury" or "line"`,
+		`conf.d/a.toml:5:8: device.name: "front" is taken, first at boothd.toml:`,
+		`conf.d/b.toml:2:1: lane.light_mode: set twice, first at conf.d/a.toml:2:1; keep one of the two`,
+		`conf.d/b.toml:4:1: gpio.in.ack: set twice, first at boothd.toml:`,
+		`conf.d/c.toml:1:1: lane: set twice, first at boothd.toml:`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
+func TestConfDSyntaxIsToldAlone(t *testing.T) {
+	path := files(t, map[string]string{"boothd.toml": "shcema = 1\n", "conf.d/a.toml": "[lane\n"})
+	_, err := Load(path)
+	if got, want := err.Error(), filepath.Dir(path)+"/conf.d/a.toml:1:6: "; !strings.HasPrefix(got, want) || strings.Contains(got, "\n") {
+		t.Errorf("Load says %q, want only %q", got, want)
+	}
+}
+
+func TestLoadMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "boothd.toml")
+	cfg, err := Load(path)
+	if cfg != nil || err == nil || err.Error() != path+": no such file or directory" {
+		t.Errorf("Load = %v, %v", cfg, err)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	_, err := Parse("big.toml", []byte(strings.Repeat("#\n", maxFile)))
+	if err == nil || err.Error() != "big.toml: larger than 256 KiB" {
+		t.Errorf("Parse = %v", err)
+	}
+}
+
+func TestProblemsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 500 {
+		b.WriteString("x" + strings.Repeat("y", i%50) + string(rune('a'+i%26)) + "_" + strings.Repeat("z", i/26) + " = 1\n")
+	}
+	_, err := Parse("x.toml", []byte(b.String()))
+	ps, _ := errors.AsType[Problems](err)
+	if len(ps) != maxProblems+1 || !regexp.MustCompile(`^and \d+ more$`).MatchString(ps[maxProblems].Msg) {
+		t.Errorf("%d problems, last %v", len(ps), ps[len(ps)-1])
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	cfg, err := Parse("nexus.toml", []byte(strings.NewReplacer(`"CA"`, `"US"`, "CBSA/0813", "CBP/3004").Replace(string(example(t, "nexus.toml")))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Program{ProgramNEXUS, ProgramSENTRI}; !slices.Equal(cfg.Policy.AcceptedPrograms, want) {
+		t.Errorf("into the US accepts %v, want %v", cfg.Policy.AcceptedPrograms, want)
+	}
+	if cfg.MQTT.Username != "pac-hwy-nexus-03" {
+		t.Errorf("user name %q, want the booth's id", cfg.MQTT.Username)
+	}
+	if got := cfg.GPIO.In["exit_loop"].Debounce.Duration; got != 50*time.Millisecond {
+		t.Errorf("exit_loop debounce %v, want 50ms", got)
+	}
+	if got := cfg.GPIO.In["release"].Debounce.Duration; got != 30*time.Millisecond {
+		t.Errorf("release debounce %v, want 30ms", got)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	text := string(example(t, "nexus.toml"))
+	rest, _ := split(t, text, "[[device]]\nname = \"front\"", "[gpio]")
+	text = regexp.MustCompile(`"/dev/serial[^"]*"`).ReplaceAllString(rest, `"/dev/ttyUSB0"`)
+	text = strings.Replace(text, `"pinctrl-bcm2711"`, `"sim:/run/boothsim/chip"`, 1)
+	text = strings.Replace(text, "# ack_mode = \"receipt\"", "ack_mode = \"puback\"", 1)
+	text = strings.Replace(text, "# anti_passback = true", "anti_passback = false", 1)
+	cfg, err := Parse("b.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, w := range cfg.Warnings {
+		keys = append(keys, w.Key)
+		if w.Line == 0 {
+			t.Errorf("warning without a place: %v", w)
+		}
+	}
+	if want := []string{"policy.anti_passback", "mqtt.ack_mode", "device", "device.path", "gpio.chip"}; !slices.Equal(keys, want) {
+		t.Errorf("warnings about %v, want %v\n%v", keys, want, cfg.Warnings)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	text := string(example(t, "nexus.toml"))
+	base, err := Parse("a.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string]struct {
+		old, new string
+		same     bool
+	}{
+		"a comment":           {"# A staffed", "# One staffed", true},
+		"a default written":   {"# soft_age", "soft_age", true},
+		"another way to say":  {`# hard_age = "4h"  `, `hard_age = "240m"`, true},
+		"another rate":        {"# random_rate = 0.02", "random_rate = 0.03", false},
+		"another line":        {"GPIO25", "GPIO24", false},
+		"another credential":  {"credential:mqtt-key", "credential:other", false},
+		"an input turned":     {`{ line = "GPIO6", active_low = true }`, `{ line = "GPIO6" }`, false},
+		"brokers in an order": {`"ssl://hq-a:8883", "ssl://hq-b:8883"`, `"ssl://hq-b:8883", "ssl://hq-a:8883"`, false},
+	} {
+		if !strings.Contains(text, edit.old) {
+			t.Fatalf("%s: no %q in the example", name, edit.old)
+		}
+		cfg, err := Parse("b.toml", []byte(strings.Replace(text, edit.old, edit.new, 1)))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if same := cfg.Digest() == base.Digest(); same != edit.same {
+			t.Errorf("%s: same digest = %v, want %v", name, same, edit.same)
+		}
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	cfg, err := Load("nexus.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := cfg.Digest()
+	r := cfg.Redacted()
+	if r.MQTT.Key != redactedRef || r.Lists.Key != redactedRef || r.MQTT.Username != "redacted" {
+		t.Errorf("Redacted = %+v %+v", r.MQTT, r.Lists)
+	}
+	again(t, r)
+	delete(r.GPIO.In, "ack")
+	if cfg.Digest() != before {
+		t.Error("Redacted shares what it returns with the original")
+	}
+}
+
+func TestRef(t *testing.T) {
+	for _, tt := range []struct {
+		ref  Ref
+		dir  string
+		want string
+	}{
+		{"credential:token-key", "/run/credentials/boothd.service", "/run/credentials/boothd.service/token-key"},
+		{"/etc/boothd/key", "", "/etc/boothd/key"},
+	} {
+		if got, err := tt.ref.File(tt.dir); err != nil || got != tt.want {
+			t.Errorf("Ref(%q).File(%q) = %q, %v, want %q", tt.ref, tt.dir, got, err, tt.want)
+		}
+	}
+	if _, err := Ref("credential:token-key").File(""); err == nil {
+		t.Error("a credential without a credentials directory was found")
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"baud", "path", "random_rate", "nexus", "nexus-air"}
+	for word, want := range map[string]string{"buad": "baud", "BAUD": "baud", "nexsu": "nexus", "randomrate": "random_rate",
+		"xyz": "", "nexus_air": "nexus-air", strings.Repeat("b", 100): ""} {
+		if got := nearest(word, words); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestPointNamesDiffer(t *testing.T) {
+	all := append(InPoints(), OutPoints()...)
+	slices.Sort(all)
+	if n := len(slices.Compact(all)); n != len(inPoints)+len(outPoints) {
+		t.Errorf("%d different points of %d", n, len(inPoints)+len(outPoints))
+	}
+}
+
+// FuzzParse: no input panics, every fault has a file and words, and what is
+// valid is valid again when written out.
+func FuzzParse(f *testing.F) {
+	seeds, _ := filepath.Glob("testdata/bad/*.toml")
+	for _, name := range append(seeds, "nexus.toml", "egate.toml") {
+		f.Add(example(f, name))
+	}
+	f.Add(commented.ReplaceAll(example(f, "nexus.toml"), []byte("$1")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cfg, err := Parse("f.toml", b)
+		if (cfg == nil) == (err == nil) {
+			t.Fatalf("Parse = %v, %v", cfg, err)
+		}
+		if err == nil {
+			again(t, cfg)
+			return
+		}
+		ps, ok := errors.AsType[Problems](err)
+		if !ok || len(ps) == 0 {
+			t.Fatalf("error %T with %d problems", err, len(ps))
+		}
+		for _, p := range ps {
+			if p.File != "f.toml" || p.Msg == "" || p.Line < 0 || p.Line > 0 && p.Col < 1 {
+				t.Fatalf("problem without place or words: %+v", p)
+			}
+		}
+	})
+}
+
+// Cut at any byte, the example is refused or says what it did; it never panics
+// and a part of it that decodes is still checked whole.
+func TestTruncatedAtEveryByte(t *testing.T) {
+	b := example(t, "nexus.toml")
+	whole, err := Parse("nexus.toml", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lamps := slices.Sorted(maps.Keys(whole.GPIO.Out))
+	for n := range len(b) {
+		cfg, err := Parse("cut.toml", b[:n])
+		if err == nil && len(cfg.GPIO.Out) < len(lamps)-1 {
+			t.Fatalf("cut at byte %d is taken with lamps %v", n, slices.Sorted(maps.Keys(cfg.GPIO.Out)))
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// choose takes one of the allowed words, or says which there are.
+func choose[T ~string](dst *T, text []byte, allowed ...T) error {
+	words := make([]string, len(allowed))
+	for i, a := range allowed {
+		if string(a) == string(text) {
+			*dst = a
+			return nil
+		}
+		words[i] = string(a)
+	}
+	return &valueError{
+		msg:  fmt.Sprintf("%s is not one of %s", quoted(string(text)), listed(words)),
+		hint: didYouMean(string(text), words),
+	}
+}
+
+// listed gives `"a", "b"`.
+func listed(words []string) string {
+	return `"` + strings.Join(words, `", "`) + `"`
+}
+
+// quoted quotes a value for a message, the first 40 characters of it.
+func quoted(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// Direction of the traffic.
+type Direction string
+
+// Directions: whose rules apply (domain reference, head).
+const (
+	ToCanada Direction = "CA"
+	ToUS     Direction = "US"
+)
+
+// UnmarshalText takes "CA" or "US".
+func (d *Direction) UnmarshalText(b []byte) error { return choose(d, b, ToCanada, ToUS) }
+
+// LaneType is the kind of lane.
+type LaneType string
+
+// Lane types.
+const (
+	NEXUS    LaneType = "nexus"
+	FAST     LaneType = "fast"
+	NEXUSAir LaneType = "nexus-air"
+	Ready    LaneType = "ready"
+	General  LaneType = "general"
+)
+
+// UnmarshalText takes a lane type.
+func (t *LaneType) UnmarshalText(b []byte) error {
+	return choose(t, b, NEXUS, FAST, NEXUSAir, Ready, General)
+}
+
+// LightMode is what the traveller's light may tell.
+type LightMode string
+
+// Light modes: Staffed keeps the traveller at red until the officer acts, Auto
+// (kiosk, eGate) maps the outcome to the light without a reason.
+const (
+	Staffed LightMode = "staffed"
+	Auto    LightMode = "auto"
+)
+
+// UnmarshalText takes "staffed" or "auto".
+func (m *LightMode) UnmarshalText(b []byte) error { return choose(m, b, Staffed, Auto) }
+
+// Program is a trusted-traveller programme.
+type Program string
+
+// Programmes (domain reference, sections 1 to 3).
+const (
+	ProgramNEXUS       Program = "NEXUS"
+	ProgramSENTRI      Program = "SENTRI"
+	ProgramGlobalEntry Program = "GLOBAL_ENTRY"
+	ProgramFAST        Program = "FAST"
+	ProgramCDRP        Program = "CDRP"
+)
+
+// UnmarshalText takes a programme.
+func (p *Program) UnmarshalText(b []byte) error {
+	return choose(p, b, ProgramNEXUS, ProgramSENTRI, ProgramGlobalEntry, ProgramFAST, ProgramCDRP)
+}
+
+// AckMode says what counts as delivered.
+type AckMode string
+
+// Ack modes (mqtt contract, section 5): headquarters' receipt, or only the
+// broker's PUBACK, where no headquarters' receiver exists.
+const (
+	AckReceipt AckMode = "receipt"
+	AckPuback  AckMode = "puback"
+)
+
+// UnmarshalText takes "receipt" or "puback".
+func (m *AckMode) UnmarshalText(b []byte) error { return choose(m, b, AckReceipt, AckPuback) }
+
+// Driver is a wire protocol.
+type Driver string
+
+// Drivers.
+const (
+	Mercury Driver = "mercury" // ThingMagic/JADAK UHF readers
+	Line    Driver = "line"    // cameras that send text
+)
+
+// UnmarshalText takes a driver.
+func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Mercury, Line) }
+
+// Role is what a device is for.
+type Role string
+
+// Roles, in the words of package devices.
+const (
+	RoleCard       Role = "card"
+	RolePlateFront Role = "plate.front"
+	RolePlateRear  Role = "plate.rear"
+)
+
+// UnmarshalText takes a role.
+func (r *Role) UnmarshalText(b []byte) error {
+	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear)
+}
+
+// Region is a radio region of a UHF reader, by the reader's own names.
+type Region string
+
+// Regions lawful in Canada and the United States; the M6e Nano takes NA2 or
+// NA3, never NA (Mercury serial protocol, regions).
+const (
+	RegionNA  Region = "na"
+	RegionNA2 Region = "na2"
+	RegionNA3 Region = "na3"
+)
+
+// UnmarshalText takes a region.
+func (r *Region) UnmarshalText(b []byte) error { return choose(r, b, RegionNA, RegionNA2, RegionNA3) }
+
+// Template is a camera's ready-made framing.
+type Template string
+
+// Templates (licence plate readers, section 1).
+const (
+	TemplateAxxon    Template = "axxon"
+	TemplateNedapRaw Template = "nedap-raw"
+	TemplateCSV      Template = "csv-generic"
+	TemplateCustom   Template = "custom" // start, end, separator and fields tell all
+)
+
+// UnmarshalText takes a template.
+func (t *Template) UnmarshalText(b []byte) error {
+	return choose(t, b, TemplateAxxon, TemplateNedapRaw, TemplateCSV, TemplateCustom)
+}
+
+// Checksum is how a report is protected.
+type Checksum string
+
+// Checksums (licence plate readers, section 1); hex forms are two or four digits.
+const (
+	ChecksumNone   Checksum = "none"
+	ChecksumXOR    Checksum = "xor"
+	ChecksumXORHex Checksum = "xor-hex"
+	ChecksumSum    Checksum = "sum-hex"
+	ChecksumTwos   Checksum = "twos-hex"
+	ChecksumIBM    Checksum = "crc16-ibm"
+	ChecksumCCITT  Checksum = "crc16-ccitt-false"
+	ChecksumXModem Checksum = "crc16-xmodem"
+)
+
+// UnmarshalText takes a checksum.
+func (c *Checksum) UnmarshalText(b []byte) error {
+	return choose(c, b, ChecksumNone, ChecksumXOR, ChecksumXORHex, ChecksumSum, ChecksumTwos,
+		ChecksumIBM, ChecksumCCITT, ChecksumXModem)
+}
+
+// Charset is how a report's bytes are letters.
+type Charset string
+
+// Charsets.
+const (
+	CharsetASCII  Charset = "ascii"
+	CharsetLatin1 Charset = "latin-1"
+	CharsetUTF8   Charset = "utf-8"
+)
+
+// UnmarshalText takes a charset.
+func (c *Charset) UnmarshalText(b []byte) error {
+	return choose(c, b, CharsetASCII, CharsetLatin1, CharsetUTF8)
+}
+
+// ClockSource is who judges the wall clock.
+type ClockSource string
+
+// Clock sources: the kernel's own discipline (adjtimex), or the host that a
+// container or virtual machine runs on, which is then trusted.
+const (
+	ClockKernel ClockSource = "kernel"
+	ClockHost   ClockSource = "host"
+)
+
+// UnmarshalText takes "kernel" or "host".
+func (s *ClockSource) UnmarshalText(b []byte) error { return choose(s, b, ClockKernel, ClockHost) }

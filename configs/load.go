@@ -1,0 +1,206 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Limits of what is read. The fullest example is under 8 KiB.
+const (
+	maxFile  = 256 << 10 // bytes of one file
+	maxFiles = 64        // files in conf.d
+)
+
+// source is one file's name and content.
+type source struct {
+	name string
+	data []byte
+}
+
+// Load reads the file at path and every conf.d/*.toml beside it, in order of
+// name. Tables of several files join, [[device]] tables are appended, and a
+// key set twice is a fault. The error is always Problems, with every fault of
+// every file. It does not look whether the files it names are there.
+func Load(path string) (*Config, error) {
+	main, err := read(path)
+	if err != nil {
+		return nil, Problems{{File: path, Msg: reason(err)}}
+	}
+	sources := []source{main}
+	var problems Problems
+	dir := filepath.Join(filepath.Dir(path), "conf.d")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		problems = append(problems, Problem{File: dir, Msg: reason(err)})
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if !strings.HasSuffix(name, ".toml") || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if len(sources) > maxFiles {
+			problems = append(problems, Problem{File: dir, Msg: fmt.Sprintf("more than %d files", maxFiles)})
+			break
+		}
+		s, err := read(name)
+		if err != nil {
+			problems = append(problems, Problem{File: name, Msg: reason(err)})
+			continue
+		}
+		sources = append(sources, s)
+	}
+	return build(sources, problems)
+}
+
+// Parse takes one file's content; name is what problems call it. The error is
+// always Problems.
+func Parse(name string, content []byte) (*Config, error) {
+	return build([]source{{name, content}}, nil)
+}
+
+func read(path string) (source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return source{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return source{}, err
+	}
+	return source{path, b}, nil
+}
+
+// reason is an error without the operation and path that the line begins with.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+// build goes from text to a checked Config. Faults of syntax are told alone,
+// since everything after one would be a guess.
+func build(sources []source, problems Problems) (*Config, error) {
+	files := make([]string, len(sources))
+	roots := make([]*node, 0, len(sources))
+	for i, s := range sources {
+		files[i] = s.name
+		if len(s.data) > maxFile {
+			problems = append(problems, Problem{File: s.name, Msg: fmt.Sprintf("larger than %d KiB", maxFile>>10)})
+			continue
+		}
+		root, fault := parse(s.name, s.data)
+		if fault != nil {
+			problems = append(problems, *fault)
+			continue
+		}
+		roots = append(roots, root)
+	}
+	if len(problems) > 0 {
+		return nil, problems.sorted(files)
+	}
+
+	b := newBinder()
+	root := roots[0]
+	for _, r := range roots[1:] {
+		merge(root, r, "", func(p Problem) { b.problems = append(b.problems, p) })
+	}
+	cfg := defaults()
+	b.table("", root, reflect.ValueOf(&cfg).Elem())
+	c := checker{binder: b, cfg: &cfg, file: files[0]}
+	c.complete()
+	c.check()
+	if len(b.problems) > 0 {
+		return nil, b.problems.sorted(files)
+	}
+	if len(c.warnings) > 0 {
+		cfg.Warnings = c.warnings.sorted(files)
+	}
+	return &cfg, nil
+}
+
+// defaults are the values that do not depend on others. What has none here and
+// is not filled in by complete must be written.
+func defaults() Config {
+	return Config{
+		Socket: "/run/boothd/boothd.sock",
+		Lane:   Lane{LightMode: Staffed, RandomRate: 0.02},
+		Policy: Policy{
+			AntiPassback:       true,
+			AntiPassbackWindow: Duration{10 * time.Minute},
+			PlateConfidence:    0.8,
+			PlateJurisdiction:  true,
+			ReaderCapacity:     8,
+		},
+		Lists: Lists{
+			SoftAge: Duration{15 * time.Minute},
+			HardAge: Duration{4 * time.Hour},
+			Root:    "/etc/boothd/trust/root.json",
+			Key:     "credential:token-key",
+		},
+		Store:  Store{Dir: "/var/lib/boothd", MaxBytes: Size{2 << 30}, Retain: Duration{7 * day}},
+		MQTT:   MQTT{AckMode: AckReceipt},
+		GPIO:   GPIO{Chip: "/dev/gpiochip0"},
+		Status: Status{Listen: "127.0.0.1:7080"},
+		Clock:  Clock{Source: ClockKernel},
+	}
+}
+
+// complete fills in the defaults that depend on what was written.
+func (c *checker) complete() {
+	if !c.has("policy.accepted_programs") {
+		c.cfg.Policy.AcceptedPrograms = []Program{ProgramNEXUS}
+		if c.cfg.Booth.Direction == ToUS {
+			// SENTRI members may use NEXUS lanes into the US, not into Canada.
+			c.cfg.Policy.AcceptedPrograms = append(c.cfg.Policy.AcceptedPrograms, ProgramSENTRI)
+		}
+	}
+	if !c.has("mqtt.username") {
+		c.cfg.MQTT.Username = string(c.cfg.Booth.ID)
+	}
+	for i := range c.cfg.Devices {
+		d, p := &c.cfg.Devices[i], item("device", i)
+		_, tcp := d.Path.TCP()
+		switch {
+		case c.has(sub(p, "baud")) || tcp:
+		case d.Driver == Mercury:
+			d.Baud = 115200
+		case d.Driver == Line:
+			d.Baud = 9600
+		}
+		if d.Driver != Mercury {
+			continue
+		}
+		if d.Region == "" {
+			d.Region = RegionNA
+		}
+		if !c.has(sub(p, "power")) {
+			d.Power = 27
+		}
+		if !c.has(sub(p, "antennas")) {
+			d.Antennas = []int{1}
+		}
+	}
+	for name, in := range c.cfg.GPIO.In {
+		if !c.has(sub(sub("gpio.in", name), "debounce")) {
+			in.Debounce = Duration{debounceOf(name)}
+			c.cfg.GPIO.In[name] = in
+		}
+	}
+}
+
+// debounceOf is the usual time of a point (GPIO through periph, inputs).
+func debounceOf(point string) time.Duration {
+	if strings.HasSuffix(point, "_loop") {
+		return 50 * time.Millisecond
+	}
+	return 30 * time.Millisecond
+}
