@@ -46,6 +46,7 @@ var driverKeys = map[Driver][]string{
 func (c *checker) devices() {
 	if n := len(c.cfg.Devices); n > maxDevices {
 		c.refuse(item("device", maxDevices), fmt.Sprintf("%d devices, at most %d", n, maxDevices), "")
+		c.cfg.Devices = c.cfg.Devices[:maxDevices] // the rest would only repeat it
 	}
 	first := map[string]place{} // "name x", "path x", "role x" → where first
 	for i := range c.cfg.Devices {
