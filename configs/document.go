@@ -56,25 +56,41 @@ func (n *node) kind() string {
 // parse reads one file. go-toml judges syntax, duplicates and values; its
 // token parser then says where each stood.
 func parse(file string, b []byte) (*node, *Problem) {
+	ix := index{file: file, data: b, marks: map[string]mark{}, count: map[string]int{}, paths: map[place]string{}}
 	var values map[string]any
 	if err := toml.Unmarshal(b, &values); err != nil {
-		p := &Problem{File: file, Msg: err.Error()}
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			p.Line, p.Col = at.Position()
-			p.Msg = strings.TrimPrefix(at.Error(), "toml: ")
-			if k := at.Key(); len(k) > 0 {
-				p.Key, p.Msg = strings.Join(k, "."), strings.Replace(p.Msg, "key "+strings.Join(k, ".")+" is", "", 1)
-				p.Msg = strings.TrimSpace(p.Msg)
-			}
-		}
-		return nil, p
+		ix.build() // as far as it goes
+		return nil, ix.explain(err)
 	}
-	ix := index{file: file, data: b, marks: map[string]mark{}, count: map[string]int{}}
 	ix.build()
 	root := ix.node("", values)
 	root.key, root.val = place{file: file}, place{file: file}
 	return root, nil
+}
+
+// explain turns what go-toml says into a problem. Of a key set twice it says
+// neither the table nor the first place.
+func (ix *index) explain(err error) *Problem {
+	p := &Problem{File: ix.file, Msg: err.Error()}
+	at, ok := errors.AsType[*toml.DecodeError](err)
+	if !ok {
+		return p
+	}
+	p.Line, p.Col = at.Position()
+	p.Msg = strings.TrimPrefix(at.Error(), "toml: ")
+	here := place{ix.file, p.Line, p.Col}
+	path, known := ix.paths[here]
+	if !known || len(at.Key()) == 0 {
+		return p
+	}
+	if whole := strings.Join(at.Key(), "."); strings.HasPrefix(whole, path+".") {
+		path = whole // of [a.b] the place is that of a, the fault may be b's
+	}
+	p.Key = shown(path)
+	if first := ix.marks[path].key; first.line > 0 && first != here {
+		p.Msg, p.Hint = "set twice, first at "+first.String(), "keep one of the two"
+	}
+	return p
 }
 
 // mark is what the token parser knows of one path.
@@ -90,7 +106,8 @@ type index struct {
 	p     unstable.Parser
 	marks map[string]mark
 	count map[string]int // array tables seen, by path
-	lines []int          // offset of each line's start
+	paths map[place]string
+	lines []int // offset of each line's start
 }
 
 func (ix *index) build() {
@@ -183,7 +200,9 @@ func (ix *index) value(path string, key, val place, n *unstable.Node) {
 			i++
 		}
 	}
-	ix.marks[path] = m
+	if old, ok := ix.marks[path]; !ok || old.key == key {
+		ix.marks[path] = m // more than its key's note knew
+	}
 }
 
 // maxPath bounds a path in bytes. No key of ours is a quarter as long; without
@@ -192,6 +211,7 @@ const maxPath = 512
 
 // note keeps the first place of a path.
 func (ix *index) note(path string, m mark) {
+	ix.paths[m.key] = path
 	if _, ok := ix.marks[path]; !ok {
 		ix.marks[path] = m
 	}
