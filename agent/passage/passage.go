@@ -20,10 +20,10 @@ type Outcome uint8
 
 // Outcomes, domain reference 7.1. Numbers are not severities; see Severity.
 const (
-	Primary Outcome = iota // ordinary examination by the officer
-	Expedite               // the officer may release after the visual check
-	Refer                  // advise secondary
-	Hold                   // nobody moves on this signal
+	Primary  Outcome = iota // ordinary examination by the officer
+	Expedite                // the officer may release after the visual check
+	Refer                   // advise secondary
+	Hold                    // nobody moves on this signal
 )
 
 // Severity orders outcomes: Expedite < Primary < Refer < Hold. An unknown
@@ -172,9 +172,9 @@ type Plate struct {
 type Facts struct {
 	Now      time.Time `json:"now"` // wall clock, UTC, of this decision
 	Clock    Clock     `json:"clock"`
-	Key      bool      `json:"key"`   // token key loaded (else 214)
-	Store    bool      `json:"store"` // stores answer (else 206)
-	Late     bool      `json:"late"`  // over budget, or an internal error (210)
+	Key      bool      `json:"key"`      // token key loaded (else 214)
+	Store    bool      `json:"store"`    // stores answer (else 206)
+	Late     bool      `json:"late"`     // over budget, or an internal error (210)
 	Readers  bool      `json:"readers"`  // every card reader is online (else 207)
 	LPR      bool      `json:"lpr"`      // every plate reader is online (else 208)
 	Presence bool      `json:"presence"` // loops are readable (else 209)
@@ -186,8 +186,8 @@ type Facts struct {
 	Cards []CardFact `json:"cards"` // one per Evidence.Cards, same order
 	// VehicleLinked: the read plate is on file for one of the members; set
 	// only if some member has vehicles on file (else 603 stays silent).
-	VehiclesOnFile bool `json:"vehicles_on_file"`
-	VehicleLinked  bool `json:"vehicle_linked"`
+	VehiclesOnFile bool  `json:"vehicles_on_file"`
+	VehicleLinked  bool  `json:"vehicle_linked"`
 	Hits           []Hit `json:"hits,omitempty"`
 }
 
@@ -204,9 +204,9 @@ const (
 // List is the state of one list kind at decision time.
 type List struct {
 	Kind       string `json:"kind"`
-	Generation uint64 `json:"gen"`  // 0: none verified (203)
+	Generation uint64 `json:"gen"` // 0: none verified (203)
 	Digest     string `json:"digest,omitempty"`
-	Age        Millis `json:"age_ms"` // since the last verified heartbeat or list
+	Age        Millis `json:"age_ms"`             // since the last verified heartbeat or list
 	Rejected   bool   `json:"rejected,omitempty"` // newest was refused (205)
 }
 
