@@ -8,7 +8,13 @@
 // Source: domain reference, sections 2, 6, 7 and 8.
 package passage
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Token is a keyed token of an identifier (128 bits, hex of 32 digits). The
 // zero value means "none".
@@ -53,19 +59,33 @@ func (o Outcome) String() string {
 	return "HOLD"
 }
 
+// MarshalText writes the outcome as String does.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads what MarshalText writes and nothing else.
+func (o *Outcome) UnmarshalText(b []byte) error {
+	for _, known := range []Outcome{Primary, Expedite, Refer, Hold} {
+		if string(b) == known.String() {
+			*o = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not an outcome", b)
+}
+
 // Decision is what follows from one passage's evidence and facts.
 type Decision struct {
-	Outcome Outcome
-	Lead    Code   // first in precedence order (7.2)
-	Reasons []Code // every reason, ascending, no repeats
+	Outcome Outcome `json:"outcome"`
+	Lead    Code    `json:"lead"`    // first in precedence order (7.2)
+	Reasons []Code  `json:"reasons"` // every reason, ascending, no repeats
 	// Ready is the number of good cards while OCCUPANTS_UNCONFIRMED is the
 	// only reason that keeps the outcome from Expedite: "READY n", count and
 	// press (7.5). Otherwise 0.
-	Ready int
+	Ready int `json:"ready,omitempty"`
 	// Silent says that an alert must go to the watch desk (300-303).
-	Silent bool
+	Silent bool `json:"silent,omitempty"`
 	// Caution lights the neutral officer-safety icon (section 6).
-	Caution bool
+	Caution bool `json:"caution,omitempty"`
 }
 
 // Lane types. Only NEXUS has rules yet; any other type yields HOLD/201.
@@ -98,6 +118,16 @@ type Policy struct {
 	ReaderCapacity   int       `json:"reader_capacity"`    // 503, default 8
 	SoftAge          Millis    `json:"soft_age_ms"`        // 211
 	HardAge          Millis    `json:"hard_age_ms"`        // 204
+}
+
+// Digest names the policy: "sha256:" and the hex SHA-256 of its JSON.
+func (p Policy) Digest() string {
+	b, err := json.Marshal(p)
+	if err != nil { // only a rate that is no number; such a policy decides nothing (201)
+		b = []byte(err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // Millis is a span in milliseconds: an integer, so that stored facts replay
@@ -136,7 +166,8 @@ type Evidence struct {
 	// REFER is the override (903).
 	Releases     int  `json:"releases"`
 	Refers       int  `json:"refers"`
-	Overridden   bool `json:"overridden"`
+	Released     bool `json:"released"`   // a release took effect (902)
+	Overridden   bool `json:"overridden"` // it went against the advice (903)
 	Declaration  bool `json:"declaration"`
 	Goods        bool `json:"goods"`
 	VehicleWrong bool `json:"vehicle_wrong"` // vehicle class says truck (604)
@@ -154,6 +185,8 @@ type Card struct {
 	RSSIDBm int    `json:"rssi_dbm"` // strongest
 	Antenna int    `json:"antenna"`
 	Reads   int    `json:"reads"`
+	// TIDConflict: one card number was read from two chips (411).
+	TIDConflict bool `json:"tid_conflict,omitempty"`
 }
 
 // Plate is one plate of the passage, as tokens.
