@@ -27,7 +27,7 @@ func TestClockWatch(t *testing.T) {
 		"slewed by half a second":   {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {noon.Add(time.Minute - time.Second/2), time.Minute, passage.ClockSynced, passage.ClockSynced, false}},
 		"stepped forward a day":     {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {noon.Add(24 * time.Hour), time.Second, passage.ClockSynced, passage.ClockSynced, true}},
 		"stepped back, disciplined": {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {noon.Add(-time.Hour), time.Second, passage.ClockSynced, passage.ClockUnset, true}, {noon.Add(-time.Hour + time.Second), 2 * time.Second, passage.ClockSynced, passage.ClockSynced, false}},
-		"stepped back, in holdover": {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {noon.Add(-time.Hour), time.Second, passage.ClockUnset, passage.ClockUnset, true}, {noon, time.Hour, passage.ClockUnset, passage.ClockUnset, false}},
+		"stepped back, in holdover": {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {noon.Add(-time.Hour), time.Second, passage.ClockUnset, passage.ClockUnset, true}, {noon.Add(-time.Second), time.Hour, passage.ClockUnset, passage.ClockUnset, false}},
 		"stepped to 1970":           {{noon, 0, passage.ClockSynced, passage.ClockSynced, false}, {time.Unix(9, 0), time.Second, passage.ClockSynced, passage.ClockUnset, true}, {time.Unix(10, 0), 2 * time.Second, passage.ClockSynced, passage.ClockUnset, false}},
 	}
 	for name, looks := range tests {

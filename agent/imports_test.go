@@ -84,7 +84,7 @@ func contains(list, name string) bool {
 
 func modulePackages(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-tags", "sqlite_omit_load_extension", "-json=ImportPath,Imports", "boothd/...")
+	cmd := exec.Command("go", "list", "-e", "-tags", "sqlite_omit_load_extension", "-json=ImportPath,Imports", "boothd/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)

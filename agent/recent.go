@@ -19,20 +19,25 @@ const recentMost = 24 * 900 * 4
 // The lane owns it.
 type recent struct {
 	seen  map[passage.Token]time.Time
-	order []passage.Token // oldest first; may hold tokens seen again later
+	order []sighting // oldest first
+}
+
+type sighting struct {
+	token passage.Token
+	at    time.Time
 }
 
 func newRecent() *recent { return &recent{seen: make(map[passage.Token]time.Time)} }
 
-// note records that a card's passage was released at the given time.
+// note records that a card's passage was completed at the given time.
 func (r *recent) note(t passage.Token, at time.Time) {
 	r.seen[t] = at
-	r.order = append(r.order, t)
-	for len(r.order) > 0 && (len(r.order) > recentMost || at.Sub(r.seen[r.order[0]]) > recentKept) {
+	r.order = append(r.order, sighting{t, at})
+	for len(r.order) > recentMost || at.Sub(r.order[0].at) > recentKept {
 		first := r.order[0]
 		r.order = r.order[1:]
-		if len(r.order) > recentMost || at.Sub(r.seen[first]) > recentKept {
-			delete(r.seen, first)
+		if r.seen[first.token].Equal(first.at) { // not seen again since
+			delete(r.seen, first.token)
 		}
 	}
 }

@@ -90,7 +90,9 @@ func (k *Interlock) Step(want Aspects, underGate bool, now time.Time) (Levels, t
 	}
 	next = sooner(next, k.gateStep(want, underGate, now, lv))
 	for _, l := range Lamps {
-		lv[l] = lv[l] // every output has a level
+		if !lv[l] {
+			lv[l] = false // every output has a level
+		}
 	}
 	return lv, next
 }

@@ -1,0 +1,168 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/agent/signal"
+	"boothd/devices"
+)
+
+// deviceState is one device as the lane knows it.
+type deviceState struct {
+	Name, Driver string
+	Role         devices.Role
+	Online       bool
+	Since        time.Time
+	Reason       string
+	Counters     devices.Counters
+}
+
+// health is what the lane knows of its hardware. The lane owns it.
+type health struct {
+	devices  []deviceState   // in order of the configuration
+	broken   map[string]bool // wired points that cannot be read
+	lampFail bool            // an output could not be driven, or its feedback disagrees
+	noChip   bool            // no GPIO at all: the lane cannot see or show
+}
+
+func (h *health) list() []deviceState { return slices.Clone(h.devices) }
+
+// facts fills in what the hardware contributes.
+func (h *health) facts(f *passage.Facts) {
+	f.Readers, f.LPR = true, true
+	cards := false
+	for _, d := range h.devices {
+		switch d.Role {
+		case devices.RoleCard:
+			cards = true
+			f.Readers = f.Readers && d.Online
+		case devices.RolePlateFront, devices.RolePlateRear:
+			f.LPR = f.LPR && d.Online
+		}
+	}
+	f.Readers = f.Readers && cards
+	f.Presence = len(h.broken) == 0 && !h.noChip
+	f.Signals = !h.lampFail && !h.noChip
+}
+
+// news takes a change of a device's health, records it and decides anew.
+func (l *lane) news(ctx context.Context, n deviceNews) {
+	i := slices.IndexFunc(l.health.devices, func(d deviceState) bool { return d.Name == n.device })
+	if i < 0 {
+		return
+	}
+	d := &l.health.devices[i]
+	d.Counters = n.counters
+	reason := ""
+	if n.reason != nil {
+		reason, _, _ = strings.Cut(n.reason.Error(), "\n")
+	}
+	changed := d.Online != n.online || d.Since.IsZero()
+	if !changed {
+		d.Reason = reason
+		return
+	}
+	d.Online, d.Since, d.Reason = n.online, n.at, reason
+	l.save(ctx, n.at, contract.DeviceChanged{Device: d.Name, Role: string(d.Role), Online: n.online, Reason: shorten(reason), Clock: l.stamp(n.at)})
+	if l.machine.Active() {
+		l.judge(ctx, n.at)
+	} else {
+		l.display()
+	}
+}
+
+// level sums the booth's health up: degraded while it would not expedite even
+// a perfect passage.
+func (l *lane) level() (signal.Health, []passage.Code) {
+	if l.health.noChip {
+		return signal.Out, []passage.Code{passage.PresenceFault, passage.SignalFault}
+	}
+	f := passage.Facts{Now: time.Now(), Clock: l.quality(), Key: l.key != nil, Config: true, Store: l.storeOK, Lists: l.lists(time.Now())}
+	l.health.facts(&f)
+	var why []passage.Code
+	for _, c := range passage.Decide(l.policy, passage.Evidence{}, f).Reasons {
+		if c > passage.LaneClosed && c <= passage.KeyUnavailable && c != passage.ListRejected && c != passage.ListAging {
+			why = append(why, c)
+		}
+	}
+	if len(why) > 0 {
+		return signal.Degraded, why
+	}
+	return signal.Healthy, nil
+}
+
+// points of the configuration and what they mean to the machine.
+var pressOf = map[string]passage.Kind{
+	"release": passage.PressRelease, "refer": passage.PressRefer, "open_close": passage.PressOpenClose,
+	"declaration": passage.PressDeclaration, "goods": passage.PressGoods,
+}
+
+// press takes a change of a wired point.
+func (l *lane) press(ctx context.Context, p press) {
+	if p.err != nil || l.health.broken[p.point] {
+		l.point(ctx, p)
+		if p.err != nil {
+			return
+		}
+	}
+	in := passage.Input{At: p.at}
+	var on map[bool]passage.Kind
+	switch p.point {
+	case "approach_loop":
+		on = map[bool]passage.Kind{true: passage.ApproachOn, false: passage.ApproachOff}
+	case "booth_loop":
+		on = map[bool]passage.Kind{true: passage.BoothOn, false: passage.BoothOff}
+	case "exit_loop":
+		on = map[bool]passage.Kind{true: passage.ExitOn, false: passage.ExitOff}
+	default:
+		if !p.active || p.first {
+			return // a button acts when it is pressed, not when it is let go or found held
+		}
+		if n, ok := strings.CutPrefix(p.point, "count_"); ok && len(n) == 1 {
+			in.Kind, in.Count = passage.PressCount, int(n[0]-'0')
+			l.step(ctx, in)
+			return
+		}
+		kind, ok := pressOf[p.point]
+		if !ok {
+			return
+		}
+		in.Kind = kind
+		l.step(ctx, in)
+		return
+	}
+	if p.first && !p.active {
+		return // an empty road at start is no event
+	}
+	in.Kind = on[p.active]
+	l.step(ctx, in)
+}
+
+// point keeps which wired points can be read.
+func (l *lane) point(ctx context.Context, p press) {
+	if l.health.broken == nil {
+		l.health.broken = make(map[string]bool)
+	}
+	bad := p.err != nil
+	if l.health.broken[p.point] == bad {
+		return
+	}
+	if bad {
+		l.health.broken[p.point] = true
+		l.log.Error("point cannot be read", "device", p.point, "err", p.err)
+	} else {
+		delete(l.health.broken, p.point)
+		l.log.Info("point can be read again", "device", p.point)
+	}
+	if l.machine.Active() {
+		l.judge(ctx, p.at)
+	}
+}
+
+// shorten keeps a reason within what an event may carry.
+func shorten(s string) string { return s[:min(len(s), 200)] }

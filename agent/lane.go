@@ -1,0 +1,349 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/agent/signal"
+	"boothd/agent/token"
+	"boothd/devices"
+)
+
+// Times of the lane loop.
+const (
+	// commitLimit is how long a decision may wait for the disk before it is
+	// PRIMARY/206 (product design, section 2).
+	commitLimit = 250 * time.Millisecond
+	// decideLimit is the budget from the last input to the decision, look-ups
+	// included; over it the decision is 210 (domain reference, section 8).
+	decideLimit = 50 * time.Millisecond
+	pulseEvery  = 500 * time.Millisecond
+)
+
+// lane is one lane, running: the one file where judgement meets I/O. All its
+// state belongs to the goroutine in run. It reaches out only through the
+// functions below, and none of them waits for the network (I5).
+type lane struct {
+	log    *slog.Logger
+	policy passage.Policy
+	mode   signal.LightMode
+	key    *token.Key // nil: 214
+	inbox  *inbox
+	// store makes events durable in one transaction, or says that it could not.
+	store func(ctx context.Context, at time.Time, events ...contract.Data) error
+	// lookup reads the active generation of a list.
+	lookup func(kind string, t passage.Token) (value []byte, ok bool, err error)
+	// lists tells generation and age of the lists, in order of kind.
+	lists func(now time.Time) []passage.List
+	// quality judges the wall clock; stamp describes the time of an event.
+	quality func() passage.Clock
+	stamp   func(at time.Time) contract.Clock
+	// show hands the latest view to the lamps; it never blocks.
+	show func(signal.View)
+	// publish hands the latest picture to the status page; it never blocks.
+	publish func(picture)
+	alive   func() // feeds the watchdog, after the loop's own check
+	newID   func() string
+
+	machine  *passage.Machine
+	recent   *recent
+	health   health
+	storeOK  bool
+	known    knowledge        // what the lists said, for this passage
+	decision passage.Decision // in force
+	durable  bool
+	revision int
+	latency  time.Duration
+	last     []finished // newest first
+	wake     *time.Timer
+}
+
+// picture is what the page and the metrics may know of the lane.
+type picture struct {
+	At       time.Time
+	Closed   bool
+	Active   bool
+	Evidence passage.Evidence
+	Decision passage.Decision // public
+	Durable  bool
+	View     signal.View
+	Health   signal.Health
+	Why      []passage.Code // system reasons that keep the booth from healthy
+	Devices  []deviceState
+	Last     []finished
+	Dropped  uint64
+}
+
+// finished is one passage that has ended, without an identifier.
+type finished struct {
+	ID       string
+	At       time.Time
+	Decision passage.Decision // public
+	Cards    int
+	Plate    bool
+	Latency  time.Duration
+	End      passage.End
+	Released bool
+}
+
+// lastKept is how many finished passages the page shows.
+const lastKept = 20
+
+// run is the lane until ctx ends. A press is taken before any waiting read.
+func (l *lane) run(ctx context.Context) error {
+	l.wake = time.NewTimer(time.Hour)
+	defer l.wake.Stop()
+	pulse := time.NewTicker(pulseEvery)
+	defer pulse.Stop()
+	l.display()
+	for {
+		select {
+		case p := <-l.inbox.presses:
+			l.press(ctx, p)
+			continue
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case p := <-l.inbox.presses:
+			l.press(ctx, p)
+		case r := <-l.inbox.reads:
+			l.read(ctx, r)
+		case n := <-l.inbox.news:
+			l.news(ctx, n)
+		case <-l.wake.C:
+			l.step(ctx, passage.Input{At: time.Now(), Kind: passage.Tick})
+		case <-pulse.C:
+			l.pulse(ctx)
+		}
+	}
+}
+
+// pulse is the loop's self-check: it tries a store that failed, looks at the
+// facts that change with time alone, and only then feeds the watchdog.
+func (l *lane) pulse(ctx context.Context) {
+	now := time.Now()
+	if !l.storeOK {
+		l.save(ctx, now, contract.Notice{What: "store_back", Detail: "the journal takes events again", Clock: l.stamp(now)})
+	}
+	if l.machine.Active() {
+		l.judge(ctx, now)
+	}
+	l.display()
+	l.alive()
+}
+
+// read turns a reader's report into tokens at the door: the raw identifier
+// goes no further (I7).
+func (l *lane) read(ctx context.Context, r devices.Read) {
+	in := passage.Input{At: r.At}
+	switch {
+	case r.Tag != nil && r.Tag.Unreadable:
+		in.Kind = passage.CardUnread
+	case r.Tag != nil && l.key == nil:
+		in.Kind = passage.CardUnread // somebody presented a card; 214 speaks of the key
+	case r.Tag != nil:
+		in.Kind = passage.CardRead
+		in.Card = passage.Card{Token: l.key.Card(r.Tag.EPC), TID: l.key.TID(r.Tag.TID),
+			Reader: r.Device, RSSIDBm: r.Tag.RSSIDBm, Antenna: r.Tag.Antenna}
+		if in.Card.Token == "" {
+			in.Kind = passage.CardUnread
+		}
+	case r.Plate != nil && l.key != nil:
+		in.Kind = passage.FrontPlate
+		if r.Role == devices.RolePlateRear {
+			in.Kind = passage.RearPlate
+		}
+		in.Plate = l.key.Plate(r.Plate.Text, r.Plate.Jurisdiction, r.Plate.Confidence)
+		in.Plate.NoRead = in.Plate.NoRead || r.Plate.NoRead
+		in.Plate.Reader = r.Device
+	default:
+		return
+	}
+	l.step(ctx, in)
+}
+
+// step moves the machine and does what follows.
+func (l *lane) step(ctx context.Context, in passage.Input) {
+	in.NewID = l.newID()
+	s := l.machine.Step(in)
+	if s.Ended != nil {
+		l.finish(ctx, in.At, *s.Ended, s.How)
+	}
+	if s.Started {
+		l.begin()
+	}
+	l.arm(s.WakeAt)
+	switch {
+	case s.Changed && l.machine.Active():
+		l.judge(ctx, in.At)
+		if in.Kind == passage.PressRelease {
+			l.release(ctx, in)
+		}
+	case s.Changed:
+		l.display()
+	}
+}
+
+// arm sets the one timer to the machine's next limit.
+func (l *lane) arm(at time.Time) {
+	if at.IsZero() {
+		l.wake.Stop()
+		return
+	}
+	l.wake.Reset(max(time.Until(at), 0))
+}
+
+func (l *lane) begin() {
+	l.known = knowledge{}
+	l.decision, l.durable, l.revision, l.latency = passage.Decision{}, false, 0, 0
+}
+
+// release lets the officer's press take effect, if the decision lets it.
+func (l *lane) release(ctx context.Context, in passage.Input) {
+	taken := passage.Input{At: in.At, Kind: passage.ReleaseTaken}
+	switch passage.Press(l.machine.Evidence(), l.decision) {
+	case passage.Release:
+	case passage.ReleaseAll:
+		taken.Count = l.decision.Ready
+	case passage.Override:
+		taken.Override = true
+	default:
+		return
+	}
+	l.step(ctx, taken)
+}
+
+// judge decides anew and does what the decision asks: what slows is shown at
+// once, what invites to go only after the commit (I2).
+func (l *lane) judge(ctx context.Context, at time.Time) {
+	ev := l.machine.Evidence()
+	facts, d := l.decide(ev)
+	took := time.Since(at)
+	if ev.State == passage.Approach {
+		l.decision, l.durable = d, false // advice begins at the booth
+		l.display()
+		return
+	}
+	if l.revision > 0 && l.durable && same(d, l.decision) {
+		l.display()
+		return
+	}
+	l.decision, l.durable, l.latency = d, false, took
+	l.display()
+	if l.storeOK && !l.record(ctx, at, ev, facts, d, took) {
+		// Not durable in time: PRIMARY/206, said at once, and recorded when
+		// the pulse finds the store answering again.
+		_, l.decision = l.decide(ev)
+	}
+	l.display()
+}
+
+// record makes one decision durable; it tells whether it is.
+func (l *lane) record(ctx context.Context, at time.Time, ev passage.Evidence, f passage.Facts, d passage.Decision, took time.Duration) bool {
+	judged := contract.Judged{Revision: l.revision + 1, Policy: l.policy, Evidence: ev, Facts: f, Decision: d,
+		Mode: modeWord(l.mode), Clock: l.stamp(at), LatencyUS: took.Microseconds()}
+	crossing, alert := judged.Events()
+	events := []contract.Data{crossing}
+	if alert != nil {
+		events = append(events, *alert)
+	}
+	if !l.save(ctx, at, events...) {
+		return false
+	}
+	l.revision++
+	l.durable = true
+	pub := d.Public()
+	l.log.Info("decided", "passage", ev.ID, "outcome", pub.Outcome, "lead", pub.Lead, "took", took)
+	return true
+}
+
+// save stores events within the limit and keeps the store's state.
+func (l *lane) save(ctx context.Context, at time.Time, events ...contract.Data) bool {
+	ctx, cancel := context.WithTimeout(ctx, commitLimit)
+	defer cancel()
+	err := l.store(ctx, at, events...)
+	if was := l.storeOK; err != nil && was {
+		l.log.Error("journal does not answer", "err", err)
+	} else if err == nil && !was {
+		l.log.Info("journal answers again")
+	}
+	l.storeOK = err == nil
+	return l.storeOK
+}
+
+// decide gathers the facts and weighs them. Over budget or after a panic the
+// decision is 210, never a guess.
+func (l *lane) decide(ev passage.Evidence) (f passage.Facts, d passage.Decision) {
+	began := time.Now()
+	err := contain(func() error {
+		f = l.gather(ev, began)
+		f.Late = time.Since(began) > decideLimit
+		d = passage.Decide(l.policy, ev, f)
+		return nil
+	})
+	if err != nil {
+		l.log.Error("decision failed", "passage", ev.ID, "err", err)
+		f.Late = true
+		d = passage.Decision{Outcome: passage.Primary, Lead: passage.DecisionTimeout, Reasons: []passage.Code{passage.DecisionTimeout}}
+	}
+	return f, d
+}
+
+// finish closes a passage: its end is recorded, its cards are remembered.
+func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, how passage.End) {
+	if l.revision == 0 && l.known.hit() {
+		// It turned away before the booth: the watch desk is told all the same.
+		facts, d := l.decide(ev)
+		l.record(ctx, at, ev, facts, d, 0)
+	}
+	pub := l.decision.Public()
+	l.save(ctx, at, contract.CrossingEnded{Passage: ev.ID, Revisions: l.revision, Outcome: pub.Outcome.String(), End: string(how),
+		Released: ev.Released, Referred: ev.Refers > 0, Overridden: ev.Overridden,
+		StartedAt: ev.StartedAt.UTC(), EndedAt: at.UTC(), Clock: l.stamp(at)})
+	if how == passage.Cleared && ev.AtBooth {
+		for _, c := range ev.Cards {
+			l.recent.note(c.Token, at)
+		}
+	}
+	plate := ev.Front != nil && ev.Front.Bare != "" || ev.Keyed != nil
+	l.last = slices.Insert(l.last, 0, finished{ID: ev.ID, At: at, Decision: pub, Cards: len(ev.Cards), Plate: plate,
+		Latency: l.latency, End: how, Released: ev.Released})
+	l.last = l.last[:min(len(l.last), lastKept)]
+	l.begin()
+	l.display()
+}
+
+// display hands the present view to lamps and page. It never waits.
+func (l *lane) display() {
+	ev := l.machine.Evidence()
+	level, why := l.level()
+	v := signal.View{Mode: l.mode, Health: level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
+		Released: ev.Released, Durable: l.durable, Decision: l.decision}
+	l.show(v)
+	v.Decision = l.decision.Public()
+	l.publish(picture{At: time.Now(), Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
+		Decision: v.Decision, Durable: l.durable, View: v, Health: level, Why: why,
+		Devices: l.health.list(), Last: slices.Clone(l.last), Dropped: l.inbox.dropped.Load()})
+}
+
+// same tells whether two decisions say the same.
+func same(a, b passage.Decision) bool {
+	return a.Outcome == b.Outcome && a.Lead == b.Lead && a.Ready == b.Ready && slices.Equal(a.Reasons, b.Reasons)
+}
+
+func modeWord(m signal.LightMode) string {
+	if m == signal.Auto {
+		return "auto"
+	}
+	return "staffed"
+}
+
+// errNoLists is what a look-up says before any list was taken.
+var errNoLists = fmt.Errorf("no list taken yet")
