@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ type bench struct {
 	trace []string // "show ..." and "store ...", in the order of happening
 	kept  []contract.Data
 	rows  map[string][]byte
-	slow  time.Duration
+	slow  atomic.Int64 // nanoseconds a commit takes
 	fail  error
 	clock passage.Clock
 	last  picture
@@ -66,9 +67,9 @@ func newBench(t *testing.T) *bench {
 }
 
 func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data) error {
-	if b.slow > 0 {
+	if slow := time.Duration(b.slow.Load()); slow > 0 {
 		select {
-		case <-time.After(b.slow):
+		case <-time.After(slow):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -213,7 +214,7 @@ func TestLaneOnePressExpedites(t *testing.T) {
 func TestI2_CommitComesBeforeGreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.slow = 20 * time.Millisecond
+		b.slow.Store(int64(20 * time.Millisecond))
 		b.run(func() {
 			b.arrive(goodCard)
 			time.Sleep(time.Second)
@@ -239,7 +240,7 @@ func TestI2_CommitComesBeforeGreen(t *testing.T) {
 func TestI2_AStoreThatHangsGivesPrimaryAndNoGreen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.slow = time.Hour
+		b.slow.Store(int64(time.Hour))
 		b.run(func() {
 			b.arrive(goodCard)
 			time.Sleep(300 * time.Millisecond)
@@ -251,7 +252,7 @@ func TestI2_AStoreThatHangsGivesPrimaryAndNoGreen(t *testing.T) {
 			if strings.Contains(strings.Join(b.trace, "\n"), "traveller=2") {
 				t.Error("green without a record")
 			}
-			b.slow = 0
+			b.slow.Store(0)
 			time.Sleep(5 * time.Second) // the fault ends
 			if b.last.Health != signal.Healthy || len(b.decided()) == 0 {
 				t.Errorf("5 s after the fault: health %d, recorded %q", b.last.Health, b.decided())
