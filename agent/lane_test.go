@@ -244,16 +244,19 @@ func TestI2_AStoreThatHangsGivesPrimaryAndNoGreen(t *testing.T) {
 		b.run(func() {
 			b.arrive(goodCard)
 			time.Sleep(300 * time.Millisecond)
+			synctest.Wait()
 			if d := b.last.Decision; d.Outcome != passage.Primary || !slices.Contains(d.Reasons, passage.StoreFault) {
 				t.Errorf("decision after 300 ms: %+v", d)
 			}
 			b.press("release")
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 			if strings.Contains(strings.Join(b.trace, "\n"), "traveller=2") {
 				t.Error("green without a record")
 			}
 			b.slow.Store(0)
 			time.Sleep(5 * time.Second) // the fault ends
+			synctest.Wait()
 			if b.last.Health != signal.Healthy || len(b.decided()) == 0 {
 				t.Errorf("5 s after the fault: health %d, recorded %q", b.last.Health, b.decided())
 			}
