@@ -115,7 +115,7 @@ type CrossingEnded struct {
 	Passage    string    `json:"passage"`
 	Revisions  int       `json:"revisions"`  // decisions made
 	Outcome    string    `json:"outcome"`    // of the last decision, masked
-	End        string    `json:"end"`        // cleared, backed_out, timeout, restart
+	End        string    `json:"end"`        // cleared, aborted, timedout, restart
 	Released   bool      `json:"released"`   // by the officer (902)
 	Referred   bool      `json:"referred"`   // by the officer (901)
 	Overridden bool      `json:"overridden"` // released over REFER (903)
