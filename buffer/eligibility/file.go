@@ -1,0 +1,233 @@
+package eligibility
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"boothd/buffer/internal/sqlite"
+)
+
+// A list file is a SQLite database, opened immutable. The value of a row is
+// sealed: payload, the first 8 bytes of the token before it, CRC-32C over
+// kind, generation, token and both. The row behind the last has the token
+// ff..ff and no payload, so that every token that is absent lies in the gap
+// before some row, and that row proves it.
+const (
+	fileSchema = `
+CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB);
+CREATE TABLE row (token BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;`
+	fileFormat = 1
+	gapBytes   = 8
+	sealBytes  = gapBytes + 4
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	lastToken  = Token(bytes.Repeat([]byte{0xff}, len(Token{})))
+)
+
+func filePath(dir, kind string, generation uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%d.db", kind, generation))
+}
+
+// seed binds a file's checksums to its kind and generation.
+func seed(kind string, generation uint64) uint32 {
+	return crc32.Update(0, castagnoli, binary.BigEndian.AppendUint64([]byte(kind), generation))
+}
+
+func checksum(seed uint32, t []byte, sealed []byte) uint32 {
+	return crc32.Update(crc32.Update(seed, castagnoli, t), castagnoli, sealed)
+}
+
+// seal appends the sealed form of payload to b.
+func seal(b []byte, seed uint32, before, t Token, payload []byte) []byte {
+	start := len(b)
+	b = append(append(b, payload...), before[:gapBytes]...)
+	return binary.BigEndian.AppendUint32(b, checksum(seed, t[:], b[start:]))
+}
+
+// file is one open generation. It is shared by views and closed with the last.
+type file struct {
+	gen   Generation                 // as opened; kind and number never change
+	known atomic.Pointer[Generation] // with what was learnt since
+	refs  atomic.Int64
+	err   error // why it cannot be read; then conn is nil
+	seed  uint32
+
+	// mu, because a prepared statement belongs to one goroutine at a time and
+	// the status page may ask beside the lane. It is held for microseconds.
+	mu     sync.Mutex
+	conn   *sqlite.RawConn
+	from   *sqlite.Stmt // first row at or above a token
+	before *sqlite.Stmt // last row below a token
+	key    Token
+	arg    []driver.Value // the slice of key, boxed once
+}
+
+// openFile opens a generation. It always gives a file; one that cannot be read
+// says why at every look-up.
+func openFile(ctx context.Context, dir string, g Generation) *file {
+	f := &file{gen: g, seed: seed(g.Kind, g.Generation)}
+	f.known.Store(&g)
+	f.refs.Store(1)
+	f.arg = []driver.Value{f.key[:]}
+	if err := f.open(ctx, filePath(dir, g.Kind, g.Generation)); err != nil {
+		f.close()
+		f.err = damaged(err)
+	}
+	return f
+}
+
+// damaged joins ErrCorrupt to errors that mean it: also a missing file, since
+// the index names it.
+func damaged(err error) error {
+	if sqlite.IsCorrupt(err) || errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+func (f *file) open(ctx context.Context, path string) (err error) {
+	if f.conn, err = sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true}); err != nil {
+		return err
+	}
+	meta, err := f.conn.Prepare(`SELECT format, kind, generation, rows, digest FROM meta`)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	defer meta.Close()
+	seen := false
+	for row, err := range meta.Rows() {
+		if err != nil {
+			return fmt.Errorf("reading meta: %w", err)
+		}
+		digest, _ := row[4].([]byte)
+		seen = row[0] == int64(fileFormat) && fmt.Sprint(row[1]) == f.gen.Kind && row[2] == int64(f.gen.Generation) &&
+			row[3] == int64(f.gen.Rows) && bytes.Equal(digest, f.gen.Digest[:])
+	}
+	if !seen {
+		return fmt.Errorf("%w: it is not the list that the index names", ErrCorrupt)
+	}
+	if f.from, err = f.conn.Prepare(`SELECT token, value FROM row WHERE token >= ?1 ORDER BY token LIMIT 1`); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if f.before, err = f.conn.Prepare(`SELECT token, value FROM row WHERE token < ?1 ORDER BY token DESC LIMIT 1`); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+func (f *file) lookup(t Token) (value []byte, ok bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.err != nil:
+		err = f.err
+	case f.conn == nil:
+		err = ErrClosed
+	default:
+		value, ok, err = f.search(t)
+	}
+	if err != nil {
+		return nil, false, &Fault{f.gen.Kind, f.gen.Generation, err}
+	}
+	return value, ok, nil
+}
+
+// search believes a row only if its checksum holds, and an absence only if the
+// gap before the next row spans the token.
+func (f *file) search(t Token) ([]byte, bool, error) {
+	at, sealed, err := f.one(f.from, t)
+	if err != nil {
+		return nil, false, err
+	}
+	payload, gap, err := f.unseal(at, sealed)
+	if err != nil {
+		return nil, false, err
+	}
+	if bytes.Equal(at, t[:]) && t != lastToken {
+		return payload, true, nil
+	}
+	switch bytes.Compare(gap, t[:gapBytes]) {
+	case -1:
+		return nil, false, nil
+	case 0:
+		return nil, false, f.gapStarts(t, gap)
+	}
+	return nil, false, fmt.Errorf("%w: a row is missing", ErrCorrupt)
+}
+
+// gapStarts settles the rare case of two tokens with the same first 8 bytes:
+// the row before t must be the one that the gap names.
+func (f *file) gapStarts(t Token, gap []byte) error {
+	at, sealed, err := f.one(f.before, t)
+	if err != nil {
+		return err
+	}
+	if at == nil {
+		at = make([]byte, gapBytes) // the gap before the first row starts at zero
+	} else if _, _, err := f.unseal(at, sealed); err != nil {
+		return err
+	}
+	if !bytes.Equal(at[:gapBytes], gap) {
+		return fmt.Errorf("%w: a row is missing", ErrCorrupt)
+	}
+	return nil
+}
+
+// one runs a statement that gives a row at most; nil if there is none.
+func (f *file) one(s *sqlite.Stmt, t Token) (at, sealed []byte, err error) {
+	f.key = t
+	for row, err := range s.Rows(f.arg...) {
+		if err != nil {
+			return nil, nil, damaged(err)
+		}
+		a, okA := row[0].([]byte)
+		b, okB := row[1].([]byte)
+		if !okA || !okB || len(a) != len(t) {
+			return nil, nil, fmt.Errorf("%w: a row is of another type", ErrCorrupt)
+		}
+		at, sealed = a, b
+	}
+	return at, sealed, nil
+}
+
+func (f *file) unseal(at, sealed []byte) (payload, gap []byte, err error) {
+	n := len(sealed) - sealBytes
+	if at == nil || n < 0 || binary.BigEndian.Uint32(sealed[n+gapBytes:]) != checksum(f.seed, at, sealed[:n+gapBytes]) {
+		return nil, nil, fmt.Errorf("%w: a row fails its checksum", ErrCorrupt)
+	}
+	return sealed[:n:n], sealed[n : n+gapBytes], nil
+}
+
+// release gives one view's share back.
+func (f *file) release() {
+	if f.refs.Add(-1) == 0 {
+		f.close()
+	}
+}
+
+// close frees the connection. Errors of closing a file that was only read say
+// nothing that anyone could act on.
+func (f *file) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range []*sqlite.Stmt{f.from, f.before} {
+		if s != nil {
+			s.Close()
+		}
+	}
+	if f.conn != nil {
+		f.conn.Close()
+	}
+	f.conn, f.from, f.before = nil, nil, nil
+}

@@ -1,0 +1,105 @@
+package eligibility
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// View is the set of generations active at one moment. It stays whole while
+// it is held: an activation makes a new view and leaves this one as it is.
+// Release it; the files of a generation that is active no more stay open, and
+// their bytes on disk, until the last view of them is released.
+type View struct {
+	files []*file // by kind
+	refs  atomic.Int64
+}
+
+// View gives what is active now. It costs two atomic operations, never waits
+// and never is nil; after Close it holds nothing.
+func (s *Store) View() *View {
+	for {
+		v := s.view.Load()
+		if v == nil {
+			return &View{}
+		}
+		// A view that has fallen to zero has a successor in the pointer.
+		if n := v.refs.Load(); n > 0 && v.refs.CompareAndSwap(n, n+1) {
+			return v
+		}
+	}
+}
+
+// Release gives the view back. It is not to be used afterwards.
+func (v *View) Release() {
+	if v == nil || v.refs.Add(-1) != 0 {
+		return
+	}
+	for _, f := range v.files {
+		f.release()
+	}
+}
+
+// Lookup finds the value of a token in the active list of a kind. The bytes
+// are the caller's. An error is ErrNoList or a *Fault; ok is false then, but
+// that says nothing of the token.
+func (v *View) Lookup(kind string, t Token) (value []byte, ok bool, err error) {
+	f := v.find(kind)
+	if f == nil {
+		return nil, false, ErrNoList
+	}
+	return f.lookup(t)
+}
+
+// Lookup is Lookup in the view of this moment, for one question by itself.
+func (s *Store) Lookup(kind string, t Token) (value []byte, ok bool, err error) {
+	v := s.View()
+	defer v.Release()
+	return v.Lookup(kind, t)
+}
+
+// Generations gives the active generation of each kind, by kind.
+func (v *View) Generations() []Generation {
+	out := make([]Generation, len(v.files))
+	for i, f := range v.files {
+		out[i] = *f.known.Load()
+	}
+	return out
+}
+
+// find does not allocate; there are a handful of kinds.
+func (v *View) find(kind string) *file {
+	for _, f := range v.files {
+		if f.gen.Kind == kind {
+			return f
+		}
+	}
+	return nil
+}
+
+// publish replaces the file of one kind (nil: none) in the view. Store.mu is
+// held, or nobody else knows the store yet.
+func (s *Store) publish(kind string, f *file) {
+	old := s.view.Load()
+	next := &View{files: slices.DeleteFunc(slices.Clone(old.files), func(o *file) bool { return o.gen.Kind == kind })}
+	for _, o := range next.files {
+		o.refs.Add(1)
+	}
+	if f != nil {
+		next.files = append(next.files, f) // comes with one reference
+	}
+	slices.SortFunc(next.files, func(a, b *file) int { return strings.Compare(a.gen.Kind, b.gen.Kind) })
+	next.refs.Store(1)
+	s.view.Store(next)
+	old.Release()
+}
+
+// republish tells the files in the view what is newly known of them.
+func (s *Store) republish(changed []Generation) {
+	v := s.view.Load()
+	for _, g := range changed {
+		if f := v.find(g.Kind); f != nil {
+			f.known.Store(&g)
+		}
+	}
+}
