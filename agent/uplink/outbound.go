@@ -1,0 +1,253 @@
+package uplink
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"boothd/agent/contract"
+)
+
+// batch is how many rows are read from the journal at once, and storePause how
+// long a store that fails is left alone.
+const (
+	batch      = 64
+	storePause = time.Second
+	idle       = time.Hour // nothing to wake for but the channels
+	tick       = 10 * time.Millisecond
+)
+
+// laneBuffer holds rows of one lane that have been read and not published.
+type laneBuffer struct {
+	rows  []Record
+	after uint64 // read up to here
+	empty bool   // nothing more until the bell rings
+}
+
+// rung notes that rows have been stored.
+func (s *session) rung() {
+	for i := range s.lanes {
+		s.lanes[i].empty = false
+	}
+}
+
+// pump publishes what may be published now, the most urgent first, and tells
+// when to look again though nothing has happened.
+func (s *session) pump(ctx context.Context) (next time.Time, err error) {
+	defer func() {
+		s.note(func(st *Status) { st.InFlight, st.Unreceipt = len(s.flying), len(s.air.flights) })
+	}()
+	for len(s.flying) < min(inFlight, s.window) {
+		now := time.Now()
+		if now.Before(s.pause) {
+			return s.pause, nil
+		}
+		row, ok, wait, err := s.choose(ctx, now)
+		switch {
+		case ctx.Err() != nil:
+			return now, ctx.Err()
+		case err != nil:
+			// A failing store is a state the journal itself tells of; the link
+			// stays up and asks again.
+			s.cfg.Log.Warn("uplink cannot read the journal", "err", err)
+			s.pause = now.Add(storePause)
+			return s.pause, nil
+		case !ok:
+			return wait, nil
+		}
+		s.air.sent(row.Seq, now, s.cfg.ResendFirst)
+		s.publish(row.Seq, contract.EventTopic(s.cfg.Booth, contract.Class(row.Class)), false, row.Body)
+	}
+	return time.Now().Add(idle), nil
+}
+
+// choose gives the next row: alerts, live, what is due again, the backlog and
+// what headquarters asks for a second time. Without one it tells when there
+// may be one.
+func (s *session) choose(ctx context.Context, now time.Time) (row Record, ok bool, next time.Time, err error) {
+	next = now.Add(idle)
+	if row, ok, err = s.take1(ctx, Alerts); ok || err != nil {
+		return row, ok, next, err
+	}
+	if seq, due := s.air.due(now); due {
+		if row, ok, err = s.again(ctx, seq); ok || err != nil {
+			return row, ok, next, err
+		}
+		s.air.landed(seq) // pruned meanwhile
+		return Record{}, false, now.Add(tick), nil
+	}
+	if len(s.air.flights) > 0 {
+		next = later(s.air.nextDue, now.Add(tick))
+	}
+	if len(s.air.flights) >= s.window {
+		return Record{}, false, next, nil // headquarters is behind: a receipt or a resend goes on
+	}
+	if row, ok, err = s.take1(ctx, Live); ok || err != nil {
+		return row, ok, next, err
+	}
+	if free := s.budget.free(now); free.After(now) {
+		if s.lanes[Backlog].empty && len(s.lanes[Backlog].rows) == 0 && len(s.asked) == 0 {
+			return Record{}, false, next, nil
+		}
+		return Record{}, false, earlier(next, later(free, now.Add(tick))), nil
+	}
+	if row, ok, err = s.take1(ctx, Backlog); err == nil && !ok {
+		row, ok, err = s.takeAsked(ctx)
+	}
+	if ok {
+		s.budget.spend()
+	}
+	return row, ok, next, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// take1 gives the next row of a lane that is not in the air.
+func (s *session) take1(ctx context.Context, lane Lane) (Record, bool, error) {
+	l := &s.lanes[lane]
+	for {
+		for len(l.rows) > 0 {
+			row := l.rows[0]
+			l.rows = l.rows[1:]
+			if !s.air.aloft(row.Seq) {
+				return row, true, nil
+			}
+		}
+		if l.empty {
+			return Record{}, false, nil
+		}
+		rows, err := s.src.Pending(ctx, Query{Lane: lane, After: l.after, Limit: batch})
+		if err != nil {
+			return Record{}, false, err
+		}
+		l.rows, l.empty = rows, len(rows) == 0
+		if n := len(rows); n > 0 {
+			l.after = rows[n-1].Seq
+		}
+	}
+}
+
+// again reads one row that is to be published a second time.
+func (s *session) again(ctx context.Context, seq uint64) (Record, bool, error) {
+	for row, err := range s.src.Range(ctx, seq, seq) {
+		return row, err == nil && row.Seq == seq, err
+	}
+	return Record{}, false, nil
+}
+
+// takeAsked gives the next row headquarters wants though it had receipted it:
+// its database has been set back.
+func (s *session) takeAsked(ctx context.Context) (Record, bool, error) {
+	for len(s.asked) > 0 {
+		r := &s.asked[0]
+		for row, err := range s.src.Range(ctx, r[0], r[1]) {
+			if err != nil {
+				return Record{}, false, err
+			}
+			r[0] = row.Seq + 1
+			if !s.air.aloft(row.Seq) {
+				return row, true, nil
+			}
+		}
+		s.asked = s.asked[1:]
+	}
+	return Record{}, false, nil
+}
+
+// publish hands a message to the client and keeps its token. It blocks at most
+// for the write time-out.
+func (s *session) publish(seq uint64, topic string, retain bool, body []byte) {
+	t := s.client.Publish(topic, contract.QoS, retain, body)
+	s.flying = append(s.flying, flying{token: t, seq: seq, until: time.Now().Add(ackTimeout)})
+}
+
+// oldest gives the channel on which the oldest publish ends, and when it is
+// late. Brokers answer in order; one that does not only delays the others.
+func (s *session) oldest() (acked <-chan struct{}, until time.Time) {
+	if len(s.flying) == 0 {
+		return nil, time.Now().Add(idle)
+	}
+	return s.flying[0].token.Done(), s.flying[0].until
+}
+
+// land takes every publish that has its PUBACK off the front. One that ended
+// with an error ends the connection: nothing may count as sent that was not.
+func (s *session) land(ctx context.Context) error {
+	var have [][2]uint64
+	n := 0
+	for ; n < len(s.flying); n++ {
+		f := s.flying[n]
+		select {
+		case <-f.token.Done():
+		default:
+			s.flying = s.flying[n:]
+			return s.landed(ctx, have)
+		}
+		if err := f.token.Error(); err != nil {
+			s.flying = s.flying[n:]
+			if e := s.landed(ctx, have); e != nil {
+				return e
+			}
+			return fmt.Errorf("publishing: %w", err)
+		}
+		if f.seq == 0 {
+			continue
+		}
+		s.air.acked(f.seq)
+		s.note(func(st *Status) { st.Sent++ })
+		have = append(have, [2]uint64{f.seq, f.seq})
+	}
+	s.flying = s.flying[:0]
+	return s.landed(ctx, have)
+}
+
+// landed ends the life of PUBACKed events where the PUBACK is all there is.
+func (s *session) landed(ctx context.Context, have [][2]uint64) error {
+	if s.cfg.AckMode != Puback || len(have) == 0 {
+		return nil
+	}
+	r := contract.Receipt{Epoch: s.src.Epoch(), Have: have, At: time.Now().UTC()}
+	if err := s.src.Receipted(ctx, r); err != nil {
+		return fmt.Errorf("noting PUBACKs in the journal: %w", err)
+	}
+	for _, x := range have {
+		s.air.landed(x[0])
+	}
+	return nil
+}
+
+// bucket is a token bucket: rate a second, a quarter of a second's worth (at
+// least one) at once.
+type bucket struct {
+	rate  float64
+	level float64
+	at    time.Time
+}
+
+func newBucket(rate float64, now time.Time) bucket { return bucket{rate: rate, level: 1, at: now} }
+
+// free tells from when on one may be spent.
+func (b *bucket) free(now time.Time) time.Time {
+	if d := now.Sub(b.at); d > 0 {
+		b.level = min(max(1, b.rate/4), b.level+b.rate*d.Seconds())
+		b.at = now
+	}
+	if b.level >= 1 {
+		return now
+	}
+	return now.Add(time.Duration((1 - b.level) / b.rate * float64(time.Second)))
+}
+
+func (b *bucket) spend() { b.level-- }

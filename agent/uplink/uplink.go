@@ -1,0 +1,338 @@
+// Package uplink carries the journal to headquarters over MQTT and takes
+// headquarters' receipts back.
+//
+// The journal is the only queue. One connection is made at a time, each with a
+// fresh client in the one configuration that reports an unacknowledged publish
+// as an error; the loop around it is ours. A PUBACK never ends an event's
+// life: the receipt of headquarters does (or the PUBACK where the booth was
+// told to do without a receiver). Wire order promises nothing, the sequence
+// does; alerts go before live rows, live rows before the backlog, and the
+// backlog keeps to the rate that headquarters gives.
+//
+// Run returns only when its context ends: a broker that is gone, silent or
+// lying costs the booth nothing but the delay (I5). Payloads are never logged.
+//
+// Source: mqtt contract, sections 1, 5, 8 and 9; lessons A and F.
+package uplink
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"boothd/agent/contract"
+)
+
+// Numbers of the contract; Config may override those that a test or a
+// demonstration cannot wait for.
+const (
+	keepAlive      = 25 * time.Second // lesson 15: 20 to 30 s
+	pingTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second // the library's default is for ever
+	connackTimeout = 30 * time.Second
+	ackTimeout     = 30 * time.Second // a PUBACK later than this ends the connection
+	stopTimeout    = 2 * time.Second  // to say "stopping"; a clean stop has 5 s in all
+
+	inFlight      = 64  // publishes without PUBACK
+	defaultWindow = 256 // publishes without receipt
+	maxWindow     = 4096
+	defaultRate   = 20 // backlog messages a second
+	minRate       = 1  // even when headquarters says 0
+
+	resendFirst = time.Minute
+	resendMost  = 15 * time.Minute
+
+	backoffFirst = time.Second
+	backoffMost  = time.Minute
+	twinPause    = 5 * time.Minute // the broker drops us right after CONNACK, twice
+	twinLife     = 5 * time.Second // what "right after" means (lesson 19)
+
+	failuresPerBroker = 3
+	healthEvery       = time.Minute
+)
+
+// Lane is which rows a query is for.
+type Lane uint8
+
+// The lanes, the most urgent first.
+const (
+	Alerts  Lane = iota // lookout hits, security: overtake everything
+	Live                // stored while the link was up
+	Backlog             // stored while it was down
+)
+
+// Query asks for rows that headquarters has not receipted, in order of Seq.
+type Query struct {
+	Lane  Lane
+	After uint64 // only rows with a larger Seq
+	Limit int
+}
+
+// Record is one row of the journal.
+type Record struct {
+	Seq   uint64
+	Class string
+	Body  []byte // the exact stored bytes
+}
+
+// Source is what the uplink asks of the journal.
+type Source interface {
+	// Epoch names the journal's life; it does not change while Run runs.
+	Epoch() string
+	// Last is the highest Seq given so far.
+	Last() uint64
+	// Pending reads rows that are neither receipted nor quarantined.
+	Pending(ctx context.Context, q Query) ([]Record, error)
+	// Range reads rows from..to, receipted ones too, as long as they are kept.
+	Range(ctx context.Context, from, to uint64) iter.Seq2[Record, error]
+	// Receipted applies what headquarters has. Applying it again, or one that
+	// is older, does no harm.
+	Receipted(ctx context.Context, r contract.Receipt) error
+	// Bell rings (at least once) after rows have been stored.
+	Bell() <-chan struct{}
+	// SetOnline tells whether rows stored from now on are live.
+	SetOnline(online bool)
+}
+
+// AckMode says what ends an event's life.
+type AckMode uint8
+
+const (
+	// Receipt: headquarters' receipt.
+	Receipt AckMode = iota
+	// Puback: the broker's PUBACK, for a plain broker without a receiver.
+	Puback
+)
+
+// Message is something that came down on one of Config.Inbound.
+type Message struct {
+	Topic   string
+	Payload []byte
+}
+
+// Subscription is a topic filter beside the receipts. When C is full the
+// oldest message in it is dropped and counted: the handler never blocks, or
+// pings would go unanswered.
+type Subscription struct {
+	Filter string
+	C      chan Message
+}
+
+// Config says where headquarters is and how the booth speaks to it.
+type Config struct {
+	Booth    string // id: client id, topic level and, by default, user name
+	Username string
+	Version  string   // of the program, for the status
+	Boot     string   // kernel boot id, for the status
+	Brokers  []string // ssl://host:port or tcp://host:port, in order of preference
+	TLS      *tls.Config
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	AckMode  AckMode
+
+	// Conn gives the next number of a CONNECT, durable before it returns; see
+	// ConnFile.
+	Conn func() (uint64, error)
+	// State is what the booth says of itself; called after each connect, every
+	// 60 s, and when Changed fires (at most once a second).
+	State   func() contract.State
+	Changed <-chan struct{}
+	// Report hears of what should not happen. It must not block.
+	Report  func(contract.Notice)
+	Inbound []Subscription
+	Log     *slog.Logger
+
+	// Zero: the contract's numbers.
+	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery time.Duration
+}
+
+// Status is a snapshot of the link for the page and the metrics.
+type Status struct {
+	Connected  bool
+	Broker     string
+	Since      time.Time // of the present state
+	Conn       uint64    // number of the last CONNECT
+	ReceiptAt  time.Time // last receipt of this epoch; zero if never
+	Upto       uint64    // of that receipt
+	InFlight   int       // without PUBACK
+	Unreceipt  int       // sent, without receipt
+	Sent       uint64    // PUBACKed since start, resends included
+	Receipts   uint64
+	Dropped    uint64 // inbound messages lost to full channels
+	LastError  string // why the last connection ended; no payload
+	RateLimit  float64
+	WindowSize int
+}
+
+// Uplink is one booth's link. Run it once.
+type Uplink struct {
+	cfg     Config
+	src     Source
+	brokers []*url.URL
+	air     *air
+	said    map[string]bool // notices reported since start, by word
+
+	// status is read by the page while Run writes it.
+	status  atomic.Pointer[Status]
+	dropped atomic.Uint64 // written by the client's goroutines
+}
+
+// New checks the configuration.
+func New(cfg Config, src Source) (*Uplink, error) {
+	if err := contract.CheckBooth(cfg.Booth); err != nil {
+		return nil, fmt.Errorf("uplink: %w", err)
+	}
+	u := &Uplink{cfg: cfg, src: src, air: newAir(), said: make(map[string]bool)}
+	for _, b := range cfg.Brokers {
+		at, err := url.Parse(b)
+		if err != nil || at.Host == "" || at.Port() == "" {
+			return nil, fmt.Errorf("uplink: broker %q is not scheme://host:port", b)
+		}
+		switch {
+		case at.Scheme == "ssl" && cfg.TLS == nil:
+			return nil, fmt.Errorf("uplink: broker %q without TLS settings", b)
+		case at.Scheme == "ssl" && cfg.TLS.InsecureSkipVerify:
+			return nil, fmt.Errorf("uplink: broker %q without checking its certificate", b)
+		case at.Scheme != "ssl" && at.Scheme != "tcp":
+			return nil, fmt.Errorf("uplink: broker %q: scheme is not ssl or tcp", b)
+		}
+		u.brokers = append(u.brokers, at)
+	}
+	if len(u.brokers) == 0 || cfg.Dial == nil || cfg.Conn == nil || cfg.State == nil || cfg.Log == nil {
+		return nil, errors.New("uplink: needs a broker, Dial, Conn, State and Log")
+	}
+	orElse(&u.cfg.Username, cfg.Booth)
+	orElse(&u.cfg.BackoffFirst, backoffFirst)
+	orElse(&u.cfg.BackoffMost, backoffMost)
+	orElse(&u.cfg.TwinPause, twinPause)
+	orElse(&u.cfg.ResendFirst, resendFirst)
+	orElse(&u.cfg.HealthEvery, healthEvery)
+	u.status.Store(&Status{})
+	return u, nil
+}
+
+func orElse[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// Status gives a snapshot.
+func (u *Uplink) Status() Status {
+	s := *u.status.Load()
+	s.Dropped = u.dropped.Load()
+	return s
+}
+
+// note changes the snapshot. Run's goroutine alone calls it.
+func (u *Uplink) note(edit func(*Status)) {
+	s := *u.status.Load()
+	edit(&s)
+	u.status.Store(&s)
+}
+
+// report tells headquarters' watch, once per word and run: a broker that lies
+// all night is one event.
+func (u *Uplink) report(what, detail string) {
+	if u.said[what] {
+		return
+	}
+	u.said[what] = true
+	u.cfg.Log.Warn("uplink notice", "code", what)
+	if u.cfg.Report != nil {
+		u.cfg.Report(contract.Notice{What: what, Detail: detail})
+	}
+}
+
+// errHome ends a healthy connection to a later broker: time to try the first.
+var errHome = errors.New("returning to the first broker")
+
+// Run connects, for ever, until ctx ends. It returns ctx's error.
+func (u *Uplink) Run(ctx context.Context) error {
+	var w wait
+	at := 0 // broker in turn
+	for ctx.Err() == nil {
+		life, err := u.connection(ctx, u.brokers[at], at > 0)
+		if ctx.Err() != nil {
+			break
+		}
+		u.down(err)
+		if errors.Is(err, errHome) {
+			at, w = 0, wait{}
+			continue
+		}
+		pause, next := w.after(u.cfg, life, errors.Is(err, errNoConnack))
+		if next {
+			at = (at + 1) % len(u.brokers)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	u.note(func(s *Status) { s.Connected, s.InFlight, s.Since = false, 0, time.Now() })
+	return ctx.Err()
+}
+
+// wait decides how long to pause between connections; a value stepped with
+// how the last one went.
+type wait struct {
+	failures int // in a row, without a connection that lasted
+	atBroker int // of those, at the present broker
+	early    int // connections in a row that ended right after CONNACK
+}
+
+// after gives the pause and whether the next broker is to be tried.
+func (w *wait) after(cfg Config, life time.Duration, silent bool) (pause time.Duration, next bool) {
+	switch {
+	case life >= twinLife:
+		*w = wait{}
+	case life > 0:
+		w.early++
+	default:
+		w.early = 0
+	}
+	w.failures++
+	w.atBroker++
+	if w.atBroker >= failuresPerBroker || silent {
+		w.atBroker, next = 0, true
+	}
+	// One early end may be a link that flaps; two are another client with our
+	// id, and the two would throw each other out all night.
+	if w.early >= 2 {
+		return cfg.TwinPause/2 + rand.N(cfg.TwinPause/2+1), next
+	}
+	most := min(cfg.BackoffMost, cfg.BackoffFirst<<min(w.failures-1, 20))
+	return rand.N(most) + 1, next // full jitter: a fleet must not come back in step
+}
+
+func (u *Uplink) up(broker string, conn uint64) {
+	u.cfg.Log.Info("uplink connected", "broker", broker, "conn", conn)
+	u.note(func(s *Status) {
+		s.Connected, s.Broker, s.Since, s.LastError = true, broker, time.Now(), ""
+	})
+}
+
+// down says why there is no link, once per change of state.
+func (u *Uplink) down(err error) {
+	was := u.status.Load()
+	if was.Connected || was.LastError == "" {
+		u.cfg.Log.Warn("uplink not connected", "err", err)
+	}
+	u.note(func(s *Status) {
+		if s.Connected || s.Since.IsZero() {
+			s.Since = time.Now()
+		}
+		s.Connected, s.InFlight, s.LastError = false, 0, err.Error()
+	})
+}

@@ -1,0 +1,675 @@
+package uplink_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+	"go.uber.org/goleak"
+
+	"boothd/agent/contract"
+	"boothd/agent/uplink"
+	"boothd/agent/uplink/uplinktest"
+)
+
+const (
+	booth = "pac-hwy-nexus-03"
+	epoch = "01931e00-0000-7000-8000-000000000001"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func body(seq uint64, live bool) []byte {
+	b, err := contract.Encode(contract.Stamp{Epoch: epoch, Seq: seq, ID: "01931f0c-8a5e-7c3b-9d5e-2f4a6b8c0d1e", Live: live},
+		contract.Head{Booth: booth, Time: time.Unix(1_700_000_000, 0)}, contract.Stopped{Reason: "signal"})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// link is an uplink under test with everything around it.
+type link struct {
+	*uplink.Uplink
+	mem  *uplinktest.Memory
+	logs *syncBuffer
+	end  func() // stops it and waits
+
+	mu      sync.Mutex // Report and Conn run in the uplink's goroutine
+	notices []contract.Notice
+	conn    uint64
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (l *link) noticed() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var words []string
+	for _, n := range l.notices {
+		words = append(words, n.What)
+	}
+	return words
+}
+
+// start runs an uplink; call end before the bubble ends.
+func start(t *testing.T, dial func(context.Context, string, string) (net.Conn, error), edit func(*uplink.Config)) *link {
+	t.Helper()
+	l := &link{mem: uplinktest.NewMemory(epoch), logs: new(syncBuffer)}
+	cfg := uplink.Config{
+		Booth: booth, Version: "test", Brokers: []string{"tcp://hq-a:1883"}, Dial: dial,
+		Conn: func() (uint64, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.conn++
+			return l.conn, nil
+		},
+		State: func() contract.State { return contract.State{Health: contract.StateHealth{At: time.Now().UTC()}} },
+		Report: func(n contract.Notice) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.notices = append(l.notices, n)
+		},
+		Log: slog.New(slog.NewTextHandler(l.logs, nil)),
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	u, err := uplink.New(cfg, l.mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Uplink = u
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := u.Run(ctx); ctx.Err() == nil {
+			t.Errorf("Run ended by itself: %v", err)
+		}
+	}()
+	l.end = func() {
+		cancel()
+		<-done
+	}
+	return l
+}
+
+// hq is a small headquarters: it keeps what it gets and receipts once a second.
+type hq struct {
+	b    *uplinktest.Broker
+	mu   sync.Mutex // the broker's goroutines and the ticker
+	got  map[uint64]int
+	wire []uint64 // in order of arrival
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+func headquarters(b *uplinktest.Broker, rate float64) *hq {
+	h := &hq{b: b, got: make(map[uint64]int), stop: make(chan struct{})}
+	h.listen()
+	h.done.Go(func() {
+		for {
+			select {
+			case <-h.stop:
+				return
+			case <-time.After(time.Second):
+				h.receipt(rate)
+			}
+		}
+	})
+	return h
+}
+
+func (h *hq) listen() {
+	h.b.Listen(contract.FilterEvents, func(_ string, payload []byte) {
+		e, err := contract.Decode(payload)
+		if err != nil {
+			panic(err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.got[e.Seq]++
+		h.wire = append(h.wire, e.Seq)
+	})
+}
+
+func (h *hq) receipt(rate float64) {
+	h.mu.Lock()
+	r := contract.Receipt{Epoch: epoch, Rate: rate, At: time.Now().UTC()}
+	for h.got[r.Upto+1] > 0 {
+		r.Upto++
+	}
+	for seq := range h.got {
+		if seq > r.Upto && len(r.Have) < 500 {
+			r.Have = append(r.Have, [2]uint64{seq, seq})
+		}
+	}
+	h.mu.Unlock()
+	payload, err := contract.EncodeReceipt(r)
+	if err != nil {
+		panic(err)
+	}
+	h.b.Publish(contract.ReceiptTopic(booth), true, payload)
+}
+
+func (h *hq) order() []uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.wire)
+}
+
+func (h *hq) end() {
+	close(h.stop)
+	h.done.Wait()
+}
+
+// receipted tells how many events the booth knows to be kept.
+func (l *link) receipted() int {
+	seqs, _ := l.mem.Receipts()
+	return len(seqs)
+}
+
+func TestI4_NothingMissingThroughCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events = 5000
+		b := uplinktest.NewBroker(t)
+		h := headquarters(b, 500)
+		l := start(t, b.Dial, nil)
+		rng := rand.New(rand.NewPCG(1, 2))
+		for sent := 0; sent < events; {
+			n := min(1+rng.IntN(40), events-sent)
+			l.mem.Append(contract.ClassAudit, n, body)
+			sent += n
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // virtual: the traffic's own pace
+			switch rng.IntN(12) {
+			case 0, 1:
+				b.Cut()
+			case 2:
+				b.Down(true)
+				time.Sleep(time.Duration(rng.IntN(90)) * time.Second)
+				b.Down(false)
+			}
+		}
+		b.Down(false)
+		for deadline := time.Now().Add(2 * time.Hour); l.receipted() < events && time.Now().Before(deadline); {
+			time.Sleep(time.Second)
+		}
+		l.end()
+		h.end()
+		b.Close()
+		missing, extra := 0, 0
+		for seq := uint64(1); seq <= events; seq++ {
+			if h.got[seq] == 0 {
+				missing++
+			}
+			extra += max(0, h.got[seq]-1)
+		}
+		if missing > 0 || len(h.got) != events {
+			t.Errorf("missing %d of %d", missing, events)
+		}
+		if limit := events / 20; extra > limit { // reliability goals, R3: wire duplicates under 5 %
+			t.Errorf("%d events more than once on the wire, want at most %d", extra, limit)
+		}
+		if n := l.receipted(); n != events {
+			t.Errorf("%d of %d receipted", n, events)
+		}
+	})
+}
+
+func TestI4_ABrokerThatForgetsIsMadeGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		l := start(t, b.Dial, nil)
+		time.Sleep(5 * time.Second)
+		l.mem.Append(contract.ClassAudit, 100, body) // PUBACKed, and nobody there to hear
+		time.Sleep(5 * time.Second)
+		if got := l.Status(); got.Sent != 100 || got.Unreceipt != 100 {
+			t.Fatalf("sent %d, without receipt %d, want 100 and 100", got.Sent, got.Unreceipt)
+		}
+		b.Wipe()
+		h := headquarters(b, 0)
+		time.Sleep(3 * time.Minute)
+		if n := l.receipted(); n != 100 {
+			t.Errorf("%d of 100 receipted after the broker lost them", n)
+		}
+		l.end()
+		h.end()
+		b.Close()
+	})
+}
+
+func TestI4_NoPubackIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The first broker takes every event and closes without a PUBACK: the
+		// usual client settings call that success.
+		swallowed := 0
+		s := uplinktest.NewScripted(t,
+			func(p *uplinktest.Peer) {
+				p.Welcome()
+				for swallowed < 8 {
+					pk, ok := p.Read().(*packets.PublishPacket)
+					if !ok {
+						return
+					}
+					if strings.Contains(pk.TopicName, "/evt/") {
+						swallowed++
+					} else {
+						p.Puback(pk.MessageID)
+					}
+				}
+			})
+		l := start(t, s.Dial, func(c *uplink.Config) { c.AckMode = uplink.Puback })
+		l.mem.Append(contract.ClassAudit, 8, body)
+		time.Sleep(2 * time.Minute)
+		if got := l.Status(); swallowed != 8 || got.Sent != 0 || got.Connected || l.receipted() != 0 {
+			t.Errorf("%d swallowed; sent %d, receipted %d, connected %v, want 8, 0, 0, false", swallowed, got.Sent, l.receipted(), got.Connected)
+		}
+		l.end()
+		s.Wait()
+	})
+}
+
+func TestI4_WrongPubacksStopTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		published := 0
+		s := uplinktest.NewScripted(t, func(p *uplinktest.Peer) {
+			p.Welcome()
+			for {
+				pk, ok := p.Read().(*packets.PublishPacket)
+				if !ok {
+					return
+				}
+				if strings.Contains(pk.TopicName, "/evt/") {
+					published++
+				}
+				p.Puback(pk.MessageID + 30_000)
+			}
+		})
+		l := start(t, s.Dial, func(c *uplink.Config) { c.AckMode = uplink.Puback })
+		l.mem.Append(contract.ClassAudit, 1000, body)
+		time.Sleep(20 * time.Second)
+		if got := l.Status(); got.Sent != 0 || got.InFlight != 64 {
+			t.Errorf("sent %d, in flight %d, want 0 and 64", got.Sent, got.InFlight)
+		}
+		time.Sleep(time.Minute)
+		if got := l.Status(); got.Connected || !strings.Contains(l.logs.String(), "no PUBACK within") {
+			t.Errorf("after the time-out: connected %v; log:\n%s", got.Connected, l.logs)
+		}
+		if published > 64 {
+			t.Errorf("published %d without one good PUBACK, want at most 64", published)
+		}
+		l.end()
+		s.Wait()
+	})
+}
+
+func TestI5_ADeadNetworkHoldsNothingUp(t *testing.T) {
+	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
+		"refuses": func(context.Context, string, string) (net.Conn, error) { return nil, uplinktest.ErrDown },
+		"hangs": func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"accepts and is silent": func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() {
+				var b [512]byte
+				for {
+					if _, err := far.Read(b[:]); err != nil {
+						return
+					}
+				}
+			}()
+			return near, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := start(t, dial, nil)
+				for range 100 {
+					before := time.Now()
+					l.mem.Append(contract.ClassCrossing, 10, body)
+					if took := time.Since(before); took != 0 { // virtual time moves only when everything waits
+						t.Fatalf("an append waited %v for the network", took)
+					}
+					time.Sleep(time.Second)
+				}
+				if l.mem.Online() || l.Status().Connected {
+					t.Error("online without a broker")
+				}
+				before := time.Now()
+				l.end()
+				if took := time.Since(before); took > 3*time.Second {
+					t.Errorf("stopping took %v", took)
+				}
+				if n := strings.Count(l.logs.String(), "\n"); n != 1 {
+					t.Errorf("%d lines in the log, want 1:\n%s", n, l.logs)
+				}
+			})
+		})
+	}
+}
+
+func TestAlertsOvertakeAMillionRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		h := headquarters(b, 0)
+		b.Down(true)
+		l := start(t, b.Dial, nil)
+		l.mem.Append(contract.ClassAudit, 3000, body)
+		l.mem.Append(contract.ClassSecurity, 3, body)
+		time.Sleep(time.Minute)
+		b.Down(false)
+		for !l.Status().Connected {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		first := h.order()[:3]
+		slices.Sort(first)
+		if !slices.Equal(first, []uint64{3001, 3002, 3003}) {
+			t.Errorf("first on the wire: %v, want the alerts 3001 to 3003", first)
+		}
+		// Live rows pass the backlog, which keeps to 20 a second.
+		before := len(h.order())
+		l.mem.Append(contract.ClassCrossing, 5, body)
+		time.Sleep(time.Second)
+		fresh := h.order()[before:]
+		live := slices.DeleteFunc(slices.Clone(fresh), func(seq uint64) bool { return seq <= 3003 })
+		if len(live) != 5 {
+			t.Errorf("%d of 5 live events within 1 s behind a backlog", len(live))
+		}
+		if n := len(fresh) - len(live); n < 10 || n > 30 {
+			t.Errorf("backlog ran at %d a second, want about 20", n)
+		}
+		l.end()
+		h.end()
+		b.Close()
+	})
+}
+
+func TestReceiptSetsTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		b.Down(true)
+		l := start(t, b.Dial, nil)
+		l.mem.Append(contract.ClassAudit, 2000, body)
+		time.Sleep(10 * time.Second)
+		h := headquarters(b, 200)
+		b.Down(false)
+		time.Sleep(90 * time.Second)
+		if n := len(h.order()); n != 2000 {
+			t.Errorf("%d of 2000 came at 200 a second", n)
+		}
+		l.end()
+		h.end()
+		b.Close()
+	})
+}
+
+func TestStatusTellsTheTruth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		l := start(t, b.Dial, nil)
+		retained := func() contract.Status {
+			s, err := contract.DecodeStatus(b.Retained(contract.StatusTopic(booth)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		time.Sleep(5 * time.Second)
+		if got := retained(); got.S != contract.Online || got.Conn != 1 {
+			t.Errorf("status = %+v, want online, conn 1", got)
+		}
+		for _, topic := range []string{contract.InfoTopic(booth), contract.HealthTopic(booth), contract.ListsTopic(booth)} {
+			if b.Retained(topic) == nil {
+				t.Errorf("nothing retained on %s", topic)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		b.Cut()
+		synctest.Wait()
+		if got := retained(); got.S != contract.Offline || got.Conn != 1 {
+			t.Errorf("after a cut: %+v, want offline, conn 1 (the will)", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := retained(); got.S != contract.Online || got.Conn != 2 {
+			t.Errorf("after the reconnect: %+v, want online, conn 2", got)
+		}
+		b.Wipe()
+		time.Sleep(2 * time.Minute)
+		if got := retained(); got.S != contract.Online || b.Retained(contract.ListsTopic(booth)) == nil {
+			t.Errorf("a broker that lost everything: %+v, want online and state again", got)
+		}
+		l.end()
+		if got := retained(); got.S != contract.Stopping {
+			t.Errorf("after a clean stop: %+v, want stopping", got)
+		}
+		b.Close()
+	})
+}
+
+func TestForeignReceiptsAreIgnoredAndReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		l := start(t, b.Dial, nil)
+		time.Sleep(2 * time.Second)
+		l.mem.Append(contract.ClassAudit, 3, body)
+		for _, text := range []string{
+			`{"epoch":"another","upto":3,"at":"2026-11-23T07:15:02Z"}`,
+			`{"epoch":"` + epoch + `","upto":4,"at":"2026-11-23T07:15:02Z"}`,
+			`{"epoch":"` + epoch + `","upto":0,"have":[[2,9]],"at":"2026-11-23T07:15:02Z"}`,
+			`{"epoch":"` + epoch + `","upto":3`,
+			``,
+		} {
+			b.Publish(contract.ReceiptTopic(booth), false, []byte(text))
+			time.Sleep(time.Second)
+		}
+		if n := l.receipted(); n != 0 {
+			t.Errorf("%d events receipted by foreign receipts", n)
+		}
+		want := []string{"receipt_epoch", "receipt_beyond", "receipt_malformed"}
+		if got := l.noticed(); !slices.Equal(got, want) {
+			t.Errorf("notices = %v, want %v, once each", got, want)
+		}
+		b.Publish(contract.ReceiptTopic(booth), false, []byte(`{"epoch":"`+epoch+`","upto":1,"reject":[{"seq":3,"code":"schema"}],"at":"2026-11-23T07:15:02Z"}`))
+		time.Sleep(time.Second)
+		if l.receipted() != 1 || l.mem.Rejected(3) != "schema" || l.Status().Unreceipt != 1 {
+			t.Errorf("receipted %d, seq 3 %q, in the air %d, want 1, schema, 1", l.receipted(), l.mem.Rejected(3), l.Status().Unreceipt)
+		}
+		l.end()
+		b.Close()
+	})
+}
+
+func TestWantBringsBackWhatHeadquartersLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		h := headquarters(b, 100)
+		l := start(t, b.Dial, nil)
+		time.Sleep(2 * time.Second)
+		l.mem.Append(contract.ClassAudit, 50, body)
+		time.Sleep(5 * time.Second)
+		h.end()
+		b.Publish(contract.ReceiptTopic(booth), true, []byte(`{"epoch":"`+epoch+`","upto":10,"want":[[11,50]],"rate":100,"at":"2026-11-23T07:15:02Z"}`))
+		time.Sleep(5 * time.Second)
+		for seq := uint64(1); seq <= 50; seq++ {
+			want := 1
+			if seq > 10 {
+				want = 2
+			}
+			if h.got[seq] != want {
+				t.Errorf("seq %d came %d times, want %d", seq, h.got[seq], want)
+			}
+		}
+		l.end()
+		b.Close()
+	})
+}
+
+func TestRefusedReceiptsAreAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := uplinktest.NewScripted(t, func(p *uplinktest.Peer) {
+			p.Accept()
+			if sub, ok := p.Read().(*packets.SubscribePacket); ok {
+				p.Suback(sub, 0x80)
+			}
+			for p.Read() != nil {
+			}
+		})
+		l := start(t, s.Dial, nil)
+		time.Sleep(100 * time.Millisecond)
+		if got := l.Status(); got.Connected || !strings.Contains(got.LastError, "0x80") {
+			t.Errorf("connected %v, last error %q, want the refusal", got.Connected, got.LastError)
+		}
+		l.end()
+		s.Wait()
+	})
+}
+
+func TestTwinsBackOffHard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		drop := func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			s := uplinktest.NewScripted(t, func(p *uplinktest.Peer) { p.Accept() })
+			return s.Dial(t.Context(), "", "")
+		}
+		l := start(t, drop, nil)
+		time.Sleep(time.Hour)
+		if dials > 26 || dials < 10 { // 2.5 to 5 min apart
+			t.Errorf("%d connections in an hour against a twin, want 12 to 25", dials)
+		}
+		l.end()
+	})
+}
+
+func TestAFloodNeverBlocksTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := make(chan uplink.Message, 4)
+		b := uplinktest.NewBroker(t)
+		for i := range 1000 {
+			b.Publish(fmt.Sprintf("list/v1/tuf/root/%d", i), true, bytes.Repeat([]byte{'x'}, 1000))
+		}
+		h := headquarters(b, 0)
+		l := start(t, b.Dial, func(cfg *uplink.Config) {
+			cfg.Inbound = []uplink.Subscription{{Filter: "list/v1/#", C: c}}
+		})
+		time.Sleep(5 * time.Second)
+		l.mem.Append(contract.ClassAudit, 10, body)
+		time.Sleep(5 * time.Second)
+		if n := l.receipted(); n != 10 {
+			t.Errorf("%d of 10 receipted behind a flood", n)
+		}
+		if got := l.Status().Dropped; got != 996 || len(c) != 4 {
+			t.Errorf("dropped %d, kept %d, want 996 and 4", got, len(c))
+		}
+		l.end()
+		h.end()
+		b.Close()
+	})
+}
+
+func TestAHugePacketEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := uplinktest.NewScripted(t, func(p *uplinktest.Peer) {
+			p.Welcome()
+			p.Write([]byte{0x32, 0xff, 0xff, 0xff, 0x7f}) // 256 MiB are coming
+			for p.Read() != nil {
+			}
+		})
+		l := start(t, s.Dial, nil)
+		time.Sleep(time.Minute)
+		if got := l.Status(); got.Connected || got.LastError == "" {
+			t.Errorf("connected %v, last error %q", got.Connected, got.LastError)
+		}
+		l.end()
+		s.Wait()
+	})
+}
+
+func TestFailsOverInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		var mu sync.Mutex
+		var dialled []string
+		l := start(t, func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, addr)
+			if addr == "hq-a:1883" && len(dialled) < 5 {
+				return nil, uplinktest.ErrDown
+			}
+			return b.Dial(ctx, network, addr)
+		}, func(c *uplink.Config) { c.Brokers = []string{"tcp://hq-a:1883", "tcp://hq-b:1883"} })
+		time.Sleep(time.Minute)
+		if got := l.Status(); !got.Connected || got.Broker != "hq-b:1883" {
+			t.Errorf("after three failures: connected %v to %q, want hq-b", got.Connected, got.Broker)
+		}
+		time.Sleep(31 * time.Minute)
+		if got := l.Status(); !got.Connected || got.Broker != "hq-a:1883" {
+			t.Errorf("after half an hour of health: connected %v to %q, want hq-a again", got.Connected, got.Broker)
+		}
+		l.end()
+		b.Close()
+	})
+}
+
+func TestThousandReconnectsLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := uplinktest.NewBroker(t)
+		l := start(t, b.Dial, nil)
+		for range 1000 {
+			for !l.Status().Connected {
+				time.Sleep(time.Second)
+			}
+			time.Sleep(6 * time.Second)
+			b.Cut()
+			synctest.Wait()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := b.Dials(); n < 1000 {
+			t.Errorf("only %d connections", n)
+		}
+		l.end()
+		b.Close()
+		// The bubble ends only when every goroutine of it has ended.
+	})
+}
+
+func TestConnFileCountsThroughRestarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "conn")
+	for want := uint64(1); want <= 3; want++ {
+		got, err := uplink.ConnFile(path)() // each a new process
+		if got != want || err != nil {
+			t.Errorf("ConnFile = %d, %v, want %d", got, err, want)
+		}
+	}
+}
