@@ -15,7 +15,7 @@ import (
 // take is the client's only handler. It copies into a bounded channel and
 // returns: a handler that blocks stops the pings (lesson 11). What it drops is
 // counted; receipts are retained and say everything again.
-func (s *session) take(_ mqtt.Client, m mqtt.Message) {
+func (s *session) take(m mqtt.Message) {
 	if m.Topic() == contract.ReceiptTopic(s.cfg.Booth) {
 		if len(m.Payload()) <= contract.MaxState {
 			s.dropped.Add(offer(s.receipts, bytes.Clone(m.Payload())))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"boothd/agent/contract"
+	"boothd/agent/uplink/line"
 )
 
 // batch is how many rows are read from the journal at once, and storePause how
@@ -169,8 +170,8 @@ func (s *session) takeAsked(ctx context.Context) (Record, bool, error) {
 // publish hands a message to the client and keeps its token. It blocks at most
 // for the write time-out.
 func (s *session) publish(seq uint64, topic string, retain bool, body []byte) {
-	t := s.client.Publish(topic, contract.QoS, retain, body)
-	s.flying = append(s.flying, flying{token: t, seq: seq, until: time.Now().Add(ackTimeout)})
+	t := s.line.Publish(topic, retain, body)
+	s.flying = append(s.flying, flying{token: t, seq: seq, until: time.Now().Add(line.AckTimeout)})
 }
 
 // oldest gives the channel on which the oldest publish ends, and when it is

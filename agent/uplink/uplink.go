@@ -16,30 +16,26 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"sync/atomic"
 	"time"
 
 	"boothd/agent/contract"
+	"boothd/agent/uplink/line"
 )
 
 // Numbers of the contract; Config may override those that a test or a
 // demonstration cannot wait for.
 const (
-	keepAlive      = 25 * time.Second // lesson 15: 20 to 30 s
-	pingTimeout    = 10 * time.Second
-	writeTimeout   = 10 * time.Second // the library's default is for ever
-	connackTimeout = 30 * time.Second
-	ackTimeout     = 30 * time.Second // a PUBACK later than this ends the connection
-	stopTimeout    = 2 * time.Second  // to say "stopping"; a clean stop has 5 s in all
+	stopTimeout = 2 * time.Second // to say "stopping"; a clean stop has 5 s in all
 
 	inFlight      = 64  // publishes without PUBACK
 	defaultWindow = 256 // publishes without receipt
@@ -50,13 +46,7 @@ const (
 	resendFirst = time.Minute
 	resendMost  = 15 * time.Minute
 
-	backoffFirst = time.Second
-	backoffMost  = time.Minute
-	twinPause    = 5 * time.Minute // the broker drops us right after CONNACK, twice
-	twinLife     = 5 * time.Second // what "right after" means (lesson 19)
-
-	failuresPerBroker = 3
-	healthEvery       = time.Minute
+	healthEvery = time.Minute
 )
 
 // Lane is which rows a query is for.
@@ -191,38 +181,20 @@ func New(cfg Config, src Source) (*Uplink, error) {
 	}
 	u := &Uplink{cfg: cfg, src: src, air: newAir(), said: make(map[string]bool)}
 	for _, b := range cfg.Brokers {
-		at, err := url.Parse(b)
-		if err != nil || at.Host == "" || at.Port() == "" {
-			return nil, fmt.Errorf("uplink: broker %q is not scheme://host:port", b)
-		}
-		switch {
-		case at.Scheme == "ssl" && cfg.TLS == nil:
-			return nil, fmt.Errorf("uplink: broker %q without TLS settings", b)
-		case at.Scheme == "ssl" && cfg.TLS.InsecureSkipVerify:
-			return nil, fmt.Errorf("uplink: broker %q without checking its certificate", b)
-		case at.Scheme != "ssl" && at.Scheme != "tcp":
-			return nil, fmt.Errorf("uplink: broker %q: scheme is not ssl or tcp", b)
+		at, err := line.ParseBroker(b, cfg.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("uplink: %w", err)
 		}
 		u.brokers = append(u.brokers, at)
 	}
 	if len(u.brokers) == 0 || cfg.Dial == nil || cfg.Conn == nil || cfg.State == nil || cfg.Log == nil {
 		return nil, errors.New("uplink: needs a broker, Dial, Conn, State and Log")
 	}
-	orElse(&u.cfg.Username, cfg.Booth)
-	orElse(&u.cfg.BackoffFirst, backoffFirst)
-	orElse(&u.cfg.BackoffMost, backoffMost)
-	orElse(&u.cfg.TwinPause, twinPause)
-	orElse(&u.cfg.ResendFirst, resendFirst)
-	orElse(&u.cfg.HealthEvery, healthEvery)
+	u.cfg.Username = cmp.Or(cfg.Username, cfg.Booth)
+	u.cfg.ResendFirst = cmp.Or(cfg.ResendFirst, resendFirst)
+	u.cfg.HealthEvery = cmp.Or(cfg.HealthEvery, healthEvery)
 	u.status.Store(&Status{})
 	return u, nil
-}
-
-func orElse[T comparable](v *T, otherwise T) {
-	var zero T
-	if *v == zero {
-		*v = otherwise
-	}
 }
 
 // Status gives a snapshot.
@@ -257,7 +229,7 @@ var errHome = errors.New("returning to the first broker")
 
 // Run connects, for ever, until ctx ends. It returns ctx's error.
 func (u *Uplink) Run(ctx context.Context) error {
-	var w wait
+	pause := line.Pause{First: u.cfg.BackoffFirst, Most: u.cfg.BackoffMost, Twin: u.cfg.TwinPause}
 	at := 0 // broker in turn
 	for ctx.Err() == nil {
 		life, err := u.connection(ctx, u.brokers[at], at > 0)
@@ -266,14 +238,14 @@ func (u *Uplink) Run(ctx context.Context) error {
 		}
 		u.down(err)
 		if errors.Is(err, errHome) {
-			at, w = 0, wait{}
+			at = 0
 			continue
 		}
-		pause, next := w.after(u.cfg, life, errors.Is(err, errNoConnack))
+		d, next := pause.After(life, err)
 		if next {
 			at = (at + 1) % len(u.brokers)
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(d)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -282,38 +254,6 @@ func (u *Uplink) Run(ctx context.Context) error {
 	}
 	u.note(func(s *Status) { s.Connected, s.InFlight, s.Since = false, 0, time.Now() })
 	return ctx.Err()
-}
-
-// wait decides how long to pause between connections; a value stepped with
-// how the last one went.
-type wait struct {
-	failures int // in a row, without a connection that lasted
-	atBroker int // of those, at the present broker
-	early    int // connections in a row that ended right after CONNACK
-}
-
-// after gives the pause and whether the next broker is to be tried.
-func (w *wait) after(cfg Config, life time.Duration, silent bool) (pause time.Duration, next bool) {
-	switch {
-	case life >= twinLife:
-		*w = wait{}
-	case life > 0:
-		w.early++
-	default:
-		w.early = 0
-	}
-	w.failures++
-	w.atBroker++
-	if w.atBroker >= failuresPerBroker || silent {
-		w.atBroker, next = 0, true
-	}
-	// One early end may be a link that flaps; two are another client with our
-	// id, and the two would throw each other out all night.
-	if w.early >= 2 {
-		return cfg.TwinPause/2 + rand.N(cfg.TwinPause/2+1), next
-	}
-	most := min(cfg.BackoffMost, cfg.BackoffFirst<<min(w.failures-1, 20))
-	return rand.N(most) + 1, next // full jitter: a fleet must not come back in step
 }
 
 func (u *Uplink) up(broker string, conn uint64) {

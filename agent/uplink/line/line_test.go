@@ -1,0 +1,77 @@
+package line
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+)
+
+// byteConn gives its bytes in pieces of the given size.
+type byteConn struct {
+	net.Conn
+	r     io.Reader
+	piece int
+}
+
+func (c *byteConn) Read(p []byte) (int, error) { return c.r.Read(p[:min(len(p), c.piece)]) }
+
+func TestBoundedConn(t *testing.T) {
+	packet := func(n int) []byte {
+		b := []byte{0x30}
+		for rest := n; ; {
+			digit := byte(rest & 0x7f)
+			if rest >>= 7; rest == 0 {
+				b = append(b, digit)
+				break
+			}
+			b = append(b, digit|0x80)
+		}
+		return append(b, make([]byte, n)...)
+	}
+	stream := bytes.Join([][]byte{packet(0), packet(127), packet(128), packet(contract.MaxPacket), packet(3)}, nil)
+	for _, piece := range []int{1, 3, 4096} {
+		got, err := io.ReadAll(newBoundedConn(&byteConn{r: bytes.NewReader(stream), piece: piece}))
+		if err != nil || !bytes.Equal(got, stream) {
+			t.Errorf("pieces of %d: %d of %d bytes, %v", piece, len(got), len(stream), err)
+		}
+		bad := append(bytes.Clone(stream), packet(contract.MaxPacket+1)...)
+		if _, err := io.ReadAll(newBoundedConn(&byteConn{r: bytes.NewReader(bad), piece: piece})); err == nil {
+			t.Errorf("pieces of %d: a packet over the limit came through", piece)
+		}
+	}
+	if _, err := io.ReadAll(newBoundedConn(&byteConn{r: bytes.NewReader([]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x80}), piece: 9})); err == nil {
+		t.Error("a length without end came through")
+	}
+}
+
+func TestPause(t *testing.T) {
+	var w Pause
+	for i := range 12 {
+		most := min(time.Minute, time.Second<<i)
+		if got, _ := w.After(0, nil); got <= 0 || got > most {
+			t.Errorf("pause %d = %v, want at most %v", i+1, got, most)
+		}
+	}
+	if got, _ := w.After(time.Hour, nil); got > time.Second {
+		t.Errorf("pause after an hour of health = %v, want at most 1 s", got)
+	}
+	if got, _ := w.After(time.Second, nil); got > 2*time.Second {
+		t.Errorf("pause after one early end = %v, want a short one: links flap", got)
+	}
+	if got, _ := w.After(time.Second, nil); got < twinPause/2 {
+		t.Errorf("pause after two early ends = %v, want at least %v", got, twinPause/2)
+	}
+	w = Pause{}
+	for i, want := range []bool{false, false, true, false, false, true} {
+		if _, next := w.After(0, nil); next != want {
+			t.Errorf("failure %d: next broker = %v, want %v", i+1, next, want)
+		}
+	}
+	if _, next := new(Pause).After(0, ErrNoConnack); !next {
+		t.Error("a broker that does not answer is tried again first")
+	}
+}
