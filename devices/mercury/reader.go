@@ -107,16 +107,16 @@ type Config struct {
 	Health   func(f Fault) // called from Reads; may be nil
 }
 
-// port is what a reader needs of its line: a Read that gives 0, nil on
+// wire is what a reader needs of its line: a Read that gives 0, nil on
 // silence.
-type port interface {
+type wire interface {
 	io.ReadWriteCloser
 	SetBaud(baud int) error
 }
 
 // Reader is an open reader that streams. Reads belongs to one goroutine.
 type Reader struct {
-	port    port
+	port    wire
 	cfg     Config
 	scan    scanner
 	in      [256]byte
@@ -130,7 +130,7 @@ type Reader struct {
 // Open brings the reader from any state to streaming: baud, program, region,
 // power, antennas, protocol, parameters. It owns the port from here on and
 // closes it on an error.
-func Open(ctx context.Context, p port, cfg Config) (*Reader, error) {
+func Open(ctx context.Context, p wire, cfg Config) (*Reader, error) {
 	r := &Reader{port: p, cfg: cfg}
 	stop := context.AfterFunc(ctx, func() { p.Close() })
 	defer stop()
