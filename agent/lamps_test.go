@@ -117,3 +117,23 @@ func TestLatestViewCounts(t *testing.T) {
 		}
 	})
 }
+
+func TestGateWaitsForTheVehicle(t *testing.T) {
+	light(t, func(r *rail, l *lamps, _ *int) {
+		l.show(released)
+		settleLamps()
+		l.obstacle(true)
+		l.show(signal.View{Health: signal.Healthy})
+		settleLamps()
+		settleLamps()
+		if r.levels[signal.GateClose] {
+			t.Error("gate closes on the vehicle")
+		}
+		l.obstacle(false)
+		settleLamps()
+		settleLamps()
+		if !r.levels[signal.GateClose] {
+			t.Error("gate stays open")
+		}
+	})
+}
