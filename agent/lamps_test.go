@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 // refuse.
 type rail struct {
 	t      *testing.T
+	mu     sync.Mutex
 	levels map[signal.Lamp]bool
 	refuse signal.Lamp
 	greens int
@@ -27,6 +29,8 @@ type tap struct {
 }
 
 func (p tap) Set(on bool) error {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
 	if p.r.refuse == p.l {
 		return errors.New("input/output error")
 	}
@@ -38,6 +42,25 @@ func (p tap) Set(on bool) error {
 		p.r.t.Error("green with red or amber")
 	}
 	return nil
+}
+
+// refuses makes one lamp's line dead, or with "" lets all answer.
+func (r *rail) refuses(lamp signal.Lamp) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = lamp
+}
+
+func (r *rail) greened() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.greens
+}
+
+func (r *rail) lit(lamp signal.Lamp) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.levels[lamp]
 }
 
 func light(t *testing.T, f func(r *rail, l *lamps, fails *int)) {
@@ -77,13 +100,13 @@ func settleLamps() { time.Sleep(time.Second); synctest.Wait() }
 
 func TestI9_LampsRedAtStartGreenThenSafe(t *testing.T) {
 	light(t, func(r *rail, l *lamps, _ *int) {
-		if !r.levels[signal.TravellerRed] || r.levels[signal.TravellerGreen] {
+		if !r.lit(signal.TravellerRed) || r.lit(signal.TravellerGreen) {
 			t.Error("not red at start")
 		}
 		l.show(released)
 		settleLamps()
-		if !r.levels[signal.TravellerGreen] || !r.levels[signal.GateOpen] {
-			t.Errorf("released: %v", r.levels)
+		if !r.lit(signal.TravellerGreen) || !r.lit(signal.GateOpen) {
+			t.Error("released, but not green or the gate stays shut")
 		}
 	})
 }
@@ -91,15 +114,15 @@ func TestI9_LampsRedAtStartGreenThenSafe(t *testing.T) {
 // If red cannot be put out, green is not lit.
 func TestI9_ALampThatDoesNotAnswerKeepsGreenDark(t *testing.T) {
 	light(t, func(r *rail, l *lamps, fails *int) {
-		r.refuse = signal.TravellerRed
+		r.refuses(signal.TravellerRed)
 		l.show(released)
 		settleLamps()
-		if r.greens > 0 || *fails != 1 {
-			t.Errorf("green lit %d times beside a red that does not answer; told %d times", r.greens, *fails)
+		if r.greened() > 0 || *fails != 1 {
+			t.Errorf("green lit %d times beside a red that does not answer; told %d times", r.greened(), *fails)
 		}
-		r.refuse = ""
+		r.refuses("")
 		settleLamps()
-		if r.greens != 1 {
+		if r.greened() != 1 {
 			t.Error("not green after the line answered again")
 		}
 	})
@@ -112,7 +135,7 @@ func TestLatestViewCounts(t *testing.T) {
 			l.show(signal.View{})
 		}
 		settleLamps()
-		if r.greens > 0 {
+		if r.greened() > 0 {
 			t.Error("a view that was replaced was shown")
 		}
 	})
@@ -126,13 +149,13 @@ func TestGateWaitsForTheVehicle(t *testing.T) {
 		l.show(signal.View{Health: signal.Healthy})
 		settleLamps()
 		settleLamps()
-		if r.levels[signal.GateClose] {
+		if r.lit(signal.GateClose) {
 			t.Error("gate closes on the vehicle")
 		}
 		l.obstacle(false)
 		settleLamps()
 		settleLamps()
-		if !r.levels[signal.GateClose] {
+		if !r.lit(signal.GateClose) {
 			t.Error("gate stays open")
 		}
 	})
