@@ -1,0 +1,55 @@
+package receiver
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestMarksAgreeWithASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var m marks
+		in := make(map[uint64]bool)
+		for _, seq := range rapid.SliceOfN(rapid.Uint64Range(1, 60), 0, 80).Draw(t, "seqs") {
+			m.add(seq)
+			in[seq] = true
+		}
+		var want marks
+		var last, missing uint64
+		for seq := range in {
+			last = max(last, seq)
+		}
+		for in[want.upto+1] {
+			want.upto++
+		}
+		for seq := want.upto + 1; seq <= last; seq++ {
+			switch n := len(want.have); {
+			case !in[seq]:
+				missing++
+			case n > 0 && want.have[n-1][1] == seq-1:
+				want.have[n-1][1] = seq
+			default:
+				want.have = append(want.have, [2]uint64{seq, seq})
+			}
+		}
+		if m.upto != want.upto || len(m.have) != len(want.have) || len(m.have) > 0 && !cmp.Equal(m.have, want.have) {
+			t.Fatalf("marks = %v, want %v", m, want)
+		}
+		if m.last() != last || m.missing() != missing {
+			t.Errorf("last %d, missing %d, want %d, %d", m.last(), m.missing(), last, missing)
+		}
+		var holes uint64
+		for _, h := range m.holes(100) {
+			for seq := h[0]; seq <= h[1]; seq++ {
+				if in[seq] {
+					t.Errorf("hole %v holds %d, which is here", h, seq)
+				}
+				holes++
+			}
+		}
+		if holes != missing {
+			t.Errorf("holes hold %d, want %d", holes, missing)
+		}
+	})
+}

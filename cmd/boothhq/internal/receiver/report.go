@@ -1,0 +1,221 @@
+package receiver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Report reads a receiver's database beside the running receiver.
+type Report struct{ db *sql.DB }
+
+// OpenReport opens the database for reading alone.
+func OpenReport(ctx context.Context, path string) (*Report, error) {
+	db, err := openDatabase(ctx, path, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Report{db: db}, nil
+}
+
+// Close closes it.
+func (r *Report) Close() error { return r.db.Close() }
+
+// Summary is all that headquarters knows of its booths, in numbers.
+type Summary struct {
+	Booths  []Booth `json:"booths"`
+	Events  int64   `json:"events"`
+	Missing uint64  `json:"missing"` // sequence numbers below the highest that are not here
+	Doubled int64   `json:"doubled"` // events here under two numbers; anything but 0 is a fault
+}
+
+// Booth is one booth's part of it.
+type Booth struct {
+	Name    string    `json:"booth"`
+	Status  string    `json:"status"` // online, offline, stopping; "" if never heard
+	Conn    uint64    `json:"conn"`
+	Version string    `json:"v"`
+	At      time.Time `json:"at,omitzero"` // of the status
+	Epochs  []Epoch   `json:"epochs"`      // the one heard last comes last
+}
+
+// Epoch is one life of the booth's journal.
+type Epoch struct {
+	Epoch     string      `json:"epoch"`
+	Upto      uint64      `json:"upto"`
+	Last      uint64      `json:"last"`
+	Events    int64       `json:"events"`
+	Rejected  int64       `json:"rejected"`
+	Again     int64       `json:"again"`     // harmless repetitions on the wire
+	Conflicts int64       `json:"conflicts"` // other bytes under a taken number
+	Missing   uint64      `json:"missing"`
+	Doubled   int64       `json:"doubled"`
+	Holes     [][2]uint64 `json:"holes"` // the first 100
+	HeardAt   time.Time   `json:"heard_at"`
+}
+
+// storedEpoch is one row of epoch with the marks made of its events.
+type storedEpoch struct {
+	id              int64
+	booth, name     string
+	again, conflict int64
+	heardAt         int64
+	marks           marks
+}
+
+// querier is what reading needs of a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// readEpochs reads every epoch, the one heard last being last, with its marks.
+func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
+	rows, err := db.QueryContext(ctx, `SELECT e.id, b.name, e.name, e.upto, e.again, e.conflicts, e.heard_at
+		FROM epoch e JOIN booth b ON b.id = e.booth ORDER BY e.heard_at, e.id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []storedEpoch
+	for rows.Next() {
+		var e storedEpoch
+		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflict, &e.heardAt); err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	rows.Close() // one connection: the next query needs it
+	for i := range out {
+		if err := readMarks(ctx, db, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// readMarks reads the ranges above the stored mark.
+func readMarks(ctx context.Context, db querier, e *storedEpoch) error {
+	rows, err := db.QueryContext(ctx, `SELECT min(seq), max(seq) FROM (
+		SELECT seq, seq - row_number() OVER (ORDER BY seq) AS island FROM (
+			SELECT seq FROM event WHERE epoch = ?1 AND seq > ?2 UNION SELECT seq FROM reject WHERE epoch = ?1 AND seq > ?2))
+		GROUP BY island ORDER BY 1`, e.id, int64(e.marks.upto))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r [2]uint64
+		if err := rows.Scan(&r[0], &r[1]); err != nil {
+			return err
+		}
+		e.marks.have = append(e.marks.have, r)
+	}
+	return rows.Err()
+}
+
+// Summary counts. It scans the events: seconds on millions of rows.
+func (r *Report) Summary(ctx context.Context) (Summary, error) {
+	tx, err := r.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // one moment for all numbers
+	if err != nil {
+		return Summary{}, err
+	}
+	defer tx.Rollback()
+	s, index, err := readBooths(ctx, tx)
+	if err != nil {
+		return Summary{}, err
+	}
+	epochs, err := readEpochs(ctx, tx)
+	if err != nil {
+		return Summary{}, err
+	}
+	for _, e := range epochs {
+		x := Epoch{
+			Epoch: e.name, Upto: e.marks.upto, Last: e.marks.last(), Again: e.again, Conflicts: e.conflict,
+			Missing: e.marks.missing(), Holes: append([][2]uint64{}, e.marks.holes(100)...), HeardAt: time.UnixMicro(e.heardAt).UTC(),
+		}
+		err := tx.QueryRowContext(ctx, `SELECT count(*), count(*) - count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = ?1)
+			FROM event WHERE epoch = ?1`, e.id).Scan(&x.Events, &x.Doubled, &x.Rejected)
+		if err != nil {
+			return Summary{}, err
+		}
+		s.Events += x.Events
+		s.Missing += x.Missing
+		s.Doubled += x.Doubled
+		b := &s.Booths[index[e.booth]]
+		b.Epochs = append(b.Epochs, x)
+	}
+	return s, nil
+}
+
+func readBooths(ctx context.Context, db querier) (Summary, map[string]int, error) {
+	s := Summary{Booths: []Booth{}}
+	index := make(map[string]int)
+	rows, err := db.QueryContext(ctx, "SELECT name, status, conn, version, status_at FROM booth ORDER BY name")
+	if err != nil {
+		return s, nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		b := Booth{Epochs: []Epoch{}}
+		var at int64
+		if err := rows.Scan(&b.Name, &b.Status, &b.Conn, &b.Version, &at); err != nil {
+			return s, nil, err
+		}
+		if at != 0 {
+			b.At = time.UnixMicro(at).UTC()
+		}
+		index[b.Name] = len(s.Booths)
+		s.Booths = append(s.Booths, b)
+	}
+	return s, index, rows.Err()
+}
+
+// Selection says which events are exported.
+type Selection struct {
+	Booth    string // "" for all
+	Epoch    string // "" for all
+	From, To uint64 // 0 for no bound
+}
+
+// ErrUnknown is a booth or epoch headquarters has nothing of.
+var ErrUnknown = errors.New("nothing of it here")
+
+// Export writes events as their exact bytes, one per line, in order of
+// sequence within each epoch.
+func (r *Report) Export(ctx context.Context, w io.Writer, sel Selection) (n int64, err error) {
+	to := sel.To
+	if to == 0 {
+		to = 1<<63 - 1
+	}
+	rows, err := r.db.QueryContext(ctx, `SELECT v.body FROM event v JOIN epoch e ON e.id = v.epoch JOIN booth b ON b.id = e.booth
+		WHERE (?1 = '' OR b.name = ?1) AND (?2 = '' OR e.name = ?2) AND v.seq BETWEEN ?3 AND ?4
+		ORDER BY b.name, e.id, v.seq`, sel.Booth, sel.Epoch, int64(sel.From), int64(to))
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body sql.RawBytes
+		if err := rows.Scan(&body); err != nil {
+			return n, err
+		}
+		if _, err := fmt.Fprintf(w, "%s\n", body); err != nil {
+			return n, err
+		}
+		n++
+	}
+	if err := rows.Err(); err != nil {
+		return n, err
+	}
+	if n == 0 && (sel.Booth != "" || sel.Epoch != "") {
+		return 0, fmt.Errorf("exporting %s %s: %w", sel.Booth, sel.Epoch, ErrUnknown)
+	}
+	return n, nil
+}

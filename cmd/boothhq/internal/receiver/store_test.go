@@ -1,0 +1,257 @@
+package receiver
+
+import (
+	"bytes"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"boothd/agent/contract"
+)
+
+const (
+	boothA = "pac-hwy-nexus-03"
+	epochA = "01931e00-0000-7000-8000-000000000001"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// event is what a booth would send; ids are made of the number.
+func event(booth, epoch string, seq uint64) []byte {
+	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte(booth+epoch+string(rune(seq))))
+	b, err := contract.Encode(contract.Stamp{Epoch: epoch, Seq: seq, ID: id.String()}, contract.Head{Booth: booth, Time: noon},
+		contract.Stopped{Reason: "signal"})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func audit(booth string, seq uint64) Delivery {
+	return Delivery{Topic: contract.EventTopic(booth, contract.ClassAudit), Body: event(booth, epochA, seq), At: noon}
+}
+
+func newStore(t *testing.T) (*Store, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "events.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, path
+}
+
+func summary(t *testing.T, path string) Summary {
+	t.Helper()
+	r, err := OpenReport(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s, err := r.Summary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustAdd(t *testing.T, s *Store, ds ...Delivery) map[string]Heard {
+	t.Helper()
+	heard, err := s.Add(t.Context(), ds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return heard
+}
+
+func TestI4_EachEventIsKeptOnce(t *testing.T) {
+	s, path := newStore(t)
+	heard := mustAdd(t, s, audit(boothA, 1), audit(boothA, 2), audit(boothA, 2), audit(boothA, 5))
+	if diff := cmp.Diff(map[string]Heard{boothA: {Stored: 3, Again: 1}}, heard); diff != "" {
+		t.Errorf("first batch (-want +got):\n%s", diff)
+	}
+	mustAdd(t, s, audit(boothA, 1), audit(boothA, 4))
+	r, ok, err := s.Receipt(t.Context(), boothA)
+	if err != nil || !ok {
+		t.Fatalf("Receipt: %v, %v", ok, err)
+	}
+	want := contract.Receipt{Epoch: epochA, Upto: 2, Have: [][2]uint64{{4, 5}}, Want: [][2]uint64{{3, 3}}}
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("receipt (-want +got):\n%s", diff)
+	}
+	sum := summary(t, path)
+	e := sum.Booths[0].Epochs[0]
+	if sum.Events != 4 || sum.Missing != 1 || sum.Doubled != 0 || e.Again != 2 || e.Last != 5 || e.Upto != 2 {
+		t.Errorf("summary = %+v", sum)
+	}
+}
+
+func TestMarksSurviveARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	first, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := audit(boothA, 3)
+	bad.Body = bytes.Replace(bad.Body, []byte(`"1.0"`), []byte(`"9.9"`), 1)
+	mustAdd(t, first, audit(boothA, 1), audit(boothA, 2), bad, audit(boothA, 7), audit("lacolle-2", 1))
+	before, _, err := first.Receipt(t.Context(), boothA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	after, ok, err := second.Receipt(t.Context(), boothA)
+	if err != nil || !ok {
+		t.Fatalf("Receipt: %v, %v", ok, err)
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("receipt (-before +after a restart):\n%s", diff)
+	}
+	if after.Upto != 3 || len(after.Have) != 1 {
+		t.Errorf("receipt = %+v, want a mark of 3 and 7 above it", after)
+	}
+}
+
+func TestRefusedEventsAreAccountedFor(t *testing.T) {
+	edit := func(d Delivery, old, fresh string) Delivery {
+		b := bytes.Replace(d.Body, []byte(old), []byte(fresh), 1)
+		if bytes.Equal(b, d.Body) {
+			t.Fatalf("%q is not in the event", old)
+		}
+		d.Body = b
+		return d
+	}
+	wrongTopic := audit(boothA, 3)
+	wrongTopic.Topic = contract.EventTopic(boothA, contract.ClassCrossing)
+	for _, c := range []struct {
+		name string
+		d    Delivery
+		code string // "" if it is only counted
+	}{
+		{"source", edit(audit(boothA, 3), "/booth/"+boothA, "/booth/lacolle-2"), "source"},
+		{"class", wrongTopic, "class"},
+		{"duplicate key", edit(audit(boothA, 3), `"reason":`, `"reason":"x","reason":`), ""},
+		{"no lane", edit(audit(boothA, 3), `"backlog"`, `"express"`), "schema"},
+		{"too big", edit(audit(boothA, 3), `"reason":"`, `"reason":"`+strings.Repeat("x", contract.MaxEvent)), "size"},
+		{"not JSON", Delivery{Topic: audit(boothA, 3).Topic, Body: []byte("hello")}, ""},
+		{"nothing", Delivery{Topic: audit(boothA, 3).Topic}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, path := newStore(t)
+			heard := mustAdd(t, s, audit(boothA, 1), audit(boothA, 2), c.d)
+			if h := heard[boothA]; h.Stored != 2 || h.Refused != 1 {
+				t.Errorf("heard = %+v, want 2 stored and 1 refused", h)
+			}
+			r, _, err := s.Receipt(t.Context(), boothA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.code == "" {
+				if len(r.Reject) != 0 || r.Upto != 2 {
+					t.Errorf("receipt = %+v, want no reject: its number is not known", r)
+				}
+				return
+			}
+			if len(r.Reject) != 1 || r.Reject[0].Seq != 3 || r.Reject[0].Code != c.code || r.Upto != 3 {
+				t.Errorf("receipt = %+v, want seq 3 rejected as %s", r, c.code)
+			}
+			if _, err := contract.EncodeReceipt(contract.Receipt{Epoch: r.Epoch, Upto: r.Upto, Reject: r.Reject, At: noon}); err != nil {
+				t.Error(err)
+			}
+			// The mended event takes the number back.
+			mustAdd(t, s, audit(boothA, 3))
+			if sum := summary(t, path); sum.Events != 3 || sum.Booths[0].Epochs[0].Rejected != 0 {
+				t.Errorf("after the mended event: %+v", sum)
+			}
+		})
+	}
+}
+
+func TestOtherBytesUnderATakenNumberChangeNothing(t *testing.T) {
+	s, path := newStore(t)
+	mustAdd(t, s, audit(boothA, 1))
+	forged := audit(boothA, 1)
+	forged.Body = bytes.Replace(forged.Body, []byte(`"signal"`), []byte(`"fault"`), 1)
+	if h := mustAdd(t, s, forged)[boothA]; h.Conflicts != 1 || h.Stored != 0 {
+		t.Errorf("heard = %+v, want one conflict", h)
+	}
+	r, err := OpenReport(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var out bytes.Buffer
+	if n, err := r.Export(t.Context(), &out, Selection{Booth: boothA}); n != 1 || err != nil {
+		t.Fatalf("Export = %d, %v", n, err)
+	}
+	if got := bytes.TrimSuffix(out.Bytes(), []byte("\n")); !bytes.Equal(got, event(boothA, epochA, 1)) {
+		t.Errorf("kept %s, want the first bytes exactly", got)
+	}
+	if _, err := r.Export(t.Context(), &out, Selection{Booth: "nobody-1"}); err == nil {
+		t.Error("exporting an unknown booth has no error")
+	}
+}
+
+func TestTheHighestConnCounts(t *testing.T) {
+	s, path := newStore(t)
+	for _, c := range []struct {
+		s    string
+		conn uint64
+		want string
+	}{
+		{"online", 4, "online"}, {"offline", 3, "online"}, {"offline", 4, "offline"}, {"online", 4, "offline"},
+		{"online", 5, "online"}, {"offline", 4, "online"}, {"stopping", 5, "stopping"},
+	} {
+		if err := s.SetStatus(t.Context(), boothA, contract.Status{S: c.s, Conn: c.conn, At: noon}, noon); err != nil {
+			t.Fatal(err)
+		}
+		if got := summary(t, path).Booths[0].Status; got != c.want {
+			t.Errorf("after %s with conn %d: %s, want %s", c.s, c.conn, got, c.want)
+		}
+	}
+}
+
+func TestANewerDatabaseIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "newer") {
+		t.Errorf("Open = %v, want words about a newer schema", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before[100:], after[100:]) {
+		t.Errorf("the file was changed (%v)", err)
+	}
+	if _, err := OpenReport(t.Context(), filepath.Join(t.TempDir(), "none.db")); err == nil {
+		t.Error("a report of no database has no error")
+	}
+}
