@@ -17,6 +17,7 @@ package status
 
 import (
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ const (
 
 // Board holds the latest picture. Make one with New.
 type Board struct {
+	log     *slog.Logger
 	now     atomic.Pointer[frame]
 	viewers chan struct{} // a place for each, MaxViewers
 }
@@ -60,9 +62,9 @@ type frame struct {
 }
 
 // New makes a board without a picture; until the first one it answers that the
-// booth is starting.
-func New() *Board {
-	b := &Board{viewers: make(chan struct{}, MaxViewers)}
+// booth is starting. The log hears of answers that went wrong.
+func New(log *slog.Logger) *Board {
+	b := &Board{log: log, viewers: make(chan struct{}, MaxViewers)}
 	b.now.Store(&frame{empty: true, at: time.Now(), over: make(chan struct{})})
 	return b
 }

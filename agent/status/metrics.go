@@ -115,10 +115,10 @@ func laneSeries() []series {
 			}, nil},
 		{"lane_open", "1 if the lane is open.", nil, gauge,
 			func(p *Picture, out emit) { out(bit(p.Lane.Open)) }, nil},
-		{"lamp_on", "1 if the output is commanded on, steadily or in a rhythm.", []string{"lamp", "rhythm"}, gauge,
+		{"lamp_on", "1 if the output is commanded on, steadily or in a rhythm.", []string{"lamp"}, gauge,
 			func(p *Picture, out emit) {
 				for _, l := range p.Lamps {
-					out(bit(l.Shows != Dark), l.Name, string(l.Shows))
+					out(bit(l.Shows != Dark), l.Name)
 				}
 			}, nil},
 		{"lamp_fault", "1 if the output cannot be driven or its feedback differs.", []string{"lamp"}, gauge,
