@@ -202,6 +202,45 @@ func (c Code) Words() string {
 	return "unknown reason " + strconv.Itoa(int(c))
 }
 
+// Family is what a reason speaks of: which part of the booth, the vehicle or
+// the people a technician or officer must look at.
+type Family string
+
+// Families, one for each block of numbers in the table.
+const (
+	FamilyLane      Family = "lane"      // 100: nothing is wrong
+	FamilySystem    Family = "system"    // 200: the booth itself
+	FamilyLookout   Family = "lookout"   // 300: never on a shared display
+	FamilyCard      Family = "card"      // 400
+	FamilyPeople    Family = "people"    // 500
+	FamilyVehicle   Family = "vehicle"   // 600
+	FamilyTrade     Family = "trade"     // 700: carrier, importer, trip
+	FamilyContainer Family = "container" // 800
+	FamilySession   Family = "session"   // 850: kiosk and biometric verdict
+	FamilyOfficer   Family = "officer"   // 900: draw and buttons
+)
+
+// Family gives the code's family by its block of numbers; "" if it is unknown.
+func (c Code) Family() Family {
+	switch {
+	case !c.known():
+		return ""
+	case c >= BioNoMatch && c < RandomCompliance:
+		return FamilySession
+	}
+	return [...]Family{FamilyLane, FamilySystem, FamilyLookout, FamilyCard, FamilyPeople,
+		FamilyVehicle, FamilyTrade, FamilyContainer, FamilyOfficer}[c/100-1]
+}
+
+func (c Code) known() bool {
+	for _, r := range reasons {
+		if r.code == c {
+			return true
+		}
+	}
+	return false
+}
+
 // Codes lists every code in order of number.
 func Codes() []Code {
 	all := make([]Code, len(reasons))

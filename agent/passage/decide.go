@@ -13,10 +13,15 @@ import (
 //
 // Source: domain reference, sections 7.1 to 7.4.
 func Decide(pol Policy, ev Evidence, f Facts) Decision {
-	if pol.Lane != NEXUS {
-		return settle([]finding{{LaneConfigInvalid, Hold}}, f)
-	}
 	c := &weighing{pol: pol, ev: ev, f: f, distinct: distinctCards(ev.Cards)}
+	if pol.Lane != NEXUS {
+		// No other lane has rules yet. A lookout still speaks: a lane that is
+		// set up wrongly must not be the way around it.
+		c.when(ev.Closed, LaneClosed, Hold)
+		c.say(LaneConfigInvalid, Hold)
+		c.lookouts()
+		return settle(c.found, f)
+	}
 	c.system()
 	c.lookouts()
 	c.cards()
@@ -94,7 +99,7 @@ func (c *weighing) onlyUnconfirmed() bool {
 // rules say in the negative, on purpose.
 func (c *weighing) proven() bool {
 	f, ev := c.f, c.ev
-	healthy := f.Config && f.Key && f.Store && f.Readers && f.Presence && f.Signals && !f.Late &&
+	healthy := f.Config && !f.Now.IsZero() && f.Key && f.Store && f.Readers && f.Presence && f.Signals && !f.Late &&
 		(f.LPR || !c.pol.PlatePresent) && trusted(f.Clock)
 	for _, kind := range required {
 		l, ok := listOf(f.Lists, kind)
@@ -168,8 +173,9 @@ func precedence(x finding) int {
 //
 // A REFER that a lookout gave is shown as the random selection 900. An OBSERVE
 // is left out everywhere, since it must not be told from its absence. A
-// POSSIBLE that stands alone is shown as PLATE_UNCERTAIN, which it also is; a
-// PRIMARY without any reason would give it away.
+// POSSIBLE that stands alone is shown as PLATE_UNCERTAIN, which it also is: a
+// PRIMARY without any reason would give it away, and so would one with
+// OCCUPANTS_UNCONFIRMED alone that is not READY.
 func (d Decision) Public() Decision {
 	p := Decision{Outcome: d.Outcome, Ready: d.Ready}
 	var masked []finding
@@ -185,7 +191,7 @@ func (d Decision) Public() Decision {
 			possible = true
 		default:
 			masked = append(masked, finding{code, Primary})
-			slower = slower || !mild(code)
+			slower = slower || !mild(code) && code != OccupantsUnconfirmed
 		}
 	}
 	if possible && d.Outcome == Primary && !slower {
@@ -249,7 +255,7 @@ func trusted(c Clock) bool { return c == ClockSynced || c == ClockHoldover }
 // inForce judges a lookout's window. With a clock that cannot be trusted every
 // lookout counts, and so does one without an end.
 func inForce(h Hit, f Facts) bool {
-	if !trusted(f.Clock) {
+	if !trusted(f.Clock) || f.Now.IsZero() {
 		return true
 	}
 	return !f.Now.Before(h.ValidFrom) && (h.ValidUntil.IsZero() || f.Now.Before(h.ValidUntil))

@@ -12,8 +12,10 @@ const (
 	actedLimit    = 60 * time.Second
 	clearingLimit = 60 * time.Second
 	// backOut is how long the road may be empty between approach and booth
-	// loop before the vehicle counts as gone: 6 m at walking pace.
-	backOut = 5 * time.Second
+	// loop before the vehicle counts as gone. Drivers stop there to hold their
+	// cards up to the reader (domain reference, section 2), so it is well over
+	// the 6 s that 6 m take at walking pace.
+	backOut = 20 * time.Second
 	// cardsMost bounds the cards of one passage: 503 speaks far below it.
 	cardsMost = 64
 )
@@ -43,12 +45,16 @@ const (
 	PressGoods
 	PressOpenClose
 	ReleaseTaken // the shell found the release to take effect (Press)
+	LoopFault    // a loop cannot be read: the present passage is in doubt (209)
 )
 
 // Input is one thing that happened, at a time with monotonic part.
 type Input struct {
-	At    time.Time
-	Kind  Kind
+	At   time.Time
+	Kind Kind
+	// Found says of a loop that it was found occupied when the process started
+	// rather than seen to change: what went before was missed (213).
+	Found bool
 	Card  Card  // CardRead; Reads is ignored
 	Plate Plate // FrontPlate, RearPlate, PlateKeyed
 	Count int   // PressCount; occupants, also with ReleaseTaken (0: unchanged)
@@ -82,10 +88,24 @@ type Step struct {
 // Machine attributes what happens to one vehicle at a time. It knows the road
 // and the officer's buttons, never the decision. It is owned by one goroutine.
 //
-// A vehicle that waits behind another has no passage yet. While it waits, a
-// read that the first passage does not know already is dropped: it may come
-// from either vehicle, and the wrong one must not gain by it. The first vehicle
-// can only be slowed by that, and the second is read again when its turn comes.
+// Whose read it is, when two vehicles are near:
+//
+//   - A vehicle that waits on the approach behind one at the booth is ordinary
+//     queueing and has no passage yet. A read that the first passage does not
+//     know already is dropped: it may come from either, and neither may gain by
+//     the other's card. The first can only be slowed by that; the second is
+//     read again when its turn comes.
+//   - The approach loop is taken anew before the booth loop was reached: the
+//     same vehicle rocking, or a second one close behind. A new read is dropped
+//     and the passage is ambiguous (213).
+//   - A vehicle comes to the booth loop before the one ahead has cleared: its
+//     own passage is ambiguous, since its reads may have gone by unseen. If it
+//     follows through without one, the passage ahead says 213.
+//   - A vehicle was given up without having cleared: it may stand unseen between
+//     the loops and reach the booth in the name of the next, which is ambiguous.
+//
+// Three loops cannot tell one thing: a vehicle that was let go and rolls back
+// off the exit loop looks like one that has cleared. It was released already.
 type Machine struct {
 	approach, booth, exit bool
 	approachSince         time.Time
@@ -94,8 +114,14 @@ type Machine struct {
 	toggle                bool // open/close was pressed and waits for the lane to be free
 	active                bool
 	ev                    Evidence
+	startedAt             time.Time // of ev, with monotonic part
 	wakeAt                time.Time
+	left                  bool // the approach loop fell since the passage began
+	doubled               bool // and was taken again before the booth was reached
+	ownTail               bool // the approach loop may still hold the vehicle at the booth
+	gap                   bool // a waiting vehicle left the approach and has not reached the booth
 	tailgate              bool // another vehicle reached the booth before this one had cleared
+	lost                  bool // a vehicle was given up or rolled back and may still be between the loops
 }
 
 // NewMachine makes a machine for an empty road.
@@ -103,6 +129,11 @@ func NewMachine(closed bool) *Machine { return &Machine{closed: closed} }
 
 // Active tells whether there is a passage.
 func (m *Machine) Active() bool { return m.active }
+
+// Stuck tells whether the approach loop has been occupied for longer than a
+// vehicle stays there: the loop is out of order, whether or not there is a
+// passage (209).
+func (m *Machine) Stuck() bool { return m.stuck }
 
 // Closed tells whether the lane is closed for the next passage.
 func (m *Machine) Closed() bool { return m.closed }
@@ -129,6 +160,10 @@ func (m *Machine) Step(in Input) Step {
 		m.officer(in, &s)
 	case PressOpenClose:
 		m.toggle = !m.toggle
+	case LoopFault:
+		if m.active {
+			m.fault(&s)
+		}
 	}
 	if !m.active && m.toggle {
 		m.closed, m.toggle = !m.closed, false
@@ -144,7 +179,12 @@ func (m *Machine) start(in Input, st State, s *Step) {
 		m.closed, m.toggle = !m.closed, false
 	}
 	m.active = true
-	m.ev = Evidence{ID: in.NewID, State: st, StartedAt: in.At, AtBooth: st == AtBooth, Closed: m.closed, Presence: m.stuck}
+	// Wall clock, UTC, for the record; every limit counts from startedAt.
+	m.ev = Evidence{ID: in.NewID, State: st, StartedAt: in.At.Round(0).UTC(), AtBooth: st == AtBooth, Closed: m.closed,
+		Presence: m.stuck, Ambiguous: in.Found || m.lost}
+	m.startedAt = in.At
+	m.left, m.doubled, m.ownTail = false, false, false
+	m.lost = m.lost && st != Approach // one that was not seen coming may be the lost one, or not
 	limit := approachLimit
 	if st == AtBooth {
 		limit = boothLimit
@@ -158,6 +198,7 @@ func (m *Machine) end(in Input, how End, s *Step) {
 	ended := m.Evidence()
 	s.Ended, s.How, s.Changed = &ended, how, true
 	m.active, m.ev, m.wakeAt = false, Evidence{}, time.Time{}
+	m.lost = m.lost || how != Cleared
 	next := m.tailgate
 	m.tailgate = false
 	switch {
@@ -165,9 +206,15 @@ func (m *Machine) end(in Input, how End, s *Step) {
 		// At the booth without having been seen on the approach alone: which
 		// reads are its own cannot be told.
 		m.start(in, AtBooth, s)
-		m.ev.Ambiguous = next
+		m.ev.Ambiguous = m.ev.Ambiguous || next
 		m.ev.Presence = m.ev.Presence || !next
-	case m.approach:
+	case m.gap:
+		// It waited and is on its way from the approach to the booth.
+		m.start(in, Approach, s)
+		m.gap, m.left, m.doubled = false, true, m.approach
+		m.wakeAt = in.At.Add(backOut)
+	case m.approach && !m.stuck:
+		m.approachSince = in.At // until now it waited for its turn
 		m.start(in, Approach, s)
 	}
 }
@@ -187,6 +234,13 @@ func (m *Machine) expire(in Input, s *Step) {
 			m.end(in, Aborted, s)
 			return
 		}
+		if m.stuck && !in.At.Before(m.startedAt.Add(2*approachLimit)) {
+			// Nobody stands there: a loop is stuck. It starts no further
+			// passage until it has been off.
+			m.fault(s)
+			m.end(in, TimedOut, s)
+			return
+		}
 		m.wakeAt = in.At.Add(approachLimit)
 	case Acted:
 		if !m.booth && !m.exit {
@@ -194,15 +248,18 @@ func (m *Machine) expire(in Input, s *Step) {
 			m.end(in, TimedOut, s)
 			return
 		}
-		// The vehicle stays: the way is closed again, the officer acts anew.
-		m.ev.State, m.ev.Released, m.ev.Overridden, m.ev.Releases = AtBooth, false, false, 0
+		if m.ev.Released {
+			// The vehicle stays: the way is closed again, the officer acts anew.
+			m.ev.State, m.ev.Released, m.ev.Overridden, m.ev.Releases = AtBooth, false, false, 0
+			s.Changed = true
+		}
 		m.wakeAt = in.At.Add(boothLimit)
 	case Clearing:
 		m.fault(s)
 		m.end(in, TimedOut, s)
 		return
 	case AtBooth:
-		if !m.booth && !m.exit && !m.approach {
+		if !m.booth && !m.exit {
 			m.fault(s)
 			m.end(in, TimedOut, s)
 			return
@@ -217,98 +274,3 @@ func (m *Machine) fault(s *Step) {
 	s.Changed = s.Changed || !m.ev.Presence
 	m.ev.Presence = true
 }
-
-func (m *Machine) road(in Input, s *Step) {
-	switch in.Kind {
-	case ApproachOn:
-		if !m.approach {
-			m.approach, m.approachSince = true, in.At
-		}
-		if !m.active {
-			m.start(in, Approach, s)
-		} else if m.ev.State == Approach && !m.booth {
-			m.wakeAt = m.ev.StartedAt.Add(approachLimit) // it came back before it was given up
-		}
-	case ApproachOff:
-		m.approach, m.stuck = false, false
-		if m.active && m.ev.State == Approach && !m.booth {
-			m.wakeAt = in.At.Add(backOut)
-		}
-	case BoothOn:
-		m.boothOn(in, s)
-	case BoothOff:
-		m.booth = false
-		if m.active && m.ev.State == AtBooth && !m.exit {
-			// It left the loop without reaching the exit: backed away, or a
-			// loop failed. Given up if nothing follows.
-			m.wakeAt = in.At.Add(clearingLimit)
-		}
-	case ExitOn:
-		m.exitOn(in, s)
-	case ExitOff:
-		m.exit = false
-		if m.active && m.ev.State == Clearing {
-			m.end(in, Cleared, s)
-		}
-	}
-}
-
-func (m *Machine) boothOn(in Input, s *Step) {
-	was := m.booth
-	m.booth = true
-	switch {
-	case !m.active:
-		m.start(in, AtBooth, s)
-		m.fault(s) // the approach loop did not see it
-	case m.ev.State == Approach:
-		m.ev.State, m.ev.AtBooth = AtBooth, true
-		m.wakeAt = in.At.Add(boothLimit)
-		s.Changed = true
-	case m.ev.State == AtBooth && !was:
-		m.wakeAt = in.At.Add(boothLimit)
-		if m.approach {
-			// It left the loop and one came back while another waited: which
-			// one it is cannot be told.
-			s.Changed = s.Changed || !m.ev.Ambiguous
-			m.ev.Ambiguous = true
-		}
-	case (m.ev.State == Clearing || m.ev.State == Acted) && !was:
-		m.tailgate = true
-	}
-}
-
-func (m *Machine) exitOn(in Input, s *Step) {
-	m.exit = true
-	switch {
-	case !m.active:
-		m.start(in, Clearing, s)
-		m.ev.WrongWay = true
-		m.fault(s)
-		m.ev.AtBooth = true // so that it is recorded and shown
-	case m.ev.State == Acted:
-		m.ev.State = Clearing
-		s.Changed = true
-	case m.ev.State == AtBooth:
-		m.ev.State = Clearing
-		s.Changed = true
-		if m.ev.Refers == 0 { // referred, it goes to secondary; else it drove off
-			m.fault(s)
-		}
-	case m.ev.State == Approach:
-		m.ev.WrongWay = true
-		m.fault(s)
-		s.Changed = true
-		return
-	default:
-		return
-	}
-	m.wakeAt = in.At.Add(clearingLimit)
-}
-
-// reading tells whether reads are kept: only between APPROACH and ACTED.
-func (m *Machine) reading() bool {
-	return m.active && (m.ev.State == Approach || m.ev.State == AtBooth)
-}
-
-// queued tells whether another vehicle waits behind the one at the booth.
-func (m *Machine) queued() bool { return m.ev.State == AtBooth && m.approach }

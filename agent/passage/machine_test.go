@@ -57,7 +57,7 @@ func drive(t *testing.T, m *Machine, script string) string {
 func TestMachine(t *testing.T) {
 	for name, tc := range map[string]struct{ script, want string }{
 		"a car":                             {"0:A+ 1:card=a 1:card=a 2:card=b 3:A- 4:B+ 6:release 6:taken 8:X+ 9:B- 10:X-", "p0 cleared cards=2\n"},
-		"backs out":                         {"0:A+ 1:card=a 3:A- 8:tick", "p0 aborted cards=1\n"},
+		"backs out":                         {"0:A+ 1:card=a 3:A- 22:tick 23:tick", "p0 aborted cards=1\n"},
 		"slow between the loops":            {"0:A+ 3:A- 7:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\n"},
 		"hesitates on the approach":         {"0:A+ 3:A- 6:A+ 30:tick 31:B+ 32:release 32:taken 33:A- 34:X+ 35:B- 36:X-", "p0 cleared cards=0\n"},
 		"reads without a vehicle":           {"0:card=a 1:plate=p 2:unread", "dropped card=a\ndropped plate=p\ndropped unread\n"},
@@ -89,11 +89,11 @@ func TestModeChangesOnlyBetweenPassages(t *testing.T) {
 	if !m.Evidence().Closed || !m.Closed() {
 		t.Error("opened under a vehicle")
 	}
-	drive(t, m, "2:A- 9:tick")
+	drive(t, m, "2:A- 9:tick 22:tick")
 	if m.Active() || m.Closed() {
 		t.Error("not open once the lane is free")
 	}
-	drive(t, m, "10:openclose")
+	drive(t, m, "30:openclose")
 	if !m.Closed() {
 		t.Error("a free lane must close at once")
 	}

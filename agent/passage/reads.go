@@ -1,6 +1,9 @@
 package passage
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // read attributes a reader's report to the passage, or drops it.
 func (m *Machine) read(in Input, s *Step) {
@@ -12,8 +15,8 @@ func (m *Machine) read(in Input, s *Step) {
 	case CardRead:
 		m.card(in.Card, s)
 	case CardUnread:
-		if m.queued() {
-			s.Dropped = true
+		if m.foreign() {
+			m.refuse(s)
 			return
 		}
 		s.Changed = s.Changed || m.ev.Unreadable == 0
@@ -28,8 +31,12 @@ func (m *Machine) read(in Input, s *Step) {
 func (m *Machine) card(c Card, s *Step) {
 	i := slices.IndexFunc(m.ev.Cards, func(have Card) bool { return have.Token == c.Token })
 	if i < 0 {
-		if m.queued() || len(m.ev.Cards) >= cardsMost || c.Token == "" {
+		switch {
+		case len(m.ev.Cards) >= cardsMost || c.Token == "":
 			s.Dropped = true
+			return
+		case m.foreign():
+			m.refuse(s)
 			return
 		}
 		c.Reads = 1
@@ -55,11 +62,14 @@ func (m *Machine) card(c Card, s *Step) {
 
 // plate keeps the better report. A report of no plate never displaces one.
 func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
+	if math.IsNaN(p.Confidence) || math.IsInf(p.Confidence, 0) {
+		p.Confidence = -1 // not reported; JSON has no word for it either
+	}
 	have := *slot
 	same := have != nil && have.Bare == p.Bare
 	switch {
-	case m.queued() && !same:
-		s.Dropped = true
+	case m.foreign() && !same:
+		m.refuse(s)
 		return
 	case have != nil && (p.NoRead || !have.NoRead && p.Confidence <= have.Confidence && (p.Jurisdiction == "" || have.Jurisdiction != "" || !same)):
 		return
@@ -72,82 +82,4 @@ func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 	}
 	*slot = &p
 	s.Changed = true
-}
-
-// officer takes a press. One without a vehicle at the booth means nothing.
-func (m *Machine) officer(in Input, s *Step) {
-	if !m.active || m.ev.State == Clearing {
-		return
-	}
-	ev := &m.ev
-	switch in.Kind {
-	case PlateKeyed:
-		p := in.Plate
-		ev.Keyed = &p
-	case PressDeclaration:
-		ev.Declaration = !ev.Declaration
-	case PressGoods:
-		ev.Goods = !ev.Goods
-	case PressCount:
-		if in.Count < 1 || in.Count > 99 || ev.State == Acted {
-			return
-		}
-		ev.Occupants = in.Count
-	case PressRelease:
-		if ev.State != AtBooth {
-			return
-		}
-		ev.Releases++
-	case PressRefer:
-		if ev.State == Approach {
-			return
-		}
-		ev.Refers++
-		ev.State, ev.Released, ev.Overridden, ev.Releases = AtBooth, false, false, 0
-		m.wakeAt = in.At.Add(boothLimit)
-	case ReleaseTaken:
-		if ev.State != AtBooth || ev.Releases == 0 {
-			return
-		}
-		ev.State, ev.Released, ev.Overridden = Acted, true, in.Override
-		if in.Count > 0 {
-			ev.Occupants = in.Count
-		}
-		m.wakeAt = in.At.Add(actedLimit)
-	}
-	s.Changed = true
-}
-
-// Act is what a press of the release button comes to.
-type Act uint8
-
-const (
-	NoAct      Act = iota // the press has no effect; over REFER a second one has
-	Release               // 902
-	ReleaseAll            // 902, and the press confirms dec.Ready occupants
-	Override              // 903
-)
-
-// Press weighs the officer's press of release, which ev already counts,
-// against the decision in force. Nobody moves on HOLD; over REFER it takes a
-// second press; while READY n is shown the press says "I counted n" (domain
-// reference, 7.1 and 7.5).
-func Press(ev Evidence, dec Decision) Act {
-	if ev.State != AtBooth || ev.Releases == 0 {
-		return NoAct
-	}
-	switch dec.Outcome {
-	case Expedite:
-		return Release
-	case Primary:
-		if dec.Ready > 0 {
-			return ReleaseAll
-		}
-		return Release
-	case Refer:
-		if ev.Releases >= 2 {
-			return Override
-		}
-	}
-	return NoAct
 }

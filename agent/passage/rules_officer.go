@@ -1,0 +1,14 @@
+package passage
+
+// Rows 900 to 905.
+func (c *weighing) officer() {
+	ev := c.ev
+	drawn := float64(c.f.Draw) < c.pol.RandomRate*10_000
+	c.when(c.f.Draw < 0 || c.f.Draw > 9999, DecisionTimeout, Primary)
+	c.when(c.f.Draw >= 0 && drawn, RandomCompliance, Refer)
+	c.when(ev.Refers > 0, OfficerRefer, Refer)
+	c.when(ev.Released && !ev.Overridden, OfficerRelease, informational)
+	c.when(ev.Overridden, OfficerOverride, informational)
+	c.when(ev.Declaration, DeclarationPresent, Primary)
+	c.when(ev.Goods, CommercialGoods, Primary)
+}
