@@ -1,47 +1,115 @@
 // Command boothhq is the reference headquarters: it receives the booths'
-// events, and builds and publishes the lists they decide by. Central systems
-// may use it, or the contract alone.
+// events, keeps each exactly once and gives receipts, and it builds, signs and
+// publishes the lists booths decide by. Central systems may use it, or the
+// contract alone.
 //
-// It exits 0 when it has done what it was told, 1 on a failure, and 80 on a
-// wrong command line. Standard output carries results and nothing else.
+// Standard output carries results and nothing else, as JSON with --json. An
+// error is followed by a line that says what to do. Secrets come from files,
+// by default those of $CREDENTIALS_DIRECTORY, and never from the command line,
+// which every user of the machine can read.
+//
+// Exit codes: 0 done, 1 a failure, 2 wrong use.
 package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"boothd/cmd/boothhq/internal/authority"
 )
 
-// commands is the command line.
-type commands struct {
+// Exit codes beside 0.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// cli is every verb; a verb is a struct with a Run(*tool) error.
+type cli struct {
 	Config  kong.ConfigFlag  `help:"Take flags from a TOML file; keys are the long names." placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Version kong.VersionFlag `help:"Print the version and leave."`
+	JSON    bool             `help:"Print JSON." name:"json"`
 
-	Receive receiveCommand `cmd:"" help:"Receive events from a broker, keep them, and send receipts."`
-	Status  statusCommand  `cmd:"" help:"Tell what is here of each booth: presence, mark, holes, counts."`
-	Export  exportCommand  `cmd:"" help:"Write events as their exact bytes, one per line."`
-
-	authority.Commands
+	Receive receiveCmd `cmd:"" help:"Receive events from a broker, keep each once, and send receipts."`
+	Report  reportCmd  `cmd:"" help:"Tell what is here of each booth: events, missing, doubled, outcomes."`
+	Export  exportCmd  `cmd:"" help:"Write events, one per line."`
+	Lists   listsCmd   `cmd:"" help:"Make, sign and publish eligibility lists."`
 }
 
-func main() {
-	var c commands
-	k := kong.Parse(&c, kong.Name("boothhq"), kong.Description("The reference headquarters of boothd."),
-		kong.Configuration(tomlFlags), kong.Vars{"version": version()})
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	k.BindTo(ctx, (*context.Context)(nil))
-	if err := k.Run(); err != nil {
-		fmt.Fprintf(os.Stderr, "boothhq: %v\n", err)
-		os.Exit(1)
+// tool is what every verb works with.
+type tool struct {
+	ctx            context.Context // ends when the program is told to stop
+	stdout, stderr io.Writer
+	json           bool
+}
+
+// print writes v as indented JSON.
+func (t *tool) print(v any) error {
+	enc := json.NewEncoder(t.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
 	}
+	return nil
+}
+
+// failure is an error with a remedy and the exit code it earns.
+type failure struct {
+	err  error
+	hint string
+	code int
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with its outside handed in.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	left := -1 // set when kong has printed help or the version and would leave
+	parser, err := kong.New(&c, kong.Name("boothhq"), kong.Writers(stdout, stderr), kong.Vars{"version": version(), "passphrase": passphraseCredential()},
+		kong.Description("The reference headquarters of boothd."), kong.Configuration(tomlFlags), kong.Exit(func(code int) { left = code }))
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	verb, err := parser.Parse(args)
+	switch {
+	case left >= 0:
+		return left
+	case err != nil:
+		return tell(stderr, &failure{err, "boothhq --help lists the verbs", exitUsage})
+	}
+	if err := verb.Run(&tool{ctx, stdout, stderr, c.JSON}); err != nil {
+		return tell(stderr, err)
+	}
+	return 0
+}
+
+// tell prints an error and its remedy and returns the exit code.
+func tell(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "boothhq: %v\n", err)
+	if f, ok := errors.AsType[*failure](err); ok {
+		if f.hint != "" {
+			fmt.Fprintf(stderr, "boothhq: hint: %s\n", f.hint)
+		}
+		return f.code
+	}
+	return exitFailure
 }
 
 func version() string {

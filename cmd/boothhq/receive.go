@@ -1,20 +1,19 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pelletier/go-toml/v2"
 
 	"boothd/cmd/boothhq/internal/receiver"
@@ -25,47 +24,84 @@ type databaseFlag struct {
 	DB string `name:"db" default:"/var/lib/boothhq/events.db" help:"SQLite database of events." type:"path"`
 }
 
-type receiveCommand struct {
+type receiveCmd struct {
 	databaseFlag
-	Broker    []string      `required:"" help:"Broker as ssl://host:port (or tcp:// on this machine), in order of preference." placeholder:"URL"`
-	ClientID  string        `name:"client-id" default:"boothhq" help:"MQTT client id; one running receiver each."`
-	Username  string        `help:"MQTT user name, where the certificate does not give it."`
-	CA        string        `name:"ca" type:"existingfile" help:"Certificates that sign the brokers'."`
-	Cert      string        `type:"existingfile" help:"Certificate of this receiver."`
-	Key       string        `type:"existingfile" help:"Its private key."`
-	Interval  time.Duration `default:"1s" help:"Least time between two receipts of a booth."`
-	TotalRate float64       `name:"total-rate" default:"6000" help:"Backlog events a second, shared out among the booths."`
-	BoothRate float64       `name:"booth-rate" default:"500" help:"The most of it for one booth."`
-	Window    int           `default:"256" help:"Events a booth may have without receipt."`
+	Broker       []string      `required:"" help:"Broker as ssl://host:port (or tcp:// on this machine), in order of preference." placeholder:"URL"`
+	ClientID     string        `name:"client-id" default:"boothhq" help:"MQTT client id; one running receiver each."`
+	Username     string        `default:"boothhq" help:"MQTT user name, where the certificate does not give it."`
+	PasswordFile string        `help:"Read the MQTT password from this file, where there is one." type:"existingfile"`
+	CA           string        `name:"ca" type:"existingfile" help:"Certificates that sign the brokers'."`
+	Cert         string        `type:"existingfile" help:"Certificate of this receiver."`
+	Key          string        `type:"existingfile" help:"Its private key."`
+	Interval     time.Duration `default:"1s" help:"Least time between two receipts of a booth."`
+	TotalRate    float64       `name:"total-rate" default:"6000" help:"Backlog events a second, shared out among the booths."`
+	BoothRate    float64       `name:"booth-rate" default:"500" help:"The most of it for one booth."`
+	Window       int           `default:"256" help:"Events a booth may have without receipt."`
+	Print        bool          `help:"Write each event to standard output once it is kept, one per line."`
 }
 
 // Run receives until it is told to stop.
-func (c *receiveCommand) Run(ctx context.Context) error {
-	tlsConfig, err := c.tls()
+func (c *receiveCmd) Run(t *tool) error {
+	cfg, err := c.config(t)
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	store, err := receiver.Open(ctx, c.DB)
+	store, err := receiver.Open(t.ctx, c.DB)
 	if err != nil {
-		return err
+		return &failure{err, "the folder of --db must be there and writable; a broken database is best moved aside, booths then send again what they keep", exitFailure}
 	}
-	r, err := receiver.New(receiver.Config{
-		Brokers: c.Broker, ClientID: c.ClientID, Username: c.Username, TLS: tlsConfig, Interval: c.Interval,
-		TotalRate: c.TotalRate, BoothRate: c.BoothRate, Window: c.Window, Log: log,
-	}, store)
+	r, err := receiver.New(cfg, store)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	err = r.Run(ctx)
-	if ctx.Err() != nil {
+	err = r.Run(t.ctx)
+	if t.ctx.Err() != nil {
 		err = nil // told to stop
 	}
 	return errors.Join(err, store.Close())
 }
 
+func (c *receiveCmd) config(t *tool) (cfg receiver.Config, err error) {
+	cfg = receiver.Config{
+		Brokers: c.Broker, ClientID: c.ClientID, Username: c.Username, Interval: c.Interval, TotalRate: c.TotalRate,
+		BoothRate: c.BoothRate, Window: c.Window, Log: slog.New(slog.NewTextHandler(t.stderr, nil)),
+	}
+	for _, b := range c.Broker {
+		if err := clear(b); err != nil {
+			return cfg, &failure{err, "use ssl://, with --ca, --cert and --key", exitUsage}
+		}
+	}
+	if cfg.TLS, err = c.tls(); err != nil {
+		return cfg, &failure{err, "--ca, --cert and --key go together", exitUsage}
+	}
+	if c.PasswordFile != "" {
+		b, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return cfg, fmt.Errorf("reading --password-file: %w", err)
+		}
+		cfg.Password = strings.TrimSpace(string(b))
+	}
+	if c.Print {
+		cfg.Kept = func(body []byte) error { return receiver.WriteLine(t.stdout, body) }
+	}
+	return cfg, nil
+}
+
+// clear refuses to speak in clear over a network: receipts decide what booths
+// may throw away.
+func clear(broker string) error {
+	u, err := url.Parse(broker)
+	if err != nil || u.Scheme != "tcp" || u.Hostname() == "localhost" {
+		return nil // the receiver judges the rest
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("broker %s: in clear, and not on this machine", broker)
+}
+
 // tls reads the files; nil without any, for brokers on this machine.
-func (c *receiveCommand) tls() (*tls.Config, error) {
+func (c *receiveCmd) tls() (*tls.Config, error) {
 	if c.CA == "" && c.Cert == "" && c.Key == "" {
 		for _, b := range c.Broker {
 			if strings.HasPrefix(b, "ssl:") {
@@ -88,70 +124,6 @@ func (c *receiveCommand) tls() (*tls.Config, error) {
 	}
 	cfg.Certificates = []tls.Certificate{pair}
 	return cfg, nil
-}
-
-type statusCommand struct {
-	databaseFlag
-	JSON bool `name:"json" help:"As one JSON object."`
-}
-
-// Run prints what is here of each booth.
-func (c *statusCommand) Run(ctx context.Context) (err error) {
-	r, err := receiver.OpenReport(ctx, c.DB)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	s, err := r.Summary(ctx)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return json.MarshalWrite(os.Stdout, s, jsontext.WithIndent("  "))
-	}
-	printSummary(os.Stdout, s)
-	return nil
-}
-
-func printSummary(w io.Writer, s receiver.Summary) {
-	for _, b := range s.Booths {
-		presence := b.Status
-		if presence == "" {
-			presence = "never heard"
-		}
-		fmt.Fprintf(w, "%-24s %s", b.Name, presence)
-		if !b.At.IsZero() {
-			fmt.Fprintf(w, " since %s, connection %d, version %s", b.At.Format(time.RFC3339), b.Conn, b.Version)
-		}
-		fmt.Fprintln(w)
-		for _, e := range b.Epochs {
-			fmt.Fprintf(w, "  epoch %s: %d events up to %d, %d missing, %d rejected, %d repeated, %d conflicting, %d doubled\n",
-				e.Epoch, e.Events, e.Last, e.Missing, e.Rejected, e.Again, e.Conflicts, e.Doubled)
-			for _, h := range e.Holes[:min(len(e.Holes), 5)] {
-				fmt.Fprintf(w, "    missing %d to %d\n", h[0], h[1])
-			}
-		}
-	}
-	fmt.Fprintf(w, "%d events of %d booths, %d missing, %d doubled\n", s.Events, len(s.Booths), s.Missing, s.Doubled)
-}
-
-type exportCommand struct {
-	databaseFlag
-	Booth string `help:"Of this booth alone."`
-	Epoch string `help:"Of this epoch alone."`
-	From  uint64 `help:"From this sequence number."`
-	To    uint64 `help:"Up to this one."`
-}
-
-// Run writes events to standard output.
-func (c *exportCommand) Run(ctx context.Context) (err error) {
-	r, err := receiver.OpenReport(ctx, c.DB)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	_, err = r.Export(ctx, os.Stdout, receiver.Selection{Booth: c.Booth, Epoch: c.Epoch, From: c.From, To: c.To})
-	return err
 }
 
 // tomlFlags reads flags from a TOML file and refuses keys that are none.

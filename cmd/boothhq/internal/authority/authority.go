@@ -10,74 +10,27 @@
 //	repository/       what booths read: serve it, or carry it on a stick
 //
 // The root role needs two of three keys, which are to be taken off this machine
-// after init; the other roles need one each. Raw identifiers are read from CSV
-// and leave as keyed tokens; no message quotes one.
+// after Init; the other roles need one each. Raw identifiers are read from CSV
+// and leave as keyed tokens; no message quotes one. The caller hands in the
+// time, so that what is signed can be made again.
 //
 // Source: product design, section 4; domain reference, sections 2, 6 and 10.
 package authority
 
 import (
+	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
-
-// Commands are the verbs of boothhq that this package provides; embed it in
-// the command line's struct. Each Run takes the parsed *kong.Context, which
-// kong binds by itself, and writes to its Stdout.
-type Commands struct {
-	Lists Lists `cmd:"" help:"Make, sign and publish eligibility lists."`
-}
-
-// Lists are the verbs of the list office.
-type Lists struct {
-	Init      Init      `cmd:"" help:"Make an authority: keys, first root, token key."`
-	Build     Build     `cmd:"" help:"Build lists from CSV files; every bad row is told, nothing is half built."`
-	Publish   Publish   `cmd:"" help:"Sign built lists and publish them."`
-	Heartbeat Heartbeat `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
-}
-
-// Init is "lists init DIR".
-type Init struct {
-	Dir        string        `arg:"" help:"Folder of the authority; must not exist."`
-	RootValid  time.Duration `default:"8760h" help:"How long the root is valid."`
-	Passphrase `embed:""`
-}
-
-// Build is "lists build".
-type Build struct {
-	In       string `required:"" help:"Folder with cards.csv, members.csv, lookouts.csv, vehicles.csv, as far as there are any." type:"existingdir"`
-	Out      string `required:"" help:"Folder for the built lists; must not exist."`
-	TokenKey string `required:"" help:"The port's token key: 64 hex digits in a file." type:"existingfile"`
-}
-
-// Publish is "lists publish DIR".
-type Publish struct {
-	Dir        string        `arg:"" help:"Folder of the authority."`
-	Lists      string        `required:"" help:"Folder with built lists." type:"existingdir"`
-	Force      []string      `help:"Kinds that may shrink by more than 10 %, or be empty."`
-	Valid      time.Duration `default:"720h" help:"How long the publication is valid, heartbeats given."`
-	Timestamp  time.Duration `default:"1h" help:"How long the first heartbeat is valid; at most the booths' hard age."`
-	Passphrase `embed:""`
-}
-
-// Heartbeat is "lists heartbeat DIR".
-type Heartbeat struct {
-	Dir        string        `arg:"" help:"Folder of the authority."`
-	Timestamp  time.Duration `default:"1h" help:"How long this heartbeat is valid; at most the booths' hard age."`
-	Passphrase `embed:""`
-}
-
-// Passphrase says where the passphrase comes from. It is never an argument:
-// every user of the machine can read those.
-type Passphrase struct {
-	File string `name:"passphrase-file" help:"Read the passphrase from this file." xor:"passphrase" required:""`
-	FD   int    `name:"passphrase-fd" help:"Read the passphrase from this open file descriptor." xor:"passphrase" required:""`
-}
 
 // Limits of a passphrase, in bytes.
 const (
@@ -85,84 +38,142 @@ const (
 	maxPassphrase = 1024
 )
 
-// read gives the passphrase, white space around it cut.
-func (p Passphrase) read() ([]byte, error) {
-	var f *os.File
-	var err error
-	if p.File != "" {
-		if f, err = os.Open(p.File); err != nil {
-			return nil, fmt.Errorf("reading passphrase: %w", err)
-		}
-	} else if f = os.NewFile(uintptr(max(p.FD, 0)), "passphrase"); f == nil || p.FD <= 0 {
-		return nil, fmt.Errorf("reading passphrase: descriptor %d is none; use --passphrase-file", p.FD)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPassphrase+1))
+// ErrPassphrase is a passphrase that is too short, too long or missing.
+var ErrPassphrase = fmt.Errorf("want a passphrase of %d to %d characters", minPassphrase, maxPassphrase)
+
+// ReadPassphrase reads a passphrase, white space around it cut.
+func ReadPassphrase(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxPassphrase+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading passphrase: %w", err)
 	}
 	phrase := strings.TrimSpace(string(b))
 	if len(b) > maxPassphrase || len(phrase) < minPassphrase {
-		return nil, fmt.Errorf("reading passphrase: want %d to %d characters", minPassphrase, maxPassphrase)
+		return nil, fmt.Errorf("reading passphrase: %w", ErrPassphrase)
 	}
 	return []byte(phrase), nil
 }
 
-// Run makes the authority.
-func (c *Init) Run(k *kong.Context) error {
-	phrase, err := c.read()
+// Office is an authority at work.
+type Office struct {
+	Dir    string // the authority's folder, see Init
+	Phrase []byte // opens the keys
+	Now    time.Time
+	// Valid is how long a publication counts, heartbeats given.
+	Valid time.Duration
+	// Timestamp is how long a heartbeat counts: at most 24 h, the longest hard
+	// age that a booth can have.
+	Timestamp time.Duration
+
+	keys map[string]ed25519.PrivateKey // opened, by role
+}
+
+// State is what an authority has published.
+type State struct {
+	Root      Signed `json:"root"`
+	Timestamp Signed `json:"timestamp"`
+	Snapshot  Signed `json:"snapshot"`
+	Targets   Signed `json:"targets"`
+	Lists     []List `json:"lists"` // by kind
+}
+
+// Signed is one piece of metadata. The zero Signed has not been made yet.
+type Signed struct {
+	Version int64     `json:"version"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// Expired tells whether booths refuse it at a time.
+func (s Signed) Expired(now time.Time) bool { return !s.Expires.After(now) }
+
+// List is one published list.
+type List struct {
+	Kind       string `json:"kind"`
+	Generation uint64 `json:"generation"`
+	Rows       uint64 `json:"rows"`
+	Digest     string `json:"digest"`           // of the content, 64 hex digits
+	Bytes      int64  `json:"bytes"`            // of the file
+	Changed    bool   `json:"changed,omitzero"` // Publish alone: it is new
+}
+
+// Status reads what an authority has published; it needs no key and checks no
+// signature.
+func Status(dir string) (s State, err error) {
+	o := &Office{Dir: dir}
+	root := metadata.Root()
+	if _, err := root.FromFile(filepath.Join(dir, "root.json")); err != nil {
+		return s, fmt.Errorf("reading root.json: %w", err)
+	}
+	s.Root = Signed{root.Signed.Version, root.Signed.Expires}
+	stamp, snap, targets := metadata.Timestamp(), metadata.Snapshot(), metadata.Targets()
+	if found, err := load(o, "timestamp.json", stamp); err != nil {
+		return s, err
+	} else if found {
+		s.Timestamp = Signed{stamp.Signed.Version, stamp.Signed.Expires}
+	}
+	if found, err := load(o, "snapshot.json", snap); err != nil {
+		return s, err
+	} else if found {
+		s.Snapshot = Signed{snap.Signed.Version, snap.Signed.Expires}
+	}
+	if found, err := load(o, "targets.json", targets); err != nil {
+		return s, err
+	} else if found {
+		s.Targets = Signed{targets.Signed.Version, targets.Signed.Expires}
+	}
+	s.Lists, err = published(targets)
+	return s, err
+}
+
+// Mirror copies the repository to a folder that booths read, a stick or a web
+// server's. List files go first and the timestamp last, each whole, so that a
+// reader in between sees the former publication. List files that the
+// repository has dropped are removed there too.
+func (o *Office) Mirror(to string) error {
+	var names, metas []string
+	err := filepath.WalkDir(o.path("."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(o.path("."), path)
+		if filepath.Dir(name) == "." {
+			metas = append(metas, name)
+		} else {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reading the repository: %w", err)
+	}
+	slices.SortFunc(metas, func(a, b string) int { return rank(a) - rank(b) })
+	for _, sub := range []string{"root", "targets"} {
+		if err := os.MkdirAll(filepath.Join(to, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(names, metas...) {
+		b, err := os.ReadFile(o.path(name))
+		if err != nil {
+			return err
+		}
+		if err := write(filepath.Join(to, name), b); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(to, "targets"))
 	if err != nil {
 		return err
 	}
-	if err := initialise(c.Dir, phrase, time.Now().Add(c.RootValid)); err != nil {
-		return fmt.Errorf("making authority %s: %w", c.Dir, err)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".list") && !slices.Contains(names, filepath.Join("targets", e.Name())) {
+			err = errors.Join(err, os.Remove(filepath.Join(to, "targets", e.Name())))
+		}
 	}
-	fmt.Fprintf(k.Stdout, "made %s\n  install root.json on every booth as /etc/boothd/trust/root.json\n"+
-		"  install token.key on every booth as the credential token-key, and keep it secret\n"+
-		"  take keys/root-1.key, root-2.key and root-3.key off this machine, to three places\n", c.Dir)
-	return nil
+	return err
 }
 
-// Run builds the lists.
-func (c *Build) Run(k *kong.Context) error {
-	built, err := buildLists(c.In, c.Out, c.TokenKey)
-	if err != nil {
-		return fmt.Errorf("building lists from %s:\n%w", c.In, err)
-	}
-	for _, h := range built {
-		fmt.Fprintf(k.Stdout, "%-10s %9d rows  %x\n", h.Kind, h.Rows, h.Digest[:8])
-	}
-	return nil
-}
-
-// Run signs and publishes.
-func (c *Publish) Run(k *kong.Context) error {
-	phrase, err := c.read()
-	if err != nil {
-		return err
-	}
-	p := publication{dir: c.Dir, phrase: phrase, now: time.Now().UTC(), valid: c.Valid, timestamp: c.Timestamp}
-	done, err := p.publish(c.Lists, c.Force)
-	if err != nil {
-		return fmt.Errorf("publishing %s: %w", c.Lists, err)
-	}
-	for _, d := range done {
-		fmt.Fprintln(k.Stdout, d)
-	}
-	return nil
-}
-
-// Run signs a new timestamp.
-func (c *Heartbeat) Run(k *kong.Context) error {
-	phrase, err := c.read()
-	if err != nil {
-		return err
-	}
-	p := publication{dir: c.Dir, phrase: phrase, now: time.Now().UTC(), timestamp: c.Timestamp}
-	version, err := p.heartbeat()
-	if err != nil {
-		return fmt.Errorf("heartbeat of %s: %w", c.Dir, err)
-	}
-	fmt.Fprintf(k.Stdout, "timestamp %d\n", version)
-	return nil
+// rank puts what names another behind it.
+func rank(name string) int {
+	return slices.Index([]string{"targets.json", "snapshot.json", "timestamp.json"}, name)
 }

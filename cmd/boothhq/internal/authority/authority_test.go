@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-	"golang.org/x/sys/unix"
-
 	"boothd/agent/contract"
 	"boothd/agent/lists"
 	"boothd/agent/passage"
@@ -23,30 +20,25 @@ import (
 
 const phrase = "correct horse battery staple"
 
-// boothhq runs a command line as the program would.
-func boothhq(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	var cli struct{ Commands }
-	var out bytes.Buffer
-	parser, err := kong.New(&cli, kong.Writers(&out, &out), kong.Exit(func(code int) { t.Errorf("exit %d", code) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := parser.Parse(args)
-	if err != nil {
-		return out.String(), err
-	}
-	err = k.Run()
-	return out.String(), err
+// at is the office at a time, with what the verbs default to.
+func at(dir string, now time.Time) *Office {
+	return &Office{Dir: dir, Phrase: []byte(phrase), Now: now, Valid: 30 * 24 * time.Hour, Timestamp: time.Hour}
 }
 
-func must(t *testing.T, args ...string) string {
+func mustPublish(t *testing.T, dir, built string, force ...string) string {
 	t.Helper()
-	out, err := boothhq(t, args...)
+	now, err := at(dir, time.Now()).Publish(built, force)
 	if err != nil {
-		t.Fatalf("boothhq %s: %v", strings.Join(args, " "), err)
+		t.Fatalf("Publish: %v", err)
 	}
-	return out
+	return fmt.Sprint(now)
+}
+
+func mustBuild(t *testing.T, in, out, dir string) {
+	t.Helper()
+	if _, err := Build(in, out, filepath.Join(dir, "token.key")); err != nil {
+		t.Fatalf("Build: %v", err)
+	}
 }
 
 func put(t *testing.T, dir string, files map[string]string) string {
@@ -76,16 +68,16 @@ var goodCSV = map[string]string{
 		"L-3,4,CARD,E28011700000020AB7F0D582,,REFER,DOCUMENT,,CBSA,,no,2026-07-01,2026-08-01\n",
 }
 
-// office makes an authority with a passphrase file and built lists.
-func newOffice(t *testing.T) (dir, pass, built string) {
+// newOffice makes an authority and built lists.
+func newOffice(t *testing.T) (dir, built string) {
 	t.Helper()
 	top := t.TempDir()
-	put(t, top, map[string]string{"pass": phrase + "\n"})
-	dir, pass, built = filepath.Join(top, "hq"), filepath.Join(top, "pass"), filepath.Join(top, "built")
-	must(t, "lists", "init", dir, "--passphrase-file", pass)
-	in := put(t, filepath.Join(top, "csv"), goodCSV)
-	must(t, "lists", "build", "--in", in, "--out", built, "--token-key", filepath.Join(dir, "token.key"))
-	return dir, pass, built
+	dir, built = filepath.Join(top, "hq"), filepath.Join(top, "built")
+	if err := Init(dir, []byte(phrase), time.Now().AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	mustBuild(t, put(t, filepath.Join(top, "csv"), goodCSV), built, dir)
+	return dir, built
 }
 
 type booth struct {
@@ -133,10 +125,9 @@ func (b *booth) value(t *testing.T, kind string, tok passage.Token) []byte {
 }
 
 func TestListsFromCSVToALookUpInTheBooth(t *testing.T) {
-	dir, pass, built := newOffice(t)
-	out := must(t, "lists", "publish", dir, "--lists", built, "--passphrase-file", pass)
-	if !strings.Contains(out, "cards-1 published, 2 rows") {
-		t.Errorf("publish says %q", out)
+	dir, built := newOffice(t)
+	if out := mustPublish(t, dir, built); !strings.Contains(out, "{cards 1 2 ") || strings.Count(out, "true") != 4 {
+		t.Errorf("published %s", out)
 	}
 	b := newBooth(t, dir)
 	repo := os.DirFS(filepath.Join(dir, "repository"))
@@ -182,13 +173,14 @@ func TestListsFromCSVToALookUpInTheBooth(t *testing.T) {
 	}
 
 	// A heartbeat is new; publishing the same again changes no generation.
-	must(t, "lists", "heartbeat", dir, "--passphrase-file", pass)
+	if n, err := at(dir, time.Now()).Heartbeat(); err != nil || n != 2 {
+		t.Errorf("Heartbeat = %d, %v, want timestamp 2", n, err)
+	}
 	if res, err := b.Take(t.Context(), repo, time.Now()); err != nil || !res.Fresh || len(res.Applied) > 0 || len(res.Verified) != 4 {
 		t.Errorf("heartbeat: %+v, %v", res, err)
 	}
-	out = must(t, "lists", "publish", dir, "--lists", built, "--passphrase-file", pass)
-	if !strings.Contains(out, "cards-1 unchanged") {
-		t.Errorf("second publish says %q", out)
+	if out := mustPublish(t, dir, built); !strings.Contains(out, "{cards 1 2 ") || strings.Contains(out, "true") {
+		t.Errorf("published again %s", out)
 	}
 	if _, err := b.Take(t.Context(), repo, time.Now()); err != nil {
 		t.Error(err)
@@ -197,8 +189,8 @@ func TestListsFromCSVToALookUpInTheBooth(t *testing.T) {
 
 // I7: the numbers of the CSV are nowhere in what is published or kept.
 func TestI7_NoIdentifierLeavesTheOffice(t *testing.T) {
-	dir, pass, built := newOffice(t)
-	must(t, "lists", "publish", dir, "--lists", built, "--passphrase-file", pass)
+	dir, built := newOffice(t)
+	mustPublish(t, dir, built)
 	for _, top := range []string{built, dir} {
 		err := filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
@@ -233,12 +225,11 @@ func TestBuildTellsEveryBadRowAndBuildsNothing(t *testing.T) {
 	})
 	key := filepath.Join(put(t, top, map[string]string{"key": strings.Repeat("a1", 32)}), "key")
 	out := filepath.Join(top, "built")
-	_, err := boothhq(t, "lists", "build", "--in", in, "--out", out, "--token-key", key)
+	_, err := Build(in, out, key)
 	if err == nil {
 		t.Fatal("bad rows were built")
 	}
-	want := `building lists from CSV:
-members.csv:3: member is in row 2 too
+	want := `members.csv:3: member is in row 2 too
 members.csv:4: member is missing or not an identifier of its kind
 members.csv:5: status is none of ACTIVE, PENDING, REVOKED, SUSPENDED
 members.csv:5: programs has one that is none of NEXUS, FAST, CDRP, SENTRI, GLOBAL_ENTRY
@@ -278,22 +269,22 @@ func TestBuildRefusesFilesThatAreNotTables(t *testing.T) {
 		top := t.TempDir()
 		in := put(t, filepath.Join(top, "csv"), files)
 		key := filepath.Join(put(t, top, map[string]string{"key": strings.Repeat("a1", 32)}), "key")
-		if out, err := boothhq(t, "lists", "build", "--in", in, "--out", filepath.Join(top, "o"), "--token-key", key); err == nil {
-			t.Errorf("%s: built %s", name, out)
+		if heads, err := Build(in, filepath.Join(top, "o"), key); err == nil {
+			t.Errorf("%s: built %v", name, heads)
 		}
 	}
 }
 
 func TestPublishRefusesWhatBoothsWould(t *testing.T) {
-	dir, pass, built := newOffice(t)
-	must(t, "lists", "publish", dir, "--lists", built, "--passphrase-file", pass)
+	dir, built := newOffice(t)
+	mustPublish(t, dir, built)
 	before := repository(t, dir)
 
 	in := put(t, filepath.Join(t.TempDir(), "csv"), map[string]string{"members.csv": goodCSV["members.csv"], "cards.csv": "epc,status,member,card_until,extended,tid\n"})
 	small := filepath.Join(t.TempDir(), "small")
-	must(t, "lists", "build", "--in", in, "--out", small, "--token-key", filepath.Join(dir, "token.key"))
-	if _, err := boothhq(t, "lists", "publish", dir, "--lists", small, "--passphrase-file", pass); err == nil || !strings.Contains(err.Error(), "--force=cards") {
-		t.Errorf("a shrunk list: %v, want a hint at --force=cards", err)
+	mustBuild(t, in, small, dir)
+	if _, err := at(dir, time.Now()).Publish(small, nil); !errors.Is(err, ErrShrunk) {
+		t.Errorf("a shrunk list: %v, want ErrShrunk", err)
 	}
 	b, err := os.ReadFile(filepath.Join(built, "cards.list"))
 	if err != nil {
@@ -301,17 +292,17 @@ func TestPublishRefusesWhatBoothsWould(t *testing.T) {
 	}
 	b[len(b)-6] ^= 1
 	broken := put(t, filepath.Join(t.TempDir(), "broken"), map[string]string{"cards.list": string(b)})
-	if _, err := boothhq(t, "lists", "publish", dir, "--lists", broken, "--passphrase-file", pass); !errors.Is(err, contract.ErrListFile) {
+	if _, err := at(dir, time.Now()).Publish(broken, nil); !errors.Is(err, contract.ErrListFile) {
 		t.Errorf("a damaged list: %v, want ErrListFile", err)
 	}
-	if _, err := boothhq(t, "lists", "publish", dir, "--lists", t.TempDir(), "--passphrase-file", pass); err == nil {
+	if _, err := at(dir, time.Now()).Publish(t.TempDir(), nil); err == nil {
 		t.Error("nothing was published")
 	}
 	if after := repository(t, dir); after != before {
 		t.Errorf("the repository changed:\n%s\n%s", before, after)
 	}
 
-	must(t, "lists", "publish", dir, "--lists", small, "--force", "cards", "--passphrase-file", pass)
+	mustPublish(t, dir, small, "cards")
 	booth := newBooth(t, dir)
 	if res, err := booth.Take(t.Context(), os.DirFS(filepath.Join(dir, "repository")), time.Now()); err != nil || len(res.Applied) != 4 {
 		t.Errorf("forced: %+v, %v", res, err)
@@ -332,7 +323,7 @@ func repository(t *testing.T, dir string) string {
 }
 
 func TestKeysAreSealedAtRest(t *testing.T) {
-	dir, pass, _ := newOffice(t)
+	dir, _ := newOffice(t)
 	if _, err := openKey(dir, "targets", []byte("another phrase altogether")); err == nil {
 		t.Error("a key opened under another passphrase")
 	}
@@ -357,49 +348,31 @@ func TestKeysAreSealedAtRest(t *testing.T) {
 	if err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v, want 0600", fi.Mode(), err)
 	}
-	if _, err := boothhq(t, "lists", "init", dir, "--passphrase-file", pass); err == nil {
+	if err := Init(dir, []byte(phrase), time.Now()); err == nil {
 		t.Error("an authority was made over another")
-	}
-	short := put(t, t.TempDir(), map[string]string{"pass": "short\n"}) + "/pass"
-	if _, err := boothhq(t, "lists", "init", dir+"2", "--passphrase-file", short); err == nil {
-		t.Error("a short passphrase was taken")
-	}
-	if _, err := boothhq(t, "lists", "init", dir+"2"); err == nil {
-		t.Error("no passphrase was taken")
 	}
 }
 
-func TestPassphraseFromADescriptor(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.WriteString(phrase); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	fd, err := unix.Dup(int(r.Fd())) // read closes it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	got, err := Passphrase{FD: fd}.read()
-	if err != nil || string(got) != phrase {
-		t.Errorf("read %d bytes, %v", len(got), err)
+func TestReadPassphrase(t *testing.T) {
+	for in, ok := range map[string]bool{phrase + "\n": true, "short\n": false, "": false, strings.Repeat("x", 1025): false} {
+		if got, err := ReadPassphrase(strings.NewReader(in)); ok != (err == nil) || ok && string(got) != phrase {
+			t.Errorf("ReadPassphrase of %d bytes = %d bytes, %v, want ok %v", len(in), len(got), err, ok)
+		}
 	}
 }
 
 func TestHeartbeatNeedsAPublicationInForce(t *testing.T) {
-	dir, pass, built := newOffice(t)
-	if _, err := boothhq(t, "lists", "heartbeat", dir, "--passphrase-file", pass); err == nil {
+	dir, built := newOffice(t)
+	if _, err := at(dir, time.Now()).Heartbeat(); err == nil {
 		t.Error("a heartbeat of nothing")
 	}
-	must(t, "lists", "publish", dir, "--lists", built, "--passphrase-file", pass)
-	if _, err := boothhq(t, "lists", "heartbeat", dir, "--timestamp", "25h", "--passphrase-file", pass); err == nil {
+	mustPublish(t, dir, built)
+	long := at(dir, time.Now())
+	long.Timestamp = 25 * time.Hour
+	if _, err := long.Heartbeat(); err == nil {
 		t.Error("a heartbeat of more than a day")
 	}
-	p := publication{dir: dir, phrase: []byte(phrase), now: time.Now().AddDate(0, 2, 0), timestamp: time.Hour}
-	if _, err := p.heartbeat(); err == nil {
+	if _, err := at(dir, time.Now().AddDate(0, 2, 0)).Heartbeat(); err == nil {
 		t.Error("a heartbeat of an expired publication")
 	}
 }

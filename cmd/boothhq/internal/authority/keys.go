@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,10 +125,14 @@ func sign[T metadata.Roles](md *metadata.Metadata[T], key ed25519.PrivateKey) er
 	return err
 }
 
-// initialise makes the folder of an authority, whole or not at all.
-func initialise(dir string, phrase []byte, rootExpires time.Time) (err error) {
-	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		return errors.Join(errors.New("it is there already"), err)
+// Init makes the folder of an authority, whole or not at all. The root expires
+// as told; every booth must have another one by then. It fails with
+// fs.ErrExist over a folder that is there.
+func Init(dir string, phrase []byte, rootExpires time.Time) (err error) {
+	if _, err := os.Lstat(dir); err == nil {
+		return fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".authority-")
 	if err != nil {

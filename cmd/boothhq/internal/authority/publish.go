@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,23 +21,15 @@ import (
 	"boothd/agent/lists"
 )
 
-// publication is one act of the office.
-type publication struct {
-	dir              string
-	phrase           []byte
-	now              time.Time
-	valid, timestamp time.Duration
-}
-
 // maxTimestamp is the longest that booths may be kept at an old publication:
 // the longest hard age they can be configured for.
 const maxTimestamp = 24 * time.Hour
 
-func (p *publication) path(name string) string { return filepath.Join(p.dir, "repository", name) }
+func (o *Office) path(name string) string { return filepath.Join(o.Dir, "repository", name) }
 
 // load reads metadata of the repository; nothing if it is not there yet.
-func load[T metadata.Roles](p *publication, name string, into *metadata.Metadata[T]) (found bool, err error) {
-	b, err := os.ReadFile(p.path(name))
+func load[T metadata.Roles](o *Office, name string, into *metadata.Metadata[T]) (found bool, err error) {
+	b, err := os.ReadFile(o.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	} else if err != nil {
@@ -47,12 +41,19 @@ func load[T metadata.Roles](p *publication, name string, into *metadata.Metadata
 	return true, nil
 }
 
-// publish signs the lists in from and writes the repository. It says of every
-// kind what became of it. The timestamp is written last: until then booths see
-// the former publication.
-func (p *publication) publish(from string, force []string) (told []string, err error) {
-	targets := metadata.Targets(p.expires(p.valid))
-	again, err := load(p, "targets.json", targets)
+// Publish signs the lists in from and writes the repository. It gives every
+// list that is in force then; force names kinds that may shrink by more than
+// 10 %, or be empty. The timestamp is written last: a booth that reads in
+// between has the former publication, or refuses and reads again.
+func (o *Office) Publish(from string, force []string) ([]List, error) {
+	if o.Valid <= 0 {
+		return nil, fmt.Errorf("a publication valid for %v", o.Valid)
+	}
+	if err := o.open(metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
+		return nil, err
+	}
+	targets := metadata.Targets(o.expires(o.Valid))
+	again, err := load(o, "targets.json", targets)
 	if err != nil {
 		return nil, err
 	}
@@ -60,74 +61,90 @@ func (p *publication) publish(from string, force []string) (told []string, err e
 	for name := range targets.Signed.Targets {
 		old[name] = true
 	}
-	files, told, err := p.replace(targets, from, force)
+	files, err := o.replace(targets, from, force)
 	if err != nil {
 		return nil, err
 	}
 	if again {
 		targets.Signed.Version++
 	}
-	targets.Signed.Expires = p.expires(p.valid)
+	targets.Signed.Expires = o.expires(o.Valid)
 	for name, b := range files {
-		if err := write(p.path("targets/"+name), b); err != nil {
+		if err := write(o.path("targets/"+name), b); err != nil {
 			return nil, err
 		}
 	}
-	named, err := p.signed(targets.ToBytes, metadata.TARGETS, targets.Signed.Version, func() error { return p.resign(targets) })
+	named, err := signed(o, metadata.TARGETS, targets.Signed.Version, targets)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.snapshot(named); err != nil {
+	if err := o.snapshot(named); err != nil {
 		return nil, err
 	}
-	if _, err := p.heartbeat(); err != nil {
+	if _, err := o.Heartbeat(); err != nil {
 		return nil, err
 	}
-	return told, p.sweep(targets, old)
+	now, err := published(targets)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range now {
+		_, now[i].Changed = files[lists.TargetName(l.Kind, l.Generation)]
+	}
+	return now, o.sweep(targets, old)
 }
 
 // replace puts every built list in the place of its kind, and gives the files
 // to be written.
-func (p *publication) replace(targets *metadata.Metadata[metadata.TargetsType], from string, force []string) (files map[string][]byte, told []string, err error) {
+func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from string, force []string) (files map[string][]byte, err error) {
 	files = map[string][]byte{}
+	found := false
+	was, err := published(targets)
+	if err != nil {
+		return nil, err
+	}
 	for _, kind := range contract.ListKinds() {
 		b, err := os.ReadFile(filepath.Join(from, kind+".list"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
+		found = true
 		head, err := sound(kind, b)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		name, was, err := current(targets, kind)
-		if err != nil {
-			return nil, nil, err
+		var had List
+		if i := slices.IndexFunc(was, func(l List) bool { return l.Kind == kind }); i >= 0 {
+			had = was[i]
 		}
-		if was.Generation > 0 && was.Digest == hex.EncodeToString(head.Digest[:]) {
-			told = append(told, fmt.Sprintf("%s-%d unchanged, %d rows", kind, was.Generation, was.Rows))
+		digest := hex.EncodeToString(head.Digest[:])
+		if had.Generation > 0 && had.Digest == digest {
 			continue
 		}
 		forced := slices.Contains(force, kind)
-		if !forced && (head.Rows == 0 || head.Rows < was.Rows-was.Rows/10) {
-			return nil, nil, fmt.Errorf("%s has %d rows after %d; booths refuse that without --force=%s", kind, head.Rows, was.Rows, kind)
+		if !forced && (head.Rows == 0 || head.Rows < had.Rows-had.Rows/10) {
+			return nil, fmt.Errorf("%s: %d rows after %d: %w", kind, head.Rows, had.Rows, ErrShrunk)
 		}
-		now := lists.Custom{Kind: kind, Generation: was.Generation + 1, Rows: head.Rows, Digest: hex.EncodeToString(head.Digest[:]),
-			Format: contract.ListFormat, Force: forced}
-		delete(targets.Signed.Targets, name)
-		fresh := lists.TargetName(kind, now.Generation)
-		if targets.Signed.Targets[fresh], err = describe(b, now); err != nil {
-			return nil, nil, err
+		delete(targets.Signed.Targets, lists.TargetName(kind, had.Generation))
+		fresh := lists.TargetName(kind, had.Generation+1)
+		targets.Signed.Targets[fresh], err = describe(b, lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows,
+			Digest: digest, Format: contract.ListFormat, Force: forced})
+		if err != nil {
+			return nil, err
 		}
 		files[fresh] = b
-		told = append(told, fmt.Sprintf("%s-%d published, %d rows", kind, now.Generation, now.Rows))
 	}
-	if len(told) == 0 {
-		return nil, nil, fmt.Errorf("no list in %s; lists build makes them", from)
+	if !found {
+		return nil, fmt.Errorf("no list in %s", from)
 	}
-	return files, told, nil
+	return files, nil
 }
+
+// ErrShrunk is a list so much shorter than the one before that booths refuse
+// it without force.
+var ErrShrunk = errors.New("booths refuse a list that is empty or shrinks by more than 10 % without force")
 
 // sound reads a built list whole: what is signed has been seen.
 func sound(kind string, b []byte) (contract.ListHeader, error) {
@@ -149,21 +166,21 @@ func sound(kind string, b []byte) (contract.ListHeader, error) {
 	return r.ListHeader, nil
 }
 
-// current finds what is published of a kind.
-func current(targets *metadata.Metadata[metadata.TargetsType], kind string) (name string, c lists.Custom, err error) {
+// published reads what the metadata names, by kind.
+func published(targets *metadata.Metadata[metadata.TargetsType]) ([]List, error) {
+	out := []List{}
 	for name, file := range targets.Signed.Targets {
 		if file.Custom == nil {
-			return "", c, fmt.Errorf("targets.json: %s has no custom fields", name)
+			return nil, fmt.Errorf("targets.json: %s has no custom fields", name)
 		}
 		var c lists.Custom
 		if err := json.Unmarshal(*file.Custom, &c); err != nil {
-			return "", c, fmt.Errorf("targets.json: %s: %w", name, err)
+			return nil, fmt.Errorf("targets.json: %s: %w", name, err)
 		}
-		if c.Kind == kind {
-			return name, c, nil
-		}
+		out = append(out, List{Kind: c.Kind, Generation: c.Generation, Rows: c.Rows, Digest: c.Digest, Bytes: file.Length})
 	}
-	return "", c, nil
+	slices.SortFunc(out, func(a, b List) int { return strings.Compare(a.Kind, b.Kind) })
+	return out, nil
 }
 
 func describe(b []byte, c lists.Custom) (*metadata.TargetFiles, error) {
@@ -178,59 +195,72 @@ func describe(b []byte, c lists.Custom) (*metadata.TargetFiles, error) {
 	return file, nil
 }
 
-func (p *publication) resign(targets *metadata.Metadata[metadata.TargetsType]) error {
-	key, err := openKey(p.dir, metadata.TARGETS, p.phrase)
-	if err != nil {
-		return err
+// open opens the keys of roles, once: an act that would fail for want of a key
+// fails before it writes anything.
+func (o *Office) open(roles ...string) error {
+	if o.Timestamp <= 0 || o.Timestamp > maxTimestamp {
+		return fmt.Errorf("a timestamp valid for %v; want up to %v", o.Timestamp, maxTimestamp)
 	}
-	targets.ClearSignatures()
-	return sign(targets, key)
+	for _, role := range roles {
+		if _, ok := o.keys[role]; ok {
+			continue
+		}
+		key, err := openKey(o.Dir, role, o.Phrase)
+		if err != nil {
+			return err
+		}
+		if o.keys == nil {
+			o.keys = make(map[string]ed25519.PrivateKey)
+		}
+		o.keys[role] = key
+	}
+	return nil
 }
 
-// signed signs, writes and describes metadata of a role.
-func (p *publication) signed(encode func(bool) ([]byte, error), role string, version int64, sign func() error) (*metadata.MetaFiles, error) {
-	if err := sign(); err != nil {
-		return nil, err
+// signed signs metadata with the key of a role, which is open, writes it and
+// describes it.
+func signed[T metadata.Roles](o *Office, role string, version int64, md *metadata.Metadata[T]) (*metadata.MetaFiles, error) {
+	md.ClearSignatures()
+	if err := sign(md, o.keys[role]); err != nil {
+		return nil, fmt.Errorf("signing %s.json: %w", role, err)
 	}
-	b, err := encode(false)
+	b, err := md.ToBytes(false)
 	if err != nil {
 		return nil, err
 	}
+	return meta(version, b), write(o.path(role+".json"), b)
+}
+
+// meta describes metadata for the one that names it.
+func meta(version int64, b []byte) *metadata.MetaFiles {
 	sum := sha256.Sum256(b)
-	meta := metadata.MetaFile(version)
-	meta.Length, meta.Hashes = int64(len(b)), metadata.Hashes{"sha256": sum[:]}
-	return meta, write(p.path(role+".json"), b)
+	m := metadata.MetaFile(version)
+	m.Length, m.Hashes = int64(len(b)), metadata.Hashes{"sha256": sum[:]}
+	return m
 }
 
-func (p *publication) snapshot(targets *metadata.MetaFiles) error {
-	snap := metadata.Snapshot(p.expires(p.valid))
-	again, err := load(p, "snapshot.json", snap)
+func (o *Office) snapshot(targets *metadata.MetaFiles) error {
+	snap := metadata.Snapshot(o.expires(o.Valid))
+	again, err := load(o, "snapshot.json", snap)
 	if err != nil {
 		return err
 	}
 	if again {
 		snap.Signed.Version++
 	}
-	snap.Signed.Expires = p.expires(p.valid)
+	snap.Signed.Expires = o.expires(o.Valid)
 	snap.Signed.Meta["targets.json"] = targets
-	_, err = p.signed(snap.ToBytes, metadata.SNAPSHOT, snap.Signed.Version, func() error {
-		key, err := openKey(p.dir, metadata.SNAPSHOT, p.phrase)
-		if err != nil {
-			return err
-		}
-		snap.ClearSignatures()
-		return sign(snap, key)
-	})
+	_, err = signed(o, metadata.SNAPSHOT, snap.Signed.Version, snap)
 	return err
 }
 
-// heartbeat signs a new timestamp over the snapshot as it is, and gives its
+// Heartbeat signs a new timestamp over the snapshot as it is, and gives its
 // version.
-func (p *publication) heartbeat() (int64, error) {
-	if p.timestamp <= 0 || p.timestamp > maxTimestamp {
-		return 0, fmt.Errorf("a timestamp valid for %v; want up to %v", p.timestamp, maxTimestamp)
+func (o *Office) Heartbeat() (int64, error) {
+	if err := o.open(metadata.TIMESTAMP); err != nil {
+		return 0, err
 	}
-	b, err := os.ReadFile(p.path("snapshot.json"))
+	b, err := os.ReadFile(o.path("snapshot.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, errors.New("nothing is published yet")
 	} else if err != nil {
@@ -240,47 +270,37 @@ func (p *publication) heartbeat() (int64, error) {
 	if _, err := snap.FromBytes(b); err != nil {
 		return 0, fmt.Errorf("reading snapshot.json: %w", err)
 	}
-	if snap.Signed.IsExpired(p.now) {
-		return 0, fmt.Errorf("the publication expired on %v; publish again", snap.Signed.Expires)
+	if snap.Signed.IsExpired(o.Now) {
+		return 0, fmt.Errorf("the publication expired on %s; publish again", snap.Signed.Expires.Format(time.RFC3339))
 	}
-	stamp := metadata.Timestamp(p.expires(p.timestamp))
-	again, err := load(p, "timestamp.json", stamp)
+	stamp := metadata.Timestamp(o.expires(o.Timestamp))
+	again, err := load(o, "timestamp.json", stamp)
 	if err != nil {
 		return 0, err
 	}
 	if again {
 		stamp.Signed.Version++
 	}
-	stamp.Signed.Expires = p.expires(p.timestamp)
-	sum := sha256.Sum256(b)
-	named := metadata.MetaFile(snap.Signed.Version)
-	named.Length, named.Hashes = int64(len(b)), metadata.Hashes{"sha256": sum[:]}
-	stamp.Signed.Meta["snapshot.json"] = named
-	_, err = p.signed(stamp.ToBytes, metadata.TIMESTAMP, stamp.Signed.Version, func() error {
-		key, err := openKey(p.dir, metadata.TIMESTAMP, p.phrase)
-		if err != nil {
-			return err
-		}
-		stamp.ClearSignatures()
-		return sign(stamp, key)
-	})
+	stamp.Signed.Expires = o.expires(o.Timestamp)
+	stamp.Signed.Meta["snapshot.json"] = meta(snap.Signed.Version, b)
+	_, err = signed(o, metadata.TIMESTAMP, stamp.Signed.Version, stamp)
 	return stamp.Signed.Version, err
 }
 
-func (p *publication) expires(after time.Duration) time.Time {
-	return p.now.Add(after).UTC().Truncate(time.Second)
+func (o *Office) expires(after time.Duration) time.Time {
+	return o.Now.Add(after).UTC().Truncate(time.Second)
 }
 
 // sweep removes list files that neither this publication nor the one before
 // names: a booth may be in the middle of reading the former.
-func (p *publication) sweep(targets *metadata.Metadata[metadata.TargetsType], old map[string]bool) error {
-	entries, err := os.ReadDir(p.path("targets"))
+func (o *Office) sweep(targets *metadata.Metadata[metadata.TargetsType], old map[string]bool) error {
+	entries, err := os.ReadDir(o.path("targets"))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if _, named := targets.Signed.Targets[e.Name()]; !named && !old[e.Name()] {
-			if err := os.Remove(p.path("targets/" + e.Name())); err != nil {
+			if err := os.Remove(o.path("targets/" + e.Name())); err != nil {
 				return err
 			}
 		}

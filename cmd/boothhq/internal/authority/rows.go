@@ -33,11 +33,13 @@ type entry struct {
 	lookouts contract.LookoutRow
 }
 
-// buildLists reads every CSV file of in and writes a list for each into out,
+// Build reads every CSV file of in and writes a list for each into out,
 // which must not exist: all or nothing.
-func buildLists(in, out, keyPath string) ([]contract.ListHeader, error) {
-	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fmt.Errorf("%s is there already", out), err)
+func Build(in, out, keyPath string) ([]contract.ListHeader, error) {
+	if _, err := os.Lstat(out); err == nil {
+		return nil, fmt.Errorf("%s: %w", out, fs.ErrExist)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	credential, err := os.ReadFile(keyPath)
 	if err != nil {

@@ -56,7 +56,11 @@ type Config struct {
 	BoothRate float64
 	// Window is how many events a booth may have without receipt; zero: 256.
 	Window int
-	Log    *slog.Logger
+	// Kept is called with the exact bytes of each event that is new, after the
+	// commit; nil for nobody. What it waits for, the broker waits for. Its error
+	// ends Run.
+	Kept func(body []byte) error
+	Log  *slog.Logger
 
 	PauseFirst, PauseMost, PauseTwin time.Duration // between connections; zero: the contract's
 }
@@ -104,8 +108,11 @@ func New(cfg Config, store *Store) (*Receiver, error) {
 	return r, nil
 }
 
+// errKept is Config.Kept failing.
+var errKept = errors.New("handing on a kept event")
+
 // Run receives until ctx ends and returns ctx's error, or until the database
-// fails: that ends it, for whoever started it to see.
+// or Kept fails: that ends it, for whoever started it to see.
 func (r *Receiver) Run(ctx context.Context) error {
 	pause := line.Pause{First: r.cfg.PauseFirst, Most: r.cfg.PauseMost, Twin: r.cfg.PauseTwin}
 	at, said := 0, false
@@ -115,7 +122,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if broken := (*storeError)(nil); errors.As(err, &broken) {
+		if broken := (*storeError)(nil); errors.As(err, &broken) || errors.Is(err, errKept) {
 			return err
 		}
 		if up || !said {
@@ -236,6 +243,13 @@ func (r *Receiver) commit(ctx context.Context, ms []mqtt.Message) error {
 	heard, err := r.store.Add(ctx, deliveries)
 	if err != nil {
 		return err
+	}
+	for _, d := range deliveries {
+		if d.Kept && r.cfg.Kept != nil {
+			if err := r.cfg.Kept(d.Body); err != nil {
+				return fmt.Errorf("%w: %w", errKept, err)
+			}
+		}
 	}
 	for name, note := range heard {
 		b := r.booth(name)

@@ -1,12 +1,17 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"boothd/agent/contract"
 )
 
 // Report reads a receiver's database beside the running receiver.
@@ -26,10 +31,12 @@ func (r *Report) Close() error { return r.db.Close() }
 
 // Summary is all that headquarters knows of its booths, in numbers.
 type Summary struct {
-	Booths  []Booth `json:"booths"`
-	Events  int64   `json:"events"`
-	Missing uint64  `json:"missing"` // sequence numbers below the highest that are not here
-	Doubled int64   `json:"doubled"` // events here under two numbers; anything but 0 is a fault
+	Booths    []Booth `json:"booths"`
+	Events    int64   `json:"events"`
+	Missing   uint64  `json:"missing"` // sequence numbers below the highest that are not here
+	Doubled   uint64  `json:"doubled"` // events here under two numbers; anything but 0 is a fault
+	Conflicts uint64  `json:"conflicts"`
+	Rejected  uint64  `json:"rejected"`
 }
 
 // Booth is one booth's part of it.
@@ -44,26 +51,30 @@ type Booth struct {
 
 // Epoch is one life of the booth's journal.
 type Epoch struct {
-	Epoch     string      `json:"epoch"`
-	Upto      uint64      `json:"upto"`
-	Last      uint64      `json:"last"`
-	Events    int64       `json:"events"`
-	Rejected  int64       `json:"rejected"`
-	Again     int64       `json:"again"`     // harmless repetitions on the wire
-	Conflicts int64       `json:"conflicts"` // other bytes under a taken number
-	Missing   uint64      `json:"missing"`
-	Doubled   int64       `json:"doubled"`
-	Holes     [][2]uint64 `json:"holes"` // the first 100
-	HeardAt   time.Time   `json:"heard_at"`
+	Epoch     string           `json:"epoch"`
+	Upto      uint64           `json:"upto"`
+	Last      uint64           `json:"last"`
+	Events    int64            `json:"events"`    // kept, each number once
+	Distinct  int64            `json:"distinct"`  // of those, by id
+	Rejected  uint64           `json:"rejected"`  // kept as refused; the booth has them in quarantine
+	Again     int64            `json:"again"`     // harmless repetitions on the wire
+	Conflicts uint64           `json:"conflicts"` // other bytes under a taken number
+	Missing   uint64           `json:"missing"`
+	Doubled   uint64           `json:"doubled"`  // Events without Distinct
+	Types     map[string]int64 `json:"types"`    // events by type
+	Outcomes  map[string]int64 `json:"outcomes"` // passages that ended, by the outcome of their last decision
+	Holes     [][2]uint64      `json:"holes"`    // the first 100
+	HeardAt   time.Time        `json:"heard_at"`
 }
 
 // storedEpoch is one row of epoch with the marks made of its events.
 type storedEpoch struct {
-	id              int64
-	booth, name     string
-	again, conflict int64
-	heardAt         int64
-	marks           marks
+	id          int64
+	booth, name string
+	again       int64
+	conflicts   uint64
+	heardAt     int64
+	marks       marks
 }
 
 // querier is what reading needs of a database or a transaction.
@@ -83,7 +94,7 @@ func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
 	var out []storedEpoch
 	for rows.Next() {
 		var e storedEpoch
-		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflict, &e.heardAt); err != nil {
+		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflicts, &e.heardAt); err != nil {
 			return nil, err
 		}
 		out = append(out, e)
@@ -137,21 +148,56 @@ func (r *Report) Summary(ctx context.Context) (Summary, error) {
 	}
 	for _, e := range epochs {
 		x := Epoch{
-			Epoch: e.name, Upto: e.marks.upto, Last: e.marks.last(), Again: e.again, Conflicts: e.conflict,
+			Epoch: e.name, Upto: e.marks.upto, Last: e.marks.last(), Again: e.again, Conflicts: e.conflicts,
 			Missing: e.marks.missing(), Holes: append([][2]uint64{}, e.marks.holes(100)...), HeardAt: time.UnixMicro(e.heardAt).UTC(),
 		}
-		err := tx.QueryRowContext(ctx, `SELECT count(*), count(*) - count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = ?1)
-			FROM event WHERE epoch = ?1`, e.id).Scan(&x.Events, &x.Doubled, &x.Rejected)
-		if err != nil {
+		if err := count(ctx, tx, e.id, &x); err != nil {
 			return Summary{}, err
 		}
 		s.Events += x.Events
 		s.Missing += x.Missing
 		s.Doubled += x.Doubled
+		s.Conflicts += x.Conflicts
+		s.Rejected += x.Rejected
 		b := &s.Booths[index[e.booth]]
 		b.Epochs = append(b.Epochs, x)
 	}
 	return s, nil
+}
+
+// count fills in what the events of an epoch tell.
+func count(ctx context.Context, db querier, epoch int64, x *Epoch) error {
+	err := db.QueryRowContext(ctx, `SELECT count(*), count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = ?1)
+		FROM event WHERE epoch = ?1`, epoch).Scan(&x.Events, &x.Distinct, &x.Rejected)
+	if err != nil {
+		return err
+	}
+	x.Doubled = uint64(x.Events - x.Distinct)
+	if x.Types, err = tally(ctx, db, "SELECT type, count(*) FROM event WHERE epoch = ?1 GROUP BY type", epoch); err != nil {
+		return err
+	}
+	x.Outcomes, err = tally(ctx, db, `SELECT coalesce(CAST(json_extract(CAST(body AS TEXT), '$.data.outcome') AS TEXT), ''), count(*) FROM event
+		WHERE epoch = ?1 AND type = ?2 GROUP BY 1`, epoch, string(contract.TypeCrossingEnded))
+	return err
+}
+
+// tally reads names with their numbers.
+func tally(ctx context.Context, db querier, query string, args ...any) (map[string]int64, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make(map[string]int64)
+	for rows.Next() {
+		var name string
+		var n int64
+		if err := rows.Scan(&name, &n); err != nil {
+			return nil, err
+		}
+		out[name] = n
+	}
+	return out, rows.Err()
 }
 
 func readBooths(ctx context.Context, db querier) (Summary, map[string]int, error) {
@@ -187,8 +233,23 @@ type Selection struct {
 // ErrUnknown is a booth or epoch headquarters has nothing of.
 var ErrUnknown = errors.New("nothing of it here")
 
-// Export writes events as their exact bytes, one per line, in order of
-// sequence within each epoch.
+// WriteLine writes an event as its exact bytes and a line feed. One that holds
+// line feeds, which no booth of ours sends, is made compact: what came from one
+// booth must not read as a line of another.
+func WriteLine(w io.Writer, body []byte) error {
+	if bytes.ContainsAny(body, "\r\n") {
+		compact := jsontext.Value(bytes.Clone(body))
+		if err := compact.Compact(); err != nil {
+			return fmt.Errorf("writing an event: %w", err)
+		}
+		body = compact
+	}
+	_, err := w.Write(append(body[:len(body):len(body)], '\n'))
+	return err
+}
+
+// Export writes events, each with WriteLine, in order of sequence within each
+// epoch.
 func (r *Report) Export(ctx context.Context, w io.Writer, sel Selection) (n int64, err error) {
 	to := sel.To
 	if to == 0 {
@@ -206,7 +267,7 @@ func (r *Report) Export(ctx context.Context, w io.Writer, sel Selection) (n int6
 		if err := rows.Scan(&body); err != nil {
 			return n, err
 		}
-		if _, err := fmt.Fprintf(w, "%s\n", body); err != nil {
+		if err := WriteLine(w, body); err != nil {
 			return n, err
 		}
 		n++

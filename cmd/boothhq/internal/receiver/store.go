@@ -79,13 +79,15 @@ type Delivery struct {
 	Topic string
 	Body  []byte
 	At    time.Time // of arrival
+	Kept  bool      // Add sets it: this one was new
 }
 
 // Heard is what a batch brought from one booth.
 type Heard struct{ Stored, Again, Refused, Conflicts int }
 
 // Add keeps a batch in one transaction. When it returns without error all of
-// it is on disk. Delivering again changes nothing but a counter.
+// it is on disk, and Kept stands on those that were new. Delivering again
+// changes nothing but a counter.
 func (s *Store) Add(ctx context.Context, ds []Delivery) (map[string]Heard, error) {
 	if len(ds) == 0 {
 		return nil, nil
@@ -96,8 +98,8 @@ func (s *Store) Add(ctx context.Context, ds []Delivery) (map[string]Heard, error
 	}
 	defer tx.Rollback()
 	b := &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), added: make(map[*epoch][]uint64), fresh: make(map[epochKey]*epoch)}
-	for _, d := range ds {
-		if err := b.add(d); err != nil {
+	for i := range ds {
+		if err := b.add(&ds[i]); err != nil {
 			return nil, &storeError{err}
 		}
 	}
@@ -177,8 +179,8 @@ func judge(d Delivery) judged {
 	return j // a type we do not know yet is kept: every event is a fact
 }
 
-func (b *batchTx) add(d Delivery) error {
-	j := judge(d)
+func (b *batchTx) add(d *Delivery) error {
+	j := judge(*d)
 	if j.booth == "" {
 		return nil // outside the subscription: not ours
 	}
@@ -194,7 +196,7 @@ func (b *batchTx) add(d Delivery) error {
 	}
 	if j.code != "" {
 		h.Refused++
-		return b.refuse(e, j, d)
+		return b.refuse(e, j, *d)
 	}
 	res, err := b.tx.ExecContext(b.ctx, `INSERT INTO event (epoch, seq, id, type, class, at, received_at, live, simulated, body)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (epoch, seq) DO NOTHING`,
@@ -207,12 +209,13 @@ func (b *batchTx) add(d Delivery) error {
 		return err
 	} else if n == 1 {
 		h.Stored++
+		d.Kept = true
 		b.added[e] = append(b.added[e], j.seq)
 		// It may have been refused before and been mended since.
 		_, err := b.tx.ExecContext(b.ctx, "DELETE FROM reject WHERE epoch = ? AND seq = ?", e.id, int64(j.seq))
 		return err
 	}
-	return b.again(e, j, d, &h)
+	return b.again(e, j, *d, &h)
 }
 
 // again counts a number that is taken: the same event once more, which is
