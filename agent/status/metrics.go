@@ -117,13 +117,13 @@ func laneSeries() []series {
 			func(p *Picture, out emit) { out(bit(p.Lane.Open)) }, nil},
 		{"lamp_on", "1 if the output is commanded on, steadily or in a rhythm.", []string{"lamp"}, gauge,
 			func(p *Picture, out emit) {
-				for _, l := range p.Lamps {
+				for _, l := range wired(p.Lamps) {
 					out(bit(l.Shows != Dark), l.Name)
 				}
 			}, nil},
 		{"lamp_fault", "1 if the output cannot be driven or its feedback differs.", []string{"lamp"}, gauge,
 			func(p *Picture, out emit) {
-				for _, l := range p.Lamps {
+				for _, l := range wired(p.Lamps) {
 					out(bit(l.Feedback == Differs || l.Feedback == Undriven), l.Name)
 				}
 			}, nil},
@@ -143,6 +143,15 @@ func laneSeries() []series {
 				}
 			}, nil},
 	}
+}
+
+func wired(lamps []Lamp) (out []Lamp) {
+	for _, l := range lamps {
+		if l.Wired {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func bit(b bool) float64 {
