@@ -62,3 +62,15 @@ func (l *Latency) Note(took time.Duration) {
 	l.Count++
 	l.SumUS += us
 }
+
+// P99 is the upper bound of the bucket that 99 of 100 times are within, at
+// most 250 ms; 0 before the first.
+func (l *Latency) P99() time.Duration {
+	var sum uint64
+	for i, n := range l.Buckets {
+		if sum += n; n > 0 && sum*100 >= l.Count*99 {
+			return time.Duration(latencyBounds[min(i, len(latencyBounds)-1)]) * time.Microsecond
+		}
+	}
+	return 0
+}

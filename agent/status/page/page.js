@@ -69,7 +69,7 @@ function drawLamps(lamps) {
     draw(name, lamp);
     const row = document.querySelector(`[data-row="${name}"]`);
     if (row) {
-      row.hidden = !!lamps && !(lamp && lamp.wired);
+      if (lamps) row.hidden = !(lamp && lamp.wired); // what is not wired stays away when nothing is known
       row.querySelector("b").textContent = words(lamp);
     }
   }
@@ -96,6 +96,7 @@ const plural = (n, one, many) => number(n) + " " + (n === 1 ? one : many || one 
 function span(ms) {
   if (ms < 0) return "never";
   const s = ms / 1000;
+  if (s < 1) return "<1 s";
   if (s < 60) return Math.floor(s) + " s";
   if (s < 3600) return Math.floor(s / 60) + " min";
   if (s < 172800) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
@@ -182,6 +183,9 @@ function showAdvice(p) {
   ]);
   $("why-box").hidden = p.why.length === 0;
   codes("why", p.why);
+  const t = p.totals, d = t.decision;
+  facts("totals", [["Expedite", number(t.expedite)], ["Primary", number(t.primary)], ["Refer", number(t.refer)], ["Hold", number(t.hold)],
+    ["Against advice", number(t.overridden)], ["Mean decision", d.count > 0 ? micros(Math.round(d.sum_us / d.count)) : "\u2014"]]);
 }
 
 function showStrip(p) {
@@ -191,7 +195,7 @@ function showStrip(p) {
     return e;
   };
   const o = p.outbox, s = p.store, c = p.clock;
-  const receipt = o.receipt_ms < 0 ? "no receipt yet" : "last receipt " + span(o.receipt_ms) + " ago";
+  const receipt = o.receipt_ms < 0 ? "no receipt yet" : "receipt " + span(o.receipt_ms) + " ago";
   const set = o.quarantined > 0 ? ", " + plural(o.quarantined, "event") + " refused" : "";
   const room = s.max_bytes > 0 ? Math.round((100 * s.bytes) / s.max_bytes) + "% of " + bytes(s.max_bytes) + ", " : "";
   const drop = s.dropped > 0 ? ", " + plural(s.dropped, "read") + " dropped" : "";
@@ -258,6 +262,7 @@ function live() {
   }
   cover(true);
   drawLamps(null);
+  pill("health", "health unknown", "");
   document.title = "NOT LIVE \u2014 " + (picture ? picture.booth.id : "boothd");
   pill("live", fresh ? sick || "starting" : "not connected", "bad");
   const since = picture ? ` What is below was true at ${clock(picture.at)} and may not be now.` : " Nothing below is known yet.";
@@ -273,7 +278,7 @@ function onBeat(e) {
   heardAt = performance.now();
   if (!b.stale) {
     cover(false);
-    if (picture) drawLamps(picture.lamps);
+    if (picture && document.documentElement.dataset.live === "no") show(picture);
   }
   live();
 }
