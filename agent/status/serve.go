@@ -39,26 +39,32 @@ var ErrExposed = errors.New("not a loopback address or unix socket")
 // A socket left by a dead process is replaced, one in use is an error. The
 // error is nil if ctx ended it.
 func (b *Board) Serve(ctx context.Context, address string) error {
+	return Serve(ctx, b.log, address, b.Handler())
+}
+
+// Serve answers by h as Board.Serve does by the board: for a socket that offers
+// more than the page.
+func Serve(ctx context.Context, log *slog.Logger, address string, h http.Handler) error {
 	l, err := listen(ctx, address)
-	if err != nil {
-		return fmt.Errorf("status page on %s: %w", address, err)
+	if err == nil {
+		err = serve(ctx, log, l, h)
 	}
-	if err := b.serve(ctx, l); err != nil {
-		return fmt.Errorf("status page on %s: %w", address, err)
+	if err != nil {
+		return fmt.Errorf("serving %s: %w", address, err)
 	}
 	return nil
 }
 
-func (b *Board) serve(ctx context.Context, l net.Listener) error {
+func serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler) error {
 	var conns sync.WaitGroup
 	srv := &http.Server{
-		Handler:           b.Handler(),
+		Handler:           h,
 		ReadHeaderTimeout: headerLimit,
 		ReadTimeout:       headerLimit,
 		WriteTimeout:      2 * headerLimit, // the event stream sets its own, message by message
 		IdleTimeout:       idleLimit,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			switch s {

@@ -46,7 +46,7 @@ func served(t *testing.T, b *Board) (p *pipes, stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p = newPipes()
 	done := make(chan error, 1)
-	go func() { done <- b.serve(ctx, p) }()
+	go func() { done <- serve(ctx, b.log, p, b.Handler()) }()
 	return p, func() error { cancel(); return <-done }
 }
 
@@ -288,7 +288,7 @@ func running(t *testing.T, b *Board, path string) (c *Client) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- b.serve(ctx, l) }()
+	go func() { done <- serve(ctx, b.log, l, b.Handler()) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
