@@ -27,8 +27,8 @@ type databaseFlag struct {
 type receiveCmd struct {
 	databaseFlag
 	Broker       []string      `required:"" help:"Broker as ssl://host:port (or tcp:// on this machine), in order of preference." placeholder:"URL"`
-	ClientID     string        `name:"client-id" default:"boothhq" help:"MQTT client id; one running receiver each."`
-	Username     string        `default:"boothhq" help:"MQTT user name, where the certificate does not give it."`
+	ClientID     string        `name:"client-id" default:"HQ-receiver" help:"MQTT client id; one running receiver each."`
+	Username     string        `default:"HQ-receiver" help:"MQTT user name, where the certificate does not give it."`
 	PasswordFile string        `help:"Read the MQTT password from this file, where there is one." type:"existingfile"`
 	CA           string        `name:"ca" type:"existingfile" help:"Certificates that sign the brokers'."`
 	Cert         string        `type:"existingfile" help:"Certificate of this receiver."`

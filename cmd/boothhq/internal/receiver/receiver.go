@@ -90,7 +90,7 @@ func New(cfg Config, store *Store) (*Receiver, error) {
 	cfg.TotalRate = cmp.Or(cfg.TotalRate, 6000)
 	cfg.BoothRate = cmp.Or(cfg.BoothRate, 500)
 	cfg.Window = cmp.Or(cfg.Window, 256)
-	cfg.ClientID = cmp.Or(cfg.ClientID, "boothhq")
+	cfg.ClientID = cmp.Or(cfg.ClientID, "HQ-receiver")
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
