@@ -226,7 +226,7 @@ func (ca *issuer) issue(t *testing.T, name string) (cert, key string) {
 // client gives the settings of a caller with a certificate of its name.
 func (ca *issuer) client(t *testing.T, name string) *tls.Config {
 	t.Helper()
-	c := receiveCmd{CA: filepath.Join(ca.dir, "ca.pem")}
+	c := brokerFlags{CA: filepath.Join(ca.dir, "ca.pem")}
 	c.Cert, c.Key = ca.issue(t, name)
 	cfg, err := c.tls()
 	if err != nil {

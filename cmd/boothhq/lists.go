@@ -18,6 +18,7 @@ type listsCmd struct {
 	Build     listsBuildCmd     `cmd:"" help:"Build lists from CSV files; every bad row is told, nothing is half built."`
 	Publish   listsPublishCmd   `cmd:"" help:"Sign built lists and publish them."`
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
+	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata to booths over MQTT: a heartbeat for lists that they have."`
 	Status    listsStatusCmd    `cmd:"" help:"Tell what is published and until when it counts."`
 }
 
