@@ -1,0 +1,215 @@
+// Package journal is the booth's durable outbox: what happened, kept in order
+// until headquarters has receipted it.
+//
+// An event is a row with an opaque body. Append returns when its rows are on
+// disk (WAL, synchronous FULL); several callers share one transaction and one
+// sync. Sequence numbers begin at 1, have no gap and are given inside the
+// storing transaction; each row carries half the SHA-256 of the body before it.
+// A commit whose outcome is unknown is looked up on disk before the next number
+// is given, so that no number is lost and none counts twice (I4).
+//
+// One goroutine writes. Reading has a connection of its own, and receipts and
+// pruning are cut into slices between appends: the lane never waits for them.
+// Times are wall clock, UTC, whole microseconds; sizes are bytes.
+//
+// Source: product design, section 5; mqtt contract, sections 3 to 5; measured
+// limits, 2a and 2b.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"boothd/buffer/internal/sqlite"
+)
+
+// Limits.
+const (
+	MaxBody     = 16 << 10 // bytes of one event
+	groupMost   = 64       // entries of one transaction
+	waitingMost = 64       // requests that wait for the writer
+	// checkedMost is the size up to which a journal is read whole before use.
+	checkedMost = 256 << 20
+)
+
+// Ways an append or a receipt fails.
+var (
+	// ErrLate says that the context ended before the rows were known to be
+	// durable. They may still become so, and then they are sent.
+	ErrLate = errors.New("journal was too late")
+	// ErrStorage says that the disk refused. Nothing was stored, or it will be
+	// found when the journal is read again.
+	ErrStorage = errors.New("journal cannot be written")
+	// ErrFull says that there is no room, and nothing receipted to give up.
+	ErrFull = errors.New("journal is full")
+	// ErrEpoch says that a receipt is for another life of the journal.
+	ErrEpoch = errors.New("receipt is of another epoch")
+	// ErrBeyond says that a receipt is for events never stored.
+	ErrBeyond = errors.New("receipt is beyond the journal")
+	// ErrClosed says that the journal was closed.
+	ErrClosed = errors.New("journal is closed")
+)
+
+// Config says where the journal is and how much it keeps.
+type Config struct {
+	Path     string
+	MaxBytes int64         // of the file; 0: no limit
+	Retain   time.Duration // of receipted rows; 0: 7 days
+}
+
+// Opened says what was found.
+type Opened struct {
+	New      bool   // the epoch begins with this run
+	SetAside string // where a damaged journal was put; "" if there was none
+	OldEpoch string // of the one set aside, if it could still be read
+}
+
+// Stamp is a row's place.
+type Stamp struct {
+	Epoch string   // UUIDv7 of the journal's life
+	Seq   uint64   // from 1, without gaps
+	Prev  [16]byte // first half of SHA-256 over the body before; zero for the first
+	ID    string   // UUIDv7
+	Live  bool     // stored while headquarters could be reached
+}
+
+// Entry is one event to be stored. Build makes its body for the place it gets;
+// it is called once, on the journal's goroutine, and must not wait.
+type Entry struct {
+	Class string
+	Alert bool // overtakes everything
+	At    time.Time
+	Build func(Stamp) ([]byte, error)
+}
+
+// Journal is an open journal. Its methods may be called from any goroutine.
+type Journal struct {
+	cfg      Config
+	epoch    string
+	requests chan request
+	jobs     chan *job
+	bell     chan struct{}
+	closing  chan struct{}
+	closed   chan struct{} // the writer has ended
+	once     sync.Once
+	read     *sqlite.DB
+
+	last     atomic.Uint64
+	liveFrom atomic.Uint64 // rows from here on are live; math.MaxInt64: none
+	stats    atomic.Pointer[Stats]
+}
+
+// Stats is what the journal holds. Alerts are counted apart: a count of
+// waiting rows that went up with a vehicle would tell of a lookout (I3).
+type Stats struct {
+	Last        uint64
+	Waiting     uint64    // not receipted, without alerts
+	Alerts      uint64    // not receipted
+	Quarantined uint64    // refused by headquarters, kept for a person
+	Oldest      time.Time // of those waiting; zero: none
+	Bytes       int64     // in use
+}
+
+// Open opens the journal and makes it if it is missing. A damaged one is set
+// aside, and a new epoch begins; one that a newer program wrote is an error and
+// is not touched. One process at a time may have it open for writing: that is
+// for the caller to see to.
+func Open(ctx context.Context, cfg Config) (*Journal, Opened, error) {
+	if cfg.Retain == 0 {
+		cfg.Retain = 7 * 24 * time.Hour
+	}
+	var opened Opened
+	w, err := openWriter(ctx, cfg)
+	if errors.Is(err, sqlite.ErrCorrupt) {
+		if opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
+			w, err = openWriter(ctx, cfg)
+		}
+	}
+	if err != nil {
+		return nil, Opened{}, fmt.Errorf("opening journal %s: %w", filepath.Base(cfg.Path), err)
+	}
+	opened.New = w.fresh
+	read, err := sqlite.Open(ctx, cfg.Path, sqlite.Options{ReadOnly: true})
+	if err != nil {
+		return nil, Opened{}, errors.Join(fmt.Errorf("opening journal %s: %w", filepath.Base(cfg.Path), err), w.close())
+	}
+	j := &Journal{cfg: cfg, epoch: w.epoch, requests: make(chan request, waitingMost), jobs: make(chan *job, waitingMost),
+		bell: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), read: read}
+	j.liveFrom.Store(math.MaxInt64)
+	j.last.Store(w.head.seq)
+	w.publish(j)
+	go w.run(j)
+	return j, opened, nil
+}
+
+// Epoch names the journal's life, a UUIDv7.
+func (j *Journal) Epoch() string { return j.epoch }
+
+// Last is the highest sequence number that is durable; 0 in an empty journal.
+func (j *Journal) Last() uint64 { return j.last.Load() }
+
+// Bell rings, at least once, after rows became durable.
+func (j *Journal) Bell() <-chan struct{} { return j.bell }
+
+// Stats tells what the journal holds, as of the last change.
+func (j *Journal) Stats() Stats { return *j.stats.Load() }
+
+// SetOnline says whether headquarters can be reached: rows stored from now on
+// are live, or all that wait are backlog.
+func (j *Journal) SetOnline(online bool) {
+	if online {
+		j.liveFrom.Store(j.last.Load() + 1)
+		return
+	}
+	j.liveFrom.Store(math.MaxInt64)
+}
+
+// Append stores the entries in one transaction and returns their places once
+// they are durable. It is ErrLate as soon as ctx ends.
+func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error) {
+	if len(entries) == 0 || len(entries) > groupMost {
+		return nil, fmt.Errorf("appending %d entries: 1 to %d are possible", len(entries), groupMost)
+	}
+	r := request{entries: entries, done: make(chan answer, 1)}
+	select {
+	case j.requests <- r:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrLate, ctx.Err())
+	case <-j.closing:
+		return nil, ErrClosed
+	}
+	select {
+	case a := <-r.done:
+		return a.stamps, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrLate, ctx.Err())
+	case <-j.closed:
+		select {
+		case a := <-r.done:
+			return a.stamps, a.err
+		default:
+			return nil, ErrClosed
+		}
+	}
+}
+
+// Close stores what waits and closes the journal.
+func (j *Journal) Close() error {
+	j.once.Do(func() { close(j.closing) })
+	<-j.closed
+	return j.read.Close()
+}
+
+// newID gives a UUIDv7.
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
+}
