@@ -19,6 +19,7 @@ type deviceState struct {
 	Online       bool
 	Since        time.Time
 	Reason       string
+	ReadAt       time.Time // of its last read; zero: none since start
 	Counters     devices.Counters
 }
 
@@ -28,6 +29,15 @@ type health struct {
 	broken   map[string]bool // wired points that cannot be read
 	lampFail bool            // an output could not be driven, or its feedback disagrees
 	noChip   bool            // no GPIO at all: the lane cannot see or show
+}
+
+// read notes when a device was last heard of.
+func (h *health) read(r devices.Read) {
+	for i := range h.devices {
+		if h.devices[i].Name == r.Device {
+			h.devices[i].ReadAt = r.At
+		}
+	}
 }
 
 func (h *health) list() []deviceState { return slices.Clone(h.devices) }
@@ -52,6 +62,10 @@ func (h *health) facts(f *passage.Facts) {
 
 // news takes a change of a device's health, records it and decides anew.
 func (l *lane) news(ctx context.Context, n deviceNews) {
+	if n.device == lampsDevice {
+		l.lamps(ctx, n)
+		return
+	}
 	i := slices.IndexFunc(l.health.devices, func(d deviceState) bool { return d.Name == n.device })
 	if i < 0 {
 		return
@@ -68,7 +82,29 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 		return
 	}
 	d.Online, d.Since, d.Reason = n.online, n.at, reason
+	if d.Name == chipDevice {
+		l.health.noChip = !n.online
+		if !n.online {
+			l.step(ctx, passage.Input{At: n.at, Kind: passage.LoopFault})
+		}
+	}
 	l.save(ctx, n.at, contract.DeviceChanged{Device: d.Name, Role: string(d.Role), Online: n.online, Reason: shorten(reason), Clock: l.stamp(n.at)})
+	if l.machine.Active() {
+		l.judge(ctx, n.at)
+	} else {
+		l.display()
+	}
+}
+
+// lamps takes whether the outputs can be driven (212).
+func (l *lane) lamps(ctx context.Context, n deviceNews) {
+	if l.health.lampFail == (n.reason != nil) {
+		return
+	}
+	l.health.lampFail = n.reason != nil
+	if n.reason != nil {
+		l.save(ctx, n.at, contract.SignalFault{Head: "all", Lamp: "all", Fault: "write", Clock: l.stamp(n.at)})
+	}
 	if l.machine.Active() {
 		l.judge(ctx, n.at)
 	} else {
@@ -136,10 +172,13 @@ func (l *lane) press(ctx context.Context, p press) {
 		l.step(ctx, in)
 		return
 	}
-	if p.first && !p.active {
+	if p.lost {
+		l.step(ctx, passage.Input{At: p.at, Kind: passage.LoopFault}) // a vehicle may have passed unseen
+	}
+	if p.first && !p.active && !l.machine.Active() {
 		return // an empty road at start is no event
 	}
-	in.Kind = on[p.active]
+	in.Kind, in.Found = on[p.active], p.first
 	l.step(ctx, in)
 }
 
@@ -155,6 +194,7 @@ func (l *lane) point(ctx context.Context, p press) {
 	if bad {
 		l.health.broken[p.point] = true
 		l.log.Error("point cannot be read", "device", p.point, "err", p.err)
+		l.step(ctx, passage.Input{At: p.at, Kind: passage.LoopFault})
 	} else {
 		delete(l.health.broken, p.point)
 		l.log.Info("point can be read again", "device", p.point)

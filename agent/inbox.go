@@ -30,6 +30,7 @@ type press struct {
 	active bool
 	at     time.Time
 	first  bool  // the level at start, not an edge
+	lost   bool  // edges before this one were lost
 	err    error // the point can no longer be read
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -20,7 +21,8 @@ type lamps struct {
 	outs  map[signal.Lamp]output // what is wired
 	views chan signal.View       // holds one
 	// under tells whether a vehicle or an obstacle is under the gate.
-	under chan bool // holds one
+	under chan bool     // holds one
+	fresh chan struct{} // holds one: the outputs were claimed anew
 	// failed tells the lane that outputs cannot be driven, or can again.
 	failed func(ctx context.Context, err error)
 	// shown tells what is lit, for the page; it never blocks.
@@ -28,7 +30,7 @@ type lamps struct {
 }
 
 func newLamps(log *slog.Logger, outs map[signal.Lamp]output) *lamps {
-	return &lamps{log: log, outs: outs, views: make(chan signal.View, 1), under: make(chan bool, 1)}
+	return &lamps{log: log, outs: outs, views: make(chan signal.View, 1), under: make(chan bool, 1), fresh: make(chan struct{}, 1)}
 }
 
 // show replaces the view that waits, and never blocks. It has one caller.
@@ -36,6 +38,10 @@ func (l *lamps) show(v signal.View) { replace(l.views, v) }
 
 // obstacle replaces what is known of the gate's area.
 func (l *lamps) obstacle(under bool) { replace(l.under, under) }
+
+// again says that the outputs stand at their safe levels and that nothing that
+// was lit before can be counted on.
+func (l *lamps) again() { nudge(l.fresh) }
 
 // replace puts v into a channel of one, in place of what waits there.
 func replace[T any](c chan T, v T) {
@@ -72,6 +78,8 @@ func (l *lamps) run(ctx context.Context) {
 			return
 		case view = <-l.views:
 		case under = <-l.under:
+		case <-l.fresh:
+			clear(lit)
 		case <-t.C:
 		}
 		now := time.Now()
@@ -126,7 +134,7 @@ func (l *lamps) safe() {
 	for _, on := range []bool{false, true} {
 		for _, lamp := range signal.Lamps {
 			if out := l.outs[lamp]; out != nil && signal.Safe(lamp) == on {
-				if err := out.Set(on); err != nil {
+				if err := out.Set(on); err != nil && !errors.Is(err, errNoChip) {
 					l.log.Error("lamp cannot be made safe", "device", lamp, "err", err)
 				}
 			}

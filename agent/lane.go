@@ -10,6 +10,7 @@ import (
 	"boothd/agent/contract"
 	"boothd/agent/passage"
 	"boothd/agent/signal"
+	"boothd/agent/status"
 	"boothd/agent/token"
 	"boothd/devices"
 )
@@ -34,8 +35,9 @@ type lane struct {
 	mode   signal.LightMode
 	key    *token.Key // nil: 214
 	inbox  *inbox
-	// store makes events durable in one transaction, or says that it could not.
-	store func(ctx context.Context, at time.Time, events ...contract.Data) error
+	// store makes events durable in one transaction, or says that it could not;
+	// seq is the last one's place in the journal.
+	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
 	// lookup reads the active generation of a list.
 	lookup func(kind string, t passage.Token) (value []byte, ok bool, err error)
 	// lists tells generation and age of the lists, in order of kind.
@@ -60,6 +62,8 @@ type lane struct {
 	revision int
 	latency  time.Duration
 	last     []finished // newest first
+	totals   status.Totals
+	seq      uint64 // of the last event stored
 	wake     *time.Timer
 }
 
@@ -76,6 +80,8 @@ type picture struct {
 	Why      []passage.Code // system reasons that keep the booth from healthy
 	Devices  []deviceState
 	Last     []finished
+	Totals   status.Totals
+	StoreOK  bool
 	Dropped  uint64
 }
 
@@ -85,10 +91,12 @@ type finished struct {
 	At       time.Time
 	Decision passage.Decision // public
 	Cards    int
-	Plate    bool
+	Plate    status.PlateKind
 	Latency  time.Duration
 	End      passage.End
 	Released bool
+	Override bool
+	Seq      uint64 // of its end in the journal; 0: not stored
 }
 
 // lastKept is how many finished passages the page shows.
@@ -143,6 +151,7 @@ func (l *lane) pulse(ctx context.Context) {
 // goes no further (I7).
 func (l *lane) read(ctx context.Context, r devices.Read) {
 	in := passage.Input{At: r.At}
+	l.health.read(r)
 	switch {
 	case r.Tag != nil && r.Tag.Unreadable:
 		in.Kind = passage.CardUnread
@@ -268,7 +277,10 @@ func (l *lane) record(ctx context.Context, at time.Time, ev passage.Evidence, f 
 func (l *lane) save(ctx context.Context, at time.Time, events ...contract.Data) bool {
 	ctx, cancel := context.WithTimeout(ctx, commitLimit)
 	defer cancel()
-	err := l.store(ctx, at, events...)
+	seq, err := l.store(ctx, at, events...)
+	if err == nil {
+		l.seq = seq
+	}
 	if was := l.storeOK; err != nil && was {
 		l.log.Error("journal does not answer", "err", err)
 	} else if err == nil && !was {
@@ -304,17 +316,20 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 		l.record(ctx, at, ev, facts, d, 0)
 	}
 	pub := l.decision.Public()
-	l.save(ctx, at, contract.CrossingEnded{Passage: ev.ID, Revisions: l.revision, Outcome: pub.Outcome.String(), End: string(how),
+	var seq uint64
+	if l.save(ctx, at, contract.CrossingEnded{Passage: ev.ID, Revisions: l.revision, Outcome: pub.Outcome.String(), End: string(how),
 		Released: ev.Released, Referred: ev.Refers > 0, Overridden: ev.Overridden,
-		StartedAt: ev.StartedAt.UTC(), EndedAt: at.UTC(), Clock: l.stamp(at)})
+		StartedAt: ev.StartedAt.UTC(), EndedAt: at.UTC(), Clock: l.stamp(at)}) {
+		seq = l.seq
+	}
 	if how == passage.Cleared && ev.AtBooth {
 		for _, c := range ev.Cards {
 			l.recent.note(c.Token, at)
 		}
 	}
-	plate := ev.Front != nil && ev.Front.Bare != "" || ev.Keyed != nil
-	l.last = slices.Insert(l.last, 0, finished{ID: ev.ID, At: at, Decision: pub, Cards: len(ev.Cards), Plate: plate,
-		Latency: l.latency, End: how, Released: ev.Released})
+	l.totals.Note(pub.Outcome, ev.Overridden, l.latency)
+	l.last = slices.Insert(l.last, 0, finished{ID: ev.ID, At: at, Decision: pub, Cards: len(ev.Cards), Plate: plateKind(ev),
+		Latency: l.latency, End: how, Released: ev.Released, Override: ev.Overridden, Seq: seq})
 	l.last = l.last[:min(len(l.last), lastKept)]
 	l.begin()
 	l.display()
@@ -330,12 +345,25 @@ func (l *lane) display() {
 	v.Decision = l.decision.Public()
 	l.publish(picture{At: time.Now(), Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
 		Decision: v.Decision, Durable: l.durable, View: v, Health: level, Why: why,
-		Devices: l.health.list(), Last: slices.Clone(l.last), Dropped: l.inbox.dropped.Load()})
+		Devices: l.health.list(), Last: slices.Clone(l.last), Totals: l.totals, StoreOK: l.storeOK, Dropped: l.inbox.dropped.Load()})
 }
 
 // same tells whether two decisions say the same.
 func same(a, b passage.Decision) bool {
 	return a.Outcome == b.Outcome && a.Lead == b.Lead && a.Ready == b.Ready && slices.Equal(a.Reasons, b.Reasons)
+}
+
+// plateKind says how the plate is known.
+func plateKind(ev passage.Evidence) status.PlateKind {
+	switch {
+	case ev.Keyed != nil:
+		return status.PlateKeyed
+	case ev.Front == nil:
+		return status.PlateNone
+	case ev.Front.NoRead || ev.Front.Bare == "":
+		return status.PlateNot
+	}
+	return status.PlateRead
 }
 
 func modeWord(m signal.LightMode) string {

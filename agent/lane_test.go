@@ -66,16 +66,16 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data) error {
+func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data) (uint64, error) {
 	if slow := time.Duration(b.slow.Load()); slow > 0 {
 		select {
 		case <-time.After(slow):
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 	if b.fail != nil {
-		return b.fail
+		return 0, b.fail
 	}
 	for _, e := range events {
 		b.kept = append(b.kept, e)
@@ -83,7 +83,7 @@ func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data)
 			b.trace = append(b.trace, fmt.Sprintf("store %s %d", c.Decision.Outcome, c.Decision.Lead))
 		}
 	}
-	return nil
+	return uint64(len(b.kept)), nil
 }
 
 func (b *bench) lookup(kind string, t passage.Token) ([]byte, bool, error) {

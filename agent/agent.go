@@ -1,0 +1,279 @@
+// Package agent is one booth, running: it builds the parts that the
+// configuration names, starts them in the order in which they may be trusted,
+// and stops them in the reverse.
+//
+// The lane decides and never waits for another part: a store, a chip, a reader,
+// a list or a broker that is not there is a fact that slows the lane (I1, I5),
+// and each comes back by itself. The lamps are the first to start and the last
+// to stop (I9). Judgement is in the pure packages passage and signal; lane.go is
+// the one file where it meets the world.
+//
+// Source: product design, sections 2 and 3; layout.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/agent/signal"
+	"boothd/agent/status"
+	"boothd/agent/token"
+	"boothd/buffer/eligibility"
+	"boothd/configs"
+	"boothd/devices"
+)
+
+// ErrSecond says that another boothd has this booth's store.
+var ErrSecond = errors.New("another boothd has this store")
+
+// booth is everything that Run has built.
+type booth struct {
+	cfg      *configs.Config
+	world    World
+	log      *slog.Logger
+	inbox    *inbox
+	outbox   *outbox
+	time     *timekeeper
+	shelf    *shelf
+	bulletin *bulletin
+	board    *status.Board
+	lane     *lane
+	lamps    *lamps
+	wires    map[signal.Lamp]*wire
+	notices  chan remark // what the link found, to be stored
+}
+
+// Run runs one booth until ctx ends, and returns ctx's error, ErrSecond, or a
+// *Reloaded that says with which configuration to run again. When it returns,
+// every goroutine has ended, the lamps are safe and the journal is closed.
+func Run(ctx context.Context, cfg *configs.Config, w World) error {
+	unlock, err := lock(string(cfg.Store.Dir))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := build(cfg, w)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Lamps first: red before anything else is tried.
+	lights := newGroup(ctx)
+	lights.run(b.lamps.run)
+	lights.run(b.chip)
+	if err := b.outbox.open(ctx); err != nil {
+		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
+	}
+	b.past(ctx)
+	b.hello(ctx)
+	// The link outlives the lane, so that its last words may still be sent.
+	links := newGroup(context.WithoutCancel(ctx))
+	links.run(b.uplink)
+	links.run(b.tell)
+	parts := newGroup(ctx)
+	for _, run := range []func(context.Context){b.shelf.run, b.time.run, b.bulletin.run, b.page, b.socket} {
+		parts.run(run)
+	}
+	for _, d := range cfg.Devices {
+		parts.run(func(ctx context.Context) { b.device(ctx, d) })
+	}
+	parts.run(func(ctx context.Context) {
+		if r := b.reload(ctx); r != nil {
+			cancel(r)
+		}
+	})
+	if b.outbox.journal.Load() == nil {
+		parts.run(func(ctx context.Context) {
+			if b.outbox.mend(ctx) {
+				cancel(&Reloaded{Config: cfg})
+			}
+		})
+	}
+	w.Notify("READY=1")
+	b.live(ctx)
+	w.Notify("STOPPING=1")
+	lights.stop()
+	parts.stop()
+	b.goodbye(context.Cause(ctx))
+	links.stop()
+	b.outbox.close()
+	return context.Cause(ctx)
+}
+
+// live runs the lane until ctx ends. A lane that panics starts anew with an
+// empty road, which is never faster; the lamps are red meanwhile.
+func (b *booth) live(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := contain(func() error { return b.lane.run(ctx) })
+		if ctx.Err() != nil {
+			return
+		}
+		b.log.Error("lane stopped and is started anew", "err", err)
+		b.lamps.show(signal.View{})
+		b.lane.machine = passage.NewMachine(b.lane.machine.Closed())
+		b.lane.begin()
+		sleep(ctx, time.Second)
+	}
+}
+
+// build makes every part; none does anything yet.
+func build(cfg *configs.Config, w World) *booth {
+	b := &booth{cfg: cfg, world: w, log: w.Log, inbox: newInbox(), wires: wires(cfg), notices: make(chan remark, 16)}
+	policy := policyOf(cfg)
+	b.time = newTimekeeper(w, string(cfg.Clock.Source))
+	simulated := strings.HasPrefix(cfg.GPIO.Chip, "sim:")
+	b.outbox = newOutbox(b.log, cfg, contract.Head{Booth: string(cfg.Booth.ID), Simulated: simulated})
+	b.time.store = b.outbox.store
+	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, store: b.outbox.store, stamp: b.time.stamp,
+		damaged: make(chan *eligibility.Fault, 1)}
+	b.board = status.New(b.log)
+	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: policy, time: b.time,
+		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	b.shelf.changed = func() { nudge(b.bulletin.changed) }
+	outs := make(map[signal.Lamp]output, len(b.wires))
+	for lamp, wire := range b.wires {
+		outs[lamp] = wire
+	}
+	b.lamps = newLamps(b.log, outs)
+	b.lamps.shown = b.bulletin.lamps
+	b.lamps.failed = func(ctx context.Context, err error) {
+		b.inbox.tell(ctx, deviceNews{device: lampsDevice, online: err == nil, reason: err, at: time.Now()})
+	}
+	b.lane = &lane{log: b.log, policy: policy, mode: modeOf(cfg), key: b.key(), inbox: b.inbox, store: b.outbox.store,
+		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
+		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
+		machine: passage.NewMachine(false), recent: newRecent(), storeOK: true}
+	b.lane.health.noChip = true
+	for _, d := range cfg.Devices {
+		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: d.Name, Driver: string(d.Driver), Role: devices.Role(d.Role)})
+	}
+	b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: chipDevice, Driver: chipDevice, Role: roleWiring})
+	return b
+}
+
+// newID gives a UUIDv7. Its randomness comes from the kernel, which does not
+// fail once the booth has started.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// key reads the port's token key; without it nothing is expedited (214).
+func (b *booth) key() *token.Key {
+	raw, err := b.world.Secret(b.cfg.Lists.Key)
+	if err == nil {
+		var k *token.Key
+		if k, err = token.ParseKey(raw); err == nil {
+			return k
+		}
+	}
+	b.log.Error("token key not loaded, nothing is expedited", "err", err)
+	return nil
+}
+
+// root reads whom the booth believes of lists; without it none is taken.
+func (b *booth) root() []byte {
+	raw, err := b.world.Secret(configs.Ref(b.cfg.Lists.Root))
+	if err != nil {
+		b.log.Error("trusted root not loaded, no list will be taken", "err", err)
+		return nil
+	}
+	return raw
+}
+
+// policyOf is what the port has laid down, as the decision takes it.
+func policyOf(cfg *configs.Config) passage.Policy {
+	p := passage.Policy{Lane: passage.LaneType(cfg.Lane.Type), Direction: passage.Direction(cfg.Booth.Direction), Port: string(cfg.Booth.Port),
+		RandomRate: cfg.Lane.RandomRate, TIDRequired: cfg.Policy.TIDRequired, AntiPassback: cfg.Policy.AntiPassback,
+		AntiPassbackFor: passage.Of(cfg.Policy.AntiPassbackWindow.Duration), PlateConfidence: cfg.Policy.PlateConfidence,
+		JurisdictionNeed: cfg.Policy.PlateJurisdiction, ReaderCapacity: cfg.Policy.ReaderCapacity,
+		SoftAge: passage.Of(cfg.Lists.SoftAge.Duration), HardAge: passage.Of(cfg.Lists.HardAge.Duration)}
+	for _, a := range cfg.Policy.AcceptedPrograms {
+		p.AcceptedPrograms = append(p.AcceptedPrograms, string(a))
+	}
+	p.PlatePresent = slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return devices.Role(d.Role) == devices.RolePlateFront })
+	return p
+}
+
+func modeOf(cfg *configs.Config) signal.LightMode {
+	if cfg.Lane.LightMode == configs.Auto {
+		return signal.Auto
+	}
+	return signal.Staffed
+}
+
+// page serves the status page; a port that is taken is tried again.
+func (b *booth) page(ctx context.Context) {
+	b.serve(ctx, string(b.cfg.Status.Listen), b.board.Handler())
+}
+
+// socket serves boothctl: the page's answers, and the import of lists.
+func (b *booth) socket(ctx context.Context) {
+	mux := http.NewServeMux()
+	mux.Handle("/", b.board.Handler())
+	mux.Handle("PUT /lists", b.imports())
+	b.serve(ctx, "unix:"+string(b.cfg.Socket), mux)
+}
+
+func (b *booth) serve(ctx context.Context, address string, h http.Handler) {
+	said := false
+	for ctx.Err() == nil {
+		err := status.Serve(ctx, b.log, address, h)
+		if ctx.Err() != nil {
+			return
+		}
+		if !said {
+			b.log.Error("not served", "err", err)
+			said = true
+		}
+		sleep(ctx, 5*time.Second)
+	}
+}
+
+// lock makes this process the only boothd of the store. The kernel gives the
+// lock back when the process dies, however it dies.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrSecond)
+		}
+		return nil, fmt.Errorf("locking store %s: %w", dir, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// group is goroutines that end with one context and are waited for.
+type group struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+}
+
+func newGroup(ctx context.Context) *group {
+	ctx, cancel := context.WithCancel(ctx)
+	return &group{ctx: ctx, cancel: cancel}
+}
+
+func (g *group) run(f func(ctx context.Context)) { g.all.Go(func() { f(g.ctx) }) }
+
+func (g *group) stop() {
+	g.cancel()
+	g.all.Wait()
+}

@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"boothd/agent/lists"
+)
+
+// Bounds of an import by the control socket.
+const (
+	importMost  = 2 << 30 // bytes of all files
+	importFiles = 256
+	importLimit = 30 * time.Minute
+)
+
+// importName is what a folder of lists may hold; everything else is refused
+// before a byte of it is written (package lists, layout of a source).
+var importName = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}\.root\.json|(timestamp|snapshot|targets)\.json|targets/[a-z]{1,16}-[1-9][0-9]{0,15}\.list)$`)
+
+// Imported is the answer to an import: what it changed, and what was refused.
+type Imported struct {
+	Heartbeat bool     `json:"heartbeat"` // something newer than all before was verified
+	Applied   []string `json:"applied"`   // "cards 7"
+	Refused   []string `json:"refused"`   // why, in words
+}
+
+// imports answers a PUT of a tar stream with the files of a publication. The
+// stream comes through the socket, since the daemon may not see the
+// technician's folder or stick. Who may open the socket may offer lists; whether
+// they are taken is for their signatures alone to say.
+func (b *booth) imports() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		deadline := time.Now().Add(importLimit)
+		rc := http.NewResponseController(w)
+		if err := errors.Join(rc.SetReadDeadline(deadline), rc.SetWriteDeadline(deadline)); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		ctx, cancel := context.WithDeadline(r.Context(), deadline)
+		defer cancel()
+		answer, err := b.importFrom(ctx, r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			b.log.Warn("import answered to nobody", "err", err)
+		}
+	})
+}
+
+// importFrom unpacks into a folder of its own and has the lists judged.
+func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
+	dir, err := os.MkdirTemp(string(b.cfg.Store.Dir), "import-")
+	if err != nil {
+		return Imported{}, fmt.Errorf("importing lists: %w", err)
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.log.Warn("import not cleared away", "err", err)
+		}
+	}()
+	if err := unpack(r, dir); err != nil {
+		return Imported{}, fmt.Errorf("importing lists: %w", err)
+	}
+	res, err := b.shelf.take(ctx, os.DirFS(dir), "directory")
+	return imported(res, err), nil
+}
+
+func imported(res lists.Result, err error) Imported {
+	out := Imported{Heartbeat: res.Fresh}
+	for _, g := range res.Applied {
+		out.Applied = append(out.Applied, fmt.Sprintf("%s %d", g.Kind, g.Generation))
+	}
+	for _, r := range refusals(err) {
+		out.Refused = append(out.Refused, r.Error())
+	}
+	if err != nil && len(out.Refused) == 0 {
+		out.Refused = append(out.Refused, err.Error())
+	}
+	return out
+}
+
+// unpack writes the files of a tar stream below dir, within bounds.
+func unpack(r io.Reader, dir string) error {
+	left := int64(importMost)
+	tr := tar.NewReader(r)
+	for n := 0; ; n++ {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		switch {
+		case err != nil:
+			return err
+		case n == importFiles:
+			return fmt.Errorf("more than %d files", importFiles)
+		case h.Typeflag != tar.TypeReg || !importName.MatchString(h.Name):
+			return fmt.Errorf("%.80q is no file of a publication", h.Name)
+		case h.Size > left:
+			return fmt.Errorf("more than %d bytes", int64(importMost))
+		}
+		left -= h.Size
+		if err := unpackOne(tr, filepath.Join(dir, filepath.FromSlash(h.Name))); err != nil {
+			return err
+		}
+	}
+}
+
+func unpackOne(r io.Reader, path string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = io.Copy(f, r)
+	return err
+}

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"boothd/agent/signal"
+	"boothd/configs"
+	"boothd/devices"
+	"boothd/devices/gpio"
+	"boothd/devices/mercury"
+	"boothd/devices/port"
+)
+
+// What the lane hears of beside the configured devices.
+const (
+	chipDevice  = "gpio"
+	lampsDevice = "lamps"
+	roleWiring  = devices.Role("wiring")
+)
+
+// countersEvery is how often a device that works tells its counters.
+const countersEvery = 2 * time.Second
+
+// reader is a driver at work.
+type reader interface {
+	io.Closer
+	Reads(ctx context.Context) iter.Seq2[devices.Read, error]
+	Counters() devices.Counters
+}
+
+// regions are the mercury readers' region codes (Mercury serial protocol,
+// start-up).
+var regions = map[configs.Region]byte{configs.RegionNA: 0x01, configs.RegionNA2: 0x0d, configs.RegionNA3: 0x0e}
+
+// open opens one device by its driver's name. It is the one place that knows
+// them all.
+func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (reader, error) {
+	p, err := b.world.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
+	if err != nil {
+		return nil, err
+	}
+	switch d.Driver {
+	case configs.Mercury:
+		return mercury.Open(ctx, p, mercury.Config{Name: d.Name, Role: devices.Role(d.Role), Baud: d.Baud, Region: regions[d.Region],
+			Power: int(d.Power*100 + 0.5), Antennas: d.Antennas, ReadTID: d.ReadTID,
+			Health: func(f mercury.Fault) {
+				if f.Code == 0 {
+					fault(nil)
+					return
+				}
+				fault(fmt.Errorf("reader says %04X", f.Code))
+			}})
+	}
+	return nil, errors.Join(fmt.Errorf("no driver %q", d.Driver), p.Close())
+}
+
+// device keeps one reader at work until ctx ends.
+func (b *booth) device(ctx context.Context, d configs.Device) {
+	var total devices.Counters // of the lives before this one
+	tell := func(online bool, reason error) {
+		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, counters: total, at: time.Now()})
+	}
+	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
+		r, err := b.open(ctx, d, func(err error) { tell(true, err) })
+		if err != nil {
+			return err
+		}
+		before := total
+		defer func() {
+			total = plus(before, r.Counters())
+			total.Reopens++
+			_ = r.Close() // the reason it ended for is the one to tell
+		}()
+		up()
+		told := time.Now()
+		for read, err := range r.Reads(ctx) {
+			if err != nil {
+				return err
+			}
+			b.inbox.read(read)
+			if time.Since(told) >= countersEvery {
+				told = time.Now()
+				total = plus(before, r.Counters())
+				tell(true, nil)
+			}
+		}
+		return ctx.Err()
+	}, tell)
+}
+
+func plus(a, b devices.Counters) devices.Counters {
+	return devices.Counters{Bytes: a.Bytes + b.Bytes, Frames: a.Frames + b.Frames, CheckErrors: a.CheckErrors + b.CheckErrors,
+		Timeouts: a.Timeouts + b.Timeouts, Resyncs: a.Resyncs + b.Resyncs, Reopens: a.Reopens + b.Reopens}
+}
+
+// wire is one output that may not be there: before the chip is open, or after
+// it has gone.
+type wire struct {
+	mu  sync.Mutex // the lamps set, the chip's goroutine plugs and unplugs
+	out *gpio.Out
+}
+
+var errNoChip = errors.New("no GPIO chip")
+
+// Set drives the output, if there is one.
+func (w *wire) Set(on bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.out == nil {
+		return errNoChip
+	}
+	return w.out.Set(on)
+}
+
+func (w *wire) plug(out *gpio.Out) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out = out
+}
+
+// wires makes a wire for every lamp of the configuration.
+func wires(cfg *configs.Config) map[signal.Lamp]*wire {
+	out := make(map[signal.Lamp]*wire, len(cfg.GPIO.Out))
+	for name := range cfg.GPIO.Out {
+		out[signal.Lamp(name)] = &wire{}
+	}
+	return out
+}
+
+// chip keeps the GPIO chip open until ctx ends. Without it the lane sees
+// nothing and shows nothing: out of service, and still running.
+func (b *booth) chip(ctx context.Context) {
+	tell := func(online bool, reason error) {
+		b.inbox.tell(ctx, deviceNews{device: chipDevice, online: online, reason: reason, at: time.Now()})
+	}
+	supervise(ctx, b.log.With("device", chipDevice), func(ctx context.Context, up func()) error {
+		c, err := b.world.OpenChip(ctx, b.cfg.GPIO.Chip)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			for _, w := range b.wires {
+				w.plug(nil)
+			}
+			if err := c.Close(); err != nil {
+				b.log.Warn("closing GPIO chip", "err", err)
+			}
+		}()
+		ins, err := b.claim(c)
+		if err != nil {
+			return err
+		}
+		b.lamps.again()
+		up()
+		return b.watch(ctx, ins)
+	}, tell)
+}
+
+// claim takes every wired line. Outputs come first and safe, so that a lamp is
+// lit before a vehicle is seen (I9).
+func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
+	outs := make(map[signal.Lamp]*gpio.Out, len(b.wires))
+	for lamp := range b.wires {
+		w := b.cfg.GPIO.Out[string(lamp)]
+		out, err := c.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
+		if err != nil {
+			return nil, err
+		}
+		outs[lamp] = out
+	}
+	var ins []*gpio.In
+	for point, w := range b.cfg.GPIO.In {
+		in, err := c.In(gpio.InConfig{Point: point, Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
+		if err != nil {
+			return nil, err
+		}
+		ins = append(ins, in)
+	}
+	for lamp, out := range outs {
+		b.wires[lamp].plug(out)
+	}
+	return ins, nil
+}
+
+// watch hands every edge to the lane until one input ends, or ctx.
+func (b *booth) watch(ctx context.Context, ins []*gpio.In) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	for _, in := range ins {
+		all.Go(func() { cancel(b.edges(ctx, in)) })
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+func (b *booth) edges(ctx context.Context, in *gpio.In) error {
+	first := true
+	for e, err := range in.Edges(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := b.inbox.press(ctx, press{point: e.Point, active: e.Active, at: e.At, first: first, lost: e.Lost}); err != nil {
+			return err
+		}
+		if first = false; e.Point == "exit_loop" {
+			b.lamps.obstacle(e.Active) // the barrier's area
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.New("input ended without a reason")
+}

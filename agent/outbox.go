@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/uplink"
+	"boothd/buffer/journal"
+	"boothd/configs"
+)
+
+// reopenEvery is the pause between two tries to open a journal that could not
+// be opened at start.
+const reopenEvery = 5 * time.Second
+
+var errNoJournal = errors.New("the journal is not open")
+
+// outbox is the journal as this booth uses it: events go in as contract.Data
+// and come out, exactly as stored, to the uplink.
+type outbox struct {
+	log  *slog.Logger
+	head contract.Head
+	cfg  journal.Config
+
+	journal atomic.Pointer[journal.Journal] // nil: not open, nothing is expedited (206)
+	opened  journal.Opened
+	carrier atomic.Pointer[uplink.Uplink]
+}
+
+func newOutbox(log *slog.Logger, cfg *configs.Config, head contract.Head) *outbox {
+	return &outbox{log: log, head: head, cfg: journal.Config{Path: filepath.Join(string(cfg.Store.Dir), "journal.db"),
+		MaxBytes: cfg.Store.MaxBytes.Bytes, Retain: cfg.Store.Retain.Duration}}
+}
+
+// open opens the journal.
+func (o *outbox) open(ctx context.Context) error {
+	j, opened, err := journal.Open(ctx, o.cfg)
+	if err != nil {
+		return err
+	}
+	o.opened = opened
+	o.journal.Store(j)
+	return nil
+}
+
+// mend waits until a journal that could not be opened opens again, and tells
+// so. Nothing is done with it here: what the booth must know of its past is
+// read at a start, so it starts anew.
+func (o *outbox) mend(ctx context.Context) bool {
+	for sleep(ctx, reopenEvery) {
+		j, _, err := journal.Open(ctx, o.cfg)
+		if err == nil {
+			if err := j.Close(); err != nil {
+				o.log.Warn("closing journal", "err", err)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// store makes events durable in one transaction (I2). seq is the last one's
+// place.
+func (o *outbox) store(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error) {
+	j := o.journal.Load()
+	if j == nil {
+		return 0, errNoJournal
+	}
+	entries := make([]journal.Entry, len(events))
+	for i, d := range events {
+		head := o.head
+		head.Time = at.Round(0).UTC()
+		entries[i] = journal.Entry{Class: string(d.Type().Class()), Alert: d.Type().Alert(), At: at,
+			Build: func(s journal.Stamp) ([]byte, error) { return contract.Encode(contract.Stamp(s), head, d) }}
+	}
+	stamps, err := j.Append(ctx, entries...)
+	if err != nil {
+		return 0, err
+	}
+	return stamps[len(stamps)-1].Seq, nil
+}
+
+// close closes the journal.
+func (o *outbox) close() {
+	if j := o.journal.Swap(nil); j != nil {
+		if err := j.Close(); err != nil {
+			o.log.Error("closing journal", "err", err)
+		}
+	}
+}
+
+// link tells how the uplink is.
+func (o *outbox) link() uplink.Status {
+	if u := o.carrier.Load(); u != nil {
+		return u.Status()
+	}
+	return uplink.Status{}
+}
+
+// kept is what waits for headquarters.
+type kept struct {
+	waiting, quarantined, bytes int64
+	oldest                      time.Time
+}
+
+func (o *outbox) stats() kept {
+	j := o.journal.Load()
+	if j == nil {
+		return kept{}
+	}
+	s := j.Stats()
+	return kept{waiting: int64(s.Waiting), quarantined: int64(s.Quarantined), bytes: s.Bytes, oldest: s.Oldest}
+}
+
+// Epoch names the journal's life; "" while it is not open.
+func (o *outbox) Epoch() string {
+	if j := o.journal.Load(); j != nil {
+		return j.Epoch()
+	}
+	return ""
+}
+
+// source is an open journal as the uplink reads it.
+type source struct{ *journal.Journal }
+
+// Pending reads rows that headquarters has not receipted.
+func (s source) Pending(ctx context.Context, q uplink.Query) ([]uplink.Record, error) {
+	rows, err := s.Journal.Pending(ctx, journal.Query{Lane: journal.Lane(q.Lane), After: q.After, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]uplink.Record, len(rows))
+	for i, r := range rows {
+		out[i] = uplink.Record{Seq: r.Seq, Class: r.Class, Body: r.Body}
+	}
+	return out, nil
+}
+
+// Range reads rows whatever their state.
+func (s source) Range(ctx context.Context, from, to uint64) iter.Seq2[uplink.Record, error] {
+	return func(yield func(uplink.Record, error) bool) {
+		for r, err := range s.Journal.Range(ctx, from, to) {
+			if !yield(uplink.Record{Seq: r.Seq, Class: r.Class, Body: r.Body}, err) {
+				return
+			}
+		}
+	}
+}
+
+// Receipted applies what headquarters has.
+func (s source) Receipted(ctx context.Context, r contract.Receipt) error {
+	in := journal.Receipt{Epoch: r.Epoch, Upto: r.Upto, Have: r.Have}
+	for _, x := range r.Reject {
+		in.Reject = append(in.Reject, journal.Reject{Seq: x.Seq, Reason: x.Code})
+	}
+	if err := s.Journal.Receipted(ctx, in); err != nil {
+		return fmt.Errorf("applying receipt: %w", err)
+	}
+	return nil
+}

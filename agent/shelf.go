@@ -1,0 +1,341 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/lists"
+	"boothd/agent/passage"
+	"boothd/buffer/eligibility"
+)
+
+const (
+	// shelfAgain is the pause before a list store that could not be opened, or
+	// an announcement that could not be stored, is tried again.
+	shelfAgain = 5 * time.Second
+	// rotEvery is how often every row of every list is read: bit rot is found
+	// within a day even in rows nobody asks for.
+	rotEvery = 24 * time.Hour
+	// neverVouched is the age of a list whose heartbeat nobody has seen, or that
+	// claims to come from the future: over every limit.
+	neverVouched = 100 * 365 * 24 * time.Hour
+)
+
+var errShelfClosed = errors.New("the list store is not open yet")
+
+// shelf holds the lists: the lane looks up in them and new ones arrive. A shelf
+// that cannot be opened is a fact (206), not the end of the booth.
+type shelf struct {
+	log   *slog.Logger
+	dir   string
+	root  []byte // the trust that was installed; nil: nothing will be taken
+	floor time.Time
+	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
+	stamp func(at time.Time) contract.Clock
+
+	open    atomic.Pointer[eligibility.Store]
+	refused atomic.Pointer[map[string]bool] // kinds whose newest was refused (205)
+	damaged chan *eligibility.Fault         // what a look-up found
+	changed func()                          // tells that state/lists is another one
+
+	taking sync.Mutex // one import at a time; the lane never holds it
+	trust  *lists.Trust
+	former map[string]uint64 // generations before the import, while they are known
+
+	ages vouching
+}
+
+// kinds are the lists a booth may hold.
+func (s *shelf) kinds() []string { return contract.ListKinds() }
+
+// run opens the store, makes announcements good and looks for damage until ctx
+// ends.
+func (s *shelf) run(ctx context.Context) {
+	for {
+		err := s.start(ctx)
+		if err == nil {
+			break
+		}
+		s.log.Error("lists cannot be opened", "err", err)
+		if !sleep(ctx, shelfAgain) {
+			return
+		}
+	}
+	defer func() {
+		if st := s.open.Load(); st != nil {
+			if err := st.Close(); err != nil {
+				s.log.Warn("closing lists", "err", err)
+			}
+		}
+	}()
+	rot := time.NewTicker(rotEvery)
+	defer rot.Stop()
+	again := time.NewTicker(shelfAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-s.damaged:
+			s.discard(ctx, f)
+		case <-again.C:
+			s.announce(ctx, "restart")
+		case <-rot.C:
+			s.check(ctx)
+		}
+	}
+}
+
+// start opens the store and the trust.
+func (s *shelf) start(ctx context.Context) error {
+	st, err := eligibility.Open(ctx, filepath.Join(s.dir, "lists"))
+	if err != nil {
+		return err
+	}
+	for _, f := range st.Faults() {
+		s.log.Error("list was damaged", "err", f)
+	}
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	if s.root != nil {
+		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st})
+		if err != nil {
+			s.log.Error("no list will be taken", "err", err)
+		}
+	}
+	s.open.Store(st)
+	return nil
+}
+
+// lookup finds a token's row.
+func (s *shelf) lookup(kind string, t passage.Token) ([]byte, bool, error) {
+	st := s.open.Load()
+	if st == nil {
+		return nil, false, errShelfClosed
+	}
+	b, err := contract.TokenBytes(t)
+	if err != nil {
+		return nil, false, err
+	}
+	value, ok, err := st.Lookup(kind, eligibility.Token(b))
+	var fault *eligibility.Fault
+	switch {
+	case errors.Is(err, eligibility.ErrNoList):
+		return nil, false, errNoLists
+	case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
+		select {
+		case s.damaged <- fault:
+		default: // told already
+		}
+	}
+	return value, ok, err
+}
+
+// generations gives what is active.
+func (s *shelf) generations() []eligibility.Generation {
+	st := s.open.Load()
+	if st == nil {
+		return nil
+	}
+	v := st.View()
+	defer v.Release()
+	return v.Generations()
+}
+
+// facts gives generation and age of every kind a decision needs, in order.
+func (s *shelf) facts(now time.Time) []passage.List {
+	var refused map[string]bool
+	if r := s.refused.Load(); r != nil {
+		refused = *r
+	}
+	active := s.generations()
+	var out []passage.List
+	for _, kind := range passage.RequiredLists() {
+		l := passage.List{Kind: kind, Rejected: refused[kind]}
+		for _, g := range active {
+			if g.Kind == kind {
+				l.Generation, l.Digest = g.Generation, hex.EncodeToString(g.Digest[:])
+				l.Age = passage.Of(s.ages.age(kind, g.VerifiedAt, now))
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// take verifies a source and makes its lists active. What is refused is told
+// to headquarters and leaves the old lists in force.
+func (s *shelf) take(ctx context.Context, src fs.FS, via string) (lists.Result, error) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	switch {
+	case s.open.Load() == nil:
+		return lists.Result{}, errShelfClosed
+	case s.trust == nil:
+		return lists.Result{}, errors.New("no trusted root is installed: set lists.root to the root.json of the list office")
+	}
+	ref := time.Now()
+	if ref.Before(s.floor) {
+		ref = s.floor // the clock is wrong (202); nothing signed before this program is new
+	}
+	s.former = map[string]uint64{}
+	for _, g := range s.generations() {
+		s.former[g.Kind] = g.Generation
+	}
+	res, err := s.trust.Take(ctx, src, ref.Round(0))
+	s.verdict(ctx, res, err)
+	s.announceHeld(ctx, via)
+	if s.changed != nil {
+		s.changed()
+	}
+	return res, err
+}
+
+// verdict keeps which kinds were refused and records each refusal once.
+func (s *shelf) verdict(ctx context.Context, res lists.Result, err error) {
+	refused := map[string]bool{}
+	if old := s.refused.Load(); old != nil {
+		for kind := range *old {
+			refused[kind] = true
+		}
+	}
+	for _, kind := range res.Verified {
+		delete(refused, kind)
+	}
+	for _, r := range refusals(err) {
+		s.log.Warn("list refused", "list", r.Kind, "gen", r.Generation, "err", r)
+		if !r.Rejected() {
+			continue
+		}
+		now := time.Now()
+		if _, err := s.store(ctx, now, contract.ListFailed{Kind: r.Kind, Generation: r.Generation, Reason: string(r.Why), Clock: s.stamp(now)}); err != nil {
+			s.log.Error("refusal of a list not recorded", "err", err)
+		}
+		if r.Kind != "" {
+			refused[r.Kind] = true
+			continue
+		}
+		for _, kind := range s.kinds() { // the metadata itself: it speaks for all
+			refused[kind] = true
+		}
+	}
+	s.refused.Store(&refused)
+}
+
+// refusals takes a joined error apart.
+func refusals(err error) []*lists.Refusal {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []*lists.Refusal
+		for _, e := range many.Unwrap() {
+			out = append(out, refusals(e)...)
+		}
+		return out
+	}
+	var r *lists.Refusal
+	if errors.As(err, &r) {
+		return []*lists.Refusal{r}
+	}
+	return nil
+}
+
+// announce records which lists decisions stand on, where a crash came between
+// the switch and its event.
+func (s *shelf) announce(ctx context.Context, via string) {
+	if !s.taking.TryLock() {
+		return // the import that runs announces
+	}
+	defer s.taking.Unlock()
+	s.announceHeld(ctx, via)
+}
+
+func (s *shelf) announceHeld(ctx context.Context, via string) {
+	st := s.open.Load()
+	if st == nil {
+		return
+	}
+	for _, g := range s.generations() {
+		if g.Announced {
+			continue
+		}
+		now := time.Now()
+		_, err := s.store(ctx, now, contract.ListApplied{ListRef: listRef(g), Former: s.former[g.Kind], Via: via, Clock: s.stamp(now)})
+		if err == nil {
+			err = st.Announced(ctx, g.Kind, g.Generation)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("list in force, not yet announced", "list", g.Kind, "err", err)
+			}
+			return
+		}
+		s.log.Info("list in force", "list", g.Kind, "gen", g.Generation, "rows", g.Rows)
+	}
+}
+
+func listRef(g eligibility.Generation) contract.ListRef {
+	return contract.ListRef{Kind: g.Kind, Generation: g.Generation, Digest: "sha256:" + hex.EncodeToString(g.Digest[:]), Rows: int64(g.Rows)}
+}
+
+// discard drops a damaged generation; the one before it serves again.
+func (s *shelf) discard(ctx context.Context, f *eligibility.Fault) {
+	st := s.open.Load()
+	err := st.Discard(ctx, f.Kind, f.Generation)
+	s.log.Error("damaged list dropped", "list", f.Kind, "gen", f.Generation, "err", errors.Join(f, err))
+	now := time.Now()
+	if _, err := s.store(ctx, now, contract.ListFailed{Kind: f.Kind, Generation: f.Generation, Reason: "damaged", Clock: s.stamp(now)}); err != nil {
+		s.log.Error("damage of a list not recorded", "err", err)
+	}
+}
+
+// check reads every active list whole.
+func (s *shelf) check(ctx context.Context) {
+	st := s.open.Load()
+	for _, g := range s.generations() {
+		err := st.Check(ctx, g.Kind, eligibility.Pace{})
+		var fault *eligibility.Fault
+		switch {
+		case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
+			s.discard(ctx, fault)
+		case err != nil && ctx.Err() == nil:
+			s.log.Error("list not checked", "list", g.Kind, "err", err)
+		}
+	}
+}
+
+// vouching tells ages that a stepped wall clock cannot make younger: the age
+// when a heartbeat was first seen, and the monotonic clock from there.
+type vouching struct {
+	mu   sync.Mutex // the lane, the page and the uplink ask
+	seen map[string]vouched
+}
+
+type vouched struct {
+	at    time.Time // headquarters' heartbeat, wall clock
+	first time.Time // when it was first asked for, with monotonic part
+	age   time.Duration
+}
+
+func (v *vouching) age(kind string, at, now time.Time) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k, ok := v.seen[kind]
+	if !ok || !k.at.Equal(at) {
+		k = vouched{at: at, first: now, age: now.Round(0).Sub(at)}
+		if at.IsZero() || k.age < -stepBack {
+			k.age = neverVouched
+		}
+		if v.seen == nil {
+			v.seen = make(map[string]vouched)
+		}
+		v.seen[kind] = k
+	}
+	return max(k.age+now.Sub(k.first), now.Round(0).Sub(at), 0)
+}

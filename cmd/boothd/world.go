@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"boothd/agent"
+	"boothd/agent/passage"
+	"boothd/configs"
+	"boothd/devices/gpio"
+	"boothd/devices/port"
+)
+
+// Set by the linker for a release.
+var (
+	release = "development"
+	built   = ""
+)
+
+func version() string { return release }
+
+// builtAt is a time the wall clock cannot be before: the linker's, else the
+// commit's, else a day before this program was written.
+func builtAt() time.Time {
+	if t, err := time.Parse(time.RFC3339, built); err == nil {
+		return t
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
+				return t
+			}
+		}
+	}
+	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+}
+
+func world(log *slog.Logger, cfg *configs.Config) agent.World {
+	clock := kernelClock
+	if cfg.Clock.Source == configs.ClockHost {
+		clock = hostClock
+	}
+	return agent.World{
+		OpenPort: port.Open,
+		OpenChip: gpio.OpenChip,
+		Dial:     (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		Clock:    clock,
+		Mono:     mono,
+		Secret:   secret,
+		Notify: func(state string) {
+			// Without a service manager there is nobody to tell.
+			if _, err := daemon.SdNotify(false, state); err != nil {
+				log.Warn("service manager not told", "err", err)
+			}
+		},
+		Log:     log,
+		Version: version(),
+		Built:   builtAt(),
+		Boot:    firstLine("/proc/sys/kernel/random/boot_id"),
+		Board:   firstLine("/proc/device-tree/model"),
+		OS:      osName(),
+	}
+}
+
+// kernelClock asks the kernel whether the clock is disciplined, and how far off
+// it may be. It needs no privilege and no network, whatever program does the
+// disciplining.
+func kernelClock() (passage.Clock, time.Duration) {
+	var tx unix.Timex
+	state, err := unix.Adjtimex(&tx)
+	if err != nil || state == unix.TIME_ERROR || tx.Status&unix.STA_UNSYNC != 0 {
+		return passage.ClockUnset, 0
+	}
+	return passage.ClockSynced, time.Duration(tx.Maxerror) * time.Microsecond
+}
+
+// hostClock is for a guest whose kernel cannot say: its host keeps the time.
+func hostClock() (passage.Clock, time.Duration) { return passage.ClockSynced, 0 }
+
+// mono is the kernel's monotonic clock.
+func mono() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// firstLine reads a small file of the kernel; "" if there is none.
+func firstLine(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.Trim(line[:min(len(line), 100)], "\x00 ")
+}
+
+// osName is the system's own name for itself.
+func osName() string {
+	b, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return runtime.GOOS
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(name[:min(len(name), 100)], `"`)
+		}
+	}
+	return runtime.GOOS
+}
+
+// secretMost bounds a credential: a chain of certificates fits many times.
+const secretMost = 64 << 10
+
+func secret(ref configs.Ref) ([]byte, error) {
+	path, err := ref.File(os.Getenv("CREDENTIALS_DIRECTORY"))
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, secretMost+1))
+	if err == nil && len(b) > secretMost {
+		err = fmt.Errorf("reading %s: more than %d bytes", path, secretMost)
+	}
+	return b, err
+}
+
+// reloading is what Type=notify-reload wants: the monotonic time, so that the
+// service manager can tell this reload from an earlier one.
+func reloading() string {
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", mono().Microseconds())
+}
