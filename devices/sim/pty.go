@@ -7,20 +7,21 @@ package sim
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
 // OpenPTY opens a raw pty pair: the far end to play on, and the path that a
-// driver opens. The slave is kept open until the far end is closed by nobody:
-// a driver that closes its end does not hang the line up.
+// driver opens. The near end is also held open here for as long as the far end
+// is in use, so that the line does not hang up before a driver opens it and
+// when one closes it. To close the far end is to pull the plug.
 func OpenPTY() (far *os.File, path string, err error) {
 	master, slave, err := pty.Open()
 	if err != nil {
 		return nil, "", fmt.Errorf("opening a pty: %w", err)
 	}
-	defer slave.Close()
 	t, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 	if err == nil {
 		t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
@@ -29,7 +30,10 @@ func OpenPTY() (far *os.File, path string, err error) {
 	}
 	if err != nil {
 		master.Close()
+		slave.Close()
 		return nil, "", fmt.Errorf("making a pty raw: %w", err)
 	}
-	return master, slave.Name(), nil
+	path = slave.Name()
+	runtime.AddCleanup(master, func(s *os.File) { s.Close() }, slave)
+	return master, path, nil
 }

@@ -1,0 +1,374 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/agent/status"
+	"boothd/buffer/journal"
+	"boothd/configs"
+	"boothd/devices/gpio"
+	"boothd/devices/port"
+	"boothd/devices/sim"
+)
+
+// rig is the world around a booth in this process: a simulated chip, a reader
+// on a pty, and no headquarters.
+type rig struct {
+	t      *testing.T
+	dir    string
+	cfg    *configs.Config
+	chip   *sim.Chip
+	reader *sim.Mercury
+	world  World
+	log    syncBuffer
+}
+
+// syncBuffer keeps the log of several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), reader: &sim.Mercury{}}
+	far, tty, err := sim.OpenPTY()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = r.reader.Serve(far) }() // ends with the pty
+	t.Cleanup(func() { _ = far.Close() })
+	text, err := os.ReadFile("../configs/nexus.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	swap := strings.NewReplacer(
+		`# socket = "/run/boothd/boothd.sock"`, `socket = "`+r.dir+`/boothd.sock"`,
+		`# dir = "/var/lib/boothd"`, `dir = "`+r.dir+`/store"`,
+		`"pinctrl-bcm2711"`, `"sim:`+r.dir+`/chip.sock"`,
+		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`, `["tcp://127.0.0.1:1"]`,
+		`# key = "credential:token-key"`, `key = "`+r.dir+`/token.key"`,
+		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`, tty,
+		`# listen = "127.0.0.1:7080"`, `listen = "127.0.0.1:`+freePort(t)+`"`,
+		`# source = "kernel"`, `source = "host"`,
+		"\nca = ", "\n# ca = ", "\ncert = ", "\n# cert = ", "\nkey = \"credential:mqtt-key\"", "\n# key")
+	cfg, err := configs.Parse("booth.toml", []byte(swap.Replace(string(text))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cfg = cfg
+	if err := os.WriteFile(filepath.Join(r.dir, "token.key"), []byte(strings.Repeat("0f", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	board, pull := context.WithCancel(context.Background()) // outlives the booth, as a board does
+	t.Cleanup(pull)
+	var lines []sim.ChipLine
+	for _, in := range cfg.GPIO.In {
+		lines = append(lines, sim.ChipLine{Name: in.Line, Pull: in.ActiveLow})
+	}
+	for name, out := range cfg.GPIO.Out {
+		lines = append(lines, sim.ChipLine{Name: out.Line, Pull: name == "traveller_red"})
+	}
+	if r.chip, err = sim.ServeChip(board, filepath.Join(r.dir, "chip.sock"), lines); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	r.world = World{OpenPort: port.Open, OpenChip: gpio.OpenChip, Dial: (&net.Dialer{}).DialContext,
+		Clock: func() (passage.Clock, time.Duration) { return passage.ClockSynced, 0 },
+		Mono:  func() time.Duration { return time.Since(began) },
+		Secret: func(ref configs.Ref) ([]byte, error) {
+			path, err := ref.File("")
+			if err != nil {
+				return nil, err
+			}
+			return os.ReadFile(path)
+		},
+		Notify: func(string) {}, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Version: "test", Boot: "boot"}
+	return r
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, p, err := net.SplitHostPort(l.Addr().String())
+	if err := errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// run runs the booth until the test stops it; stop gives what Run returned.
+func (r *rig) run() (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, r.cfg, r.world) }()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() {
+			cancel()
+			select {
+			case err = <-done:
+			case <-time.After(10 * time.Second):
+				r.t.Error("Run does not end")
+			}
+		})
+		return err
+	}
+	r.t.Cleanup(func() {
+		_ = stop()
+		if r.t.Failed() {
+			r.t.Log(r.log.String())
+		}
+	})
+	return stop
+}
+
+// await asks the booth for its picture until it is as wanted.
+func (r *rig) await(what string, ok func(status.Picture) bool) status.Picture {
+	r.t.Helper()
+	c := status.Dial("unix:" + string(r.cfg.Socket))
+	var p status.Picture
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if p, err = c.Get(r.t.Context()); err == nil && ok(p) {
+			return p
+		}
+	}
+	r.t.Fatalf("never %s: %+v\n%s", what, p, r.log.String())
+	return p
+}
+
+// press gives an input its active level for long enough to be seen, or for
+// good.
+func (r *rig) set(point string, active bool) {
+	r.t.Helper()
+	in := r.cfg.GPIO.In[point]
+	if err := r.chip.Set(in.Line, active != in.ActiveLow); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) press(point string) {
+	r.t.Helper()
+	r.set(point, true)
+	time.Sleep(80 * time.Millisecond)
+	r.set(point, false)
+	time.Sleep(80 * time.Millisecond)
+}
+
+// events reads what the journal holds.
+func (r *rig) events() (out []contract.Event) {
+	r.t.Helper()
+	j, err := journal.OpenReader(r.t.Context(), filepath.Join(r.dir, "store", "journal.db"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = j.Close() }()
+	for rec, err := range j.Range(r.t.Context(), 1, 1<<40) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		e, err := contract.Decode(rec.Body)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func types(events []contract.Event) string {
+	var names []string
+	for _, e := range events {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(string(e.Type), "org.boothd."), ".v1"))
+	}
+	return strings.Join(names, " ")
+}
+
+// A box with nothing but its chip and one reader: a vehicle comes, is PRIMARY,
+// is let go by the officer and leaves; the journal tells it all, the lamps were
+// safe throughout, and a second boothd is refused.
+func TestRunPassesAVehicle(t *testing.T) {
+	r := newRig(t)
+	stop := r.run()
+	r.await("online", func(p status.Picture) bool {
+		return len(p.Devices) == 3 && p.Devices[0].Online && p.Devices[2].Online && p.Store.OK && p.Simulated
+	})
+	if err := Run(t.Context(), r.cfg, r.world); !errors.Is(err, ErrSecond) {
+		t.Errorf("second instance: %v", err)
+	}
+	r.set("approach_loop", true)
+	r.await("approached", func(p status.Picture) bool { return p.Lane.State == "approach" })
+	r.reader.Present(sim.Tag{EPC: "E28011606000020000000001"})
+	r.set("booth_loop", true)
+	p := r.await("read", func(p status.Picture) bool { return p.Lane.Cards == 1 && p.Lane.Now != nil && p.Lane.Durable })
+	if p.Lane.Now.Outcome != "PRIMARY" {
+		t.Errorf("a booth without lists says %s", p.Lane.Now.Outcome)
+	}
+	r.set("approach_loop", false)
+	r.press("release")
+	r.await("released", func(p status.Picture) bool { return p.Lane.Released })
+	r.set("exit_loop", true)
+	time.Sleep(80 * time.Millisecond)
+	r.set("booth_loop", false)
+	time.Sleep(80 * time.Millisecond)
+	r.set("exit_loop", false)
+	p = r.await("left", func(p status.Picture) bool { return len(p.Last) == 1 })
+	if got := p.Last[0]; got.End != "cleared" || !got.Released || got.Cards != 1 || got.Delivery != status.Waiting {
+		t.Errorf("%+v", got)
+	}
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	events := r.events()
+	got := types(events)
+	if !strings.HasPrefix(got, "audit.epoch audit.started audit.policy ") || !strings.Contains(got, "crossing.decided") ||
+		!strings.Contains(got, "crossing.ended") || !strings.HasSuffix(got, "audit.stopped") {
+		t.Errorf("journal: %s", got)
+	}
+	r.replays(events)
+	r.safe()
+	if log := r.log.String(); strings.Contains(log, "E2801160") {
+		t.Error("I7: a card's number is in the log")
+	}
+}
+
+// replays decides every recorded passage again (I8).
+func (r *rig) replays(events []contract.Event) {
+	r.t.Helper()
+	var policy passage.Policy
+	for _, e := range events {
+		switch e.Type {
+		case contract.TypePolicy:
+			p, err := contract.As[contract.PolicySet](e)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			policy = p.Policy
+		case contract.TypeCrossingDecided:
+			c, err := contract.As[contract.CrossingDecided](e)
+			if err == nil {
+				_, err = contract.Replay(c, nil, policy)
+			}
+			if err != nil {
+				r.t.Error(err)
+			}
+		}
+	}
+}
+
+// safe looks at where the lamps were left (I9).
+func (r *rig) safe() {
+	r.t.Helper()
+	out := r.chip.Outputs()
+	for name, w := range r.cfg.GPIO.Out {
+		if lit, ok := out[w.Line]; ok && lit != (name == "traveller_red") {
+			r.t.Errorf("%s left at %t", name, lit)
+		}
+	}
+}
+
+// What a killed run left is taken up: the passage is closed as restart, its
+// cards are remembered, and the record says that the stop was not clean.
+func TestRunTakesUpWhatAKilledRunLeft(t *testing.T) {
+	r := newRig(t)
+	stop := r.run()
+	r.await("online", func(p status.Picture) bool { return len(p.Devices) == 3 && p.Devices[0].Online && p.Devices[2].Online })
+	r.set("approach_loop", true)
+	r.reader.Present(sim.Tag{EPC: "E28011606000020000000001"})
+	r.await("read", func(p status.Picture) bool { return p.Lane.Cards == 1 })
+	r.set("booth_loop", true)
+	r.set("approach_loop", false)
+	r.await("decided", func(p status.Picture) bool { return p.Lane.Cards == 1 && p.Lane.Durable })
+	_ = stop()
+	if err := os.Remove(filepath.Join(r.dir, "store", "stopped")); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	before := len(r.events())
+	stop = r.run()
+	r.await("decided again", func(p status.Picture) bool { return p.Lane.Cards == 1 && p.Lane.Durable })
+	_ = stop()
+	events := r.events()[before:]
+	if got := types(events); !strings.HasPrefix(got, "crossing.ended audit.started audit.policy") {
+		t.Fatalf("journal: %s", got)
+	}
+	ended, err := contract.As[contract.CrossingEnded](events[0])
+	if err != nil || ended.End != "restart" {
+		t.Errorf("%+v %v", ended, err)
+	}
+	started, err := contract.As[contract.Started](events[1])
+	if err != nil || started.Clean {
+		t.Errorf("%+v %v", started, err)
+	}
+	r.safe()
+}
+
+// A new configuration restarts the booth when the passage is over.
+func TestReloadFinishesThePassage(t *testing.T) {
+	r := newRig(t)
+	fresh := make(chan *configs.Config, 1)
+	r.world.Reload = fresh
+	stop := r.run()
+	r.await("online", func(p status.Picture) bool { return len(p.Devices) == 3 && p.Devices[2].Online })
+	r.set("booth_loop", true)
+	r.await("at_booth", func(p status.Picture) bool { return p.Lane.State == "at_booth" })
+	other := *r.cfg
+	other.Booth.Site = "moved"
+	fresh <- &other
+	time.Sleep(300 * time.Millisecond)
+	p := r.await("still there", func(p status.Picture) bool { return true })
+	if p.Lane.State != "at_booth" {
+		t.Fatalf("%s: the passage was cut off", p.Lane.State)
+	}
+	r.press("release")
+	r.set("exit_loop", true)
+	time.Sleep(80 * time.Millisecond)
+	r.set("booth_loop", false)
+	time.Sleep(80 * time.Millisecond)
+	r.set("exit_loop", false)
+	time.Sleep(500 * time.Millisecond)
+	var again *Reloaded
+	if err := stop(); !errors.As(err, &again) || again.Config.Booth.Site != "moved" {
+		t.Fatal(err)
+	}
+}
+
+// A chip that vanishes takes the lane out of service and comes back by itself.
+func TestI9_ChipThatVanishesLeavesTheLaneOut(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.await("online", func(p status.Picture) bool { return len(p.Devices) == 3 && p.Devices[2].Online })
+	r.chip.Break()
+	r.await("out", func(p status.Picture) bool { return p.Health == status.Out && !p.Devices[2].Online })
+	if err := r.chip.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	r.await("back", func(p status.Picture) bool { return p.Health != status.Out && p.Devices[2].Online })
+}
