@@ -149,6 +149,9 @@ func build(cfg *configs.Config, w World) *booth {
 	b.lamps = newLamps(b.log, outs)
 	b.lamps.shown = b.bulletin.lamps
 	b.lamps.failed = func(ctx context.Context, err error) {
+		if errors.Is(err, errNoChip) {
+			return // the chip's own news says so
+		}
 		b.inbox.tell(ctx, deviceNews{device: lampsDevice, online: err == nil, reason: err, at: time.Now()})
 	}
 	b.lane = &lane{log: b.log, policy: policy, mode: modeOf(cfg), key: b.key(), inbox: b.inbox, store: b.outbox.store,

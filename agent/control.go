@@ -79,7 +79,7 @@ func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
 }
 
 func imported(res lists.Result, err error) Imported {
-	out := Imported{Heartbeat: res.Fresh}
+	out := Imported{Heartbeat: res.Fresh, Applied: []string{}, Refused: []string{}}
 	for _, g := range res.Applied {
 		out.Applied = append(out.Applied, fmt.Sprintf("%s %d", g.Kind, g.Generation))
 	}

@@ -87,10 +87,10 @@ func (l *lamps) run(ctx context.Context) {
 		levels, next := lock.Step(aspects, under, now)
 		err := l.drive(levels, lit)
 		if (err != nil) != (broken != nil) {
-			if broken = err; err != nil {
+			if broken = err; err != nil && !errors.Is(err, errNoChip) {
 				l.log.Error("lamps cannot be driven", "err", err)
-			} else {
-				l.log.Info("lamps can be driven again")
+			} else if err == nil {
+				l.log.Info("lamps are driven")
 			}
 			l.failed(ctx, err)
 		}
