@@ -73,10 +73,10 @@ func (b *Broker) start() {
 // Close stops the broker and cuts every connection.
 func (b *Broker) Close() {
 	b.Down(true)
+	b.serve.Wait() // the server's own group does not take a connection that ends while it closes
 	if err := b.server.Close(); err != nil {
 		b.t.Errorf("closing the broker: %v", err)
 	}
-	b.serve.Wait()
 }
 
 // Dial connects to the broker, whatever the address.
@@ -125,10 +125,10 @@ func (b *Broker) Down(down bool) {
 // Listen are lost with it.
 func (b *Broker) Wipe() {
 	b.Down(true)
+	b.serve.Wait() // the server's own group does not take a connection that ends while it closes
 	if err := b.server.Close(); err != nil {
 		b.t.Errorf("closing the broker: %v", err)
 	}
-	b.serve.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.start()
