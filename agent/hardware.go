@@ -14,6 +14,7 @@ import (
 	"boothd/configs"
 	"boothd/devices"
 	"boothd/devices/gpio"
+	"boothd/devices/line"
 	"boothd/devices/mercury"
 	"boothd/devices/port"
 )
@@ -57,8 +58,21 @@ func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (
 				}
 				fault(fmt.Errorf("reader says %04X", f.Code))
 			}})
+	case configs.Line:
+		return line.Open(ctx, p, lineConfig(d))
 	}
 	return nil, errors.Join(fmt.Errorf("no driver %q", d.Driver), p.Close())
+}
+
+// lineConfig hands a camera's template and what overrides it to the driver.
+func lineConfig(d configs.Device) line.Config {
+	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Start: d.Start, End: d.End,
+		Silence: d.Silence.Duration, Separator: d.Separator, NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
+		Checksum: string(d.Checksum), Heartbeat: d.Heartbeat, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration}
+	for _, f := range d.Fields {
+		c.Fields = append(c.Fields, string(f))
+	}
+	return c
 }
 
 // device keeps one reader at work until ctx ends.
@@ -167,8 +181,11 @@ func (b *booth) chip(ctx context.Context) {
 // lit before a vehicle is seen (I9).
 func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
 	outs := make(map[signal.Lamp]*gpio.Out, len(b.wires))
-	for lamp := range b.wires {
-		w := b.cfg.GPIO.Out[string(lamp)]
+	for _, lamp := range signal.Lamps {
+		w, wired := b.cfg.GPIO.Out[string(lamp)]
+		if !wired {
+			continue
+		}
 		out, err := c.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
 		if err != nil {
 			return nil, err

@@ -1,0 +1,113 @@
+package line
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"boothd/devices"
+)
+
+// Config says which camera and how it writes. What is set overrides the part
+// of the template; template "custom" takes all from here.
+type Config struct {
+	Name     string
+	Role     devices.Role
+	Template string // axxon, nedap-raw, lumo, csv-generic, custom
+
+	Start, End      string        // bytes around a report
+	Silence         time.Duration // ends a report that has no end
+	Separator       string        // between fields; none: columns
+	Fields          []string      // "plate", "datetime:14", "literal:X", ...
+	NoRead          []string      // texts that stand for "no plate seen"
+	ConfidenceScale int           // what full confidence is: 1, 100 or 1000
+	Checksum        string        // none, xor, xor-hex, sum-hex, twos-hex, crc16-ibm, ...
+	Heartbeat       string        // a report that only says that the camera is there
+	Charset         string        // ascii, latin-1, utf-8
+	Zone            string        // of the camera's clock; "": UTC
+	MaxLength       int           // bytes of a report
+	Window          time.Duration // in which the same plate is the same report
+}
+
+// noReads are what cameras commonly write for "no plate".
+var noReads = []string{"NOREAD", "Not defined", "?"}
+
+// templates are the ready ones. (Licence plate readers, section 1.)
+var templates = map[string]Config{
+	"axxon":     {Start: "\x02", End: "\x03", Fields: []string{"datetime:14", "camera:2", "plate"}},
+	"nedap-raw": {End: "\r\n", Fields: []string{"plate_country"}},
+	// Lumo writes any text around its placeholders; this is %LP%;%STATE%;%CONF%;%DIRECTION%%CR%%LF%.
+	"lumo":        {End: "\r\n", Separator: ";", Fields: []string{"plate", "state", "confidence", "direction"}},
+	"csv-generic": {End: "\n", Separator: ",", Fields: []string{"datetime", "plate", "confidence", "camera"}},
+	"custom":      {},
+}
+
+// Templates lists the names of the templates.
+func Templates() []string {
+	var names []string
+	for name := range templates {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// complete fills in what the template and the defaults say.
+func (c Config) complete() (Config, error) {
+	t, ok := templates[c.Template]
+	if !ok {
+		return c, fmt.Errorf("no template %q; there are %s", c.Template, strings.Join(Templates(), ", "))
+	}
+	c.Start, c.End = either(c.Start, t.Start), either(c.End, t.End)
+	if c.Silence > 0 && t.End != "" && c.End == t.End {
+		c.End = "" // the report ends by silence instead
+	}
+	c.Separator = either(c.Separator, t.Separator)
+	if len(c.Fields) == 0 {
+		c.Fields = t.Fields
+	}
+	if len(c.NoRead) == 0 {
+		c.NoRead = noReads
+	}
+	c.ConfidenceScale, c.MaxLength = either(c.ConfidenceScale, 100), either(c.MaxLength, maxLength)
+	c.Checksum, c.Charset, c.Zone = either(c.Checksum, "none"), either(c.Charset, "ascii"), either(c.Zone, "UTC")
+	c.Window, c.Silence = either(c.Window, 10*time.Second), either(c.Silence, 200*time.Millisecond)
+	if c.End == "" && c.Start == "" && c.Silence <= 0 || len(c.Fields) == 0 {
+		return c, fmt.Errorf("template %q needs an end and fields", c.Template)
+	}
+	return c, nil
+}
+
+func either[T comparable](a, b T) T {
+	var none T
+	if a != none {
+		return a
+	}
+	return b
+}
+
+// field is one part of a report.
+type field struct {
+	name  string
+	width int    // bytes; 0: as far as it goes
+	text  string // of a literal
+}
+
+// fieldOf reads "name", "name:WIDTH" or "literal:TEXT".
+func fieldOf(s string) (field, error) {
+	name, arg, has := strings.Cut(s, ":")
+	f := field{name: name}
+	switch {
+	case name == "literal":
+		f.text, f.width = arg, len(arg)
+	case has:
+		n, err := strconv.Atoi(arg)
+		if err != nil || n < 1 || n > 255 {
+			return f, fmt.Errorf("field %q has no width from 1 to 255", s)
+		}
+		f.width = n
+	}
+	return f, nil
+}
