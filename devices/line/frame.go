@@ -47,20 +47,18 @@ func (f *framer) feed(b []byte, emit func(report []byte)) {
 // quiet says that the line has been silent: the end of a report that has no
 // end of its own, else of one that was cut off.
 func (f *framer) quiet(emit func(report []byte)) {
-	if len(f.buf) == 0 {
-		return
-	}
-	if len(f.end) > 0 {
-		if f.inside || len(f.start) == 0 && !f.skip {
-			f.drop()
+	if len(f.end) == 0 {
+		report := f.buf
+		f.buf, f.inside = f.buf[:0], false
+		if len(report) > 0 {
+			emit(report)
 		}
-		f.skip = false // after a silence a report begins anew
-		f.buf = f.buf[:0]
 		return
 	}
-	report := f.buf
-	f.buf, f.inside = f.buf[:0], false
-	emit(report)
+	if f.inside || len(f.start) == 0 && len(f.buf) > 0 && !f.skip {
+		f.dropped++
+	}
+	f.buf, f.inside, f.skip = f.buf[:0], false, false // a report begins anew
 }
 
 // drop gives up what is held. The rest of a report without a start is dropped
