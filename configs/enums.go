@@ -155,13 +155,14 @@ type Template string
 const (
 	TemplateAxxon    Template = "axxon"
 	TemplateNedapRaw Template = "nedap-raw"
+	TemplateLumo     Template = "lumo"
 	TemplateCSV      Template = "csv-generic"
 	TemplateCustom   Template = "custom" // start, end, separator and fields tell all
 )
 
 // UnmarshalText takes a template.
 func (t *Template) UnmarshalText(b []byte) error {
-	return choose(t, b, TemplateAxxon, TemplateNedapRaw, TemplateCSV, TemplateCustom)
+	return choose(t, b, TemplateAxxon, TemplateNedapRaw, TemplateLumo, TemplateCSV, TemplateCustom)
 }
 
 // Checksum is how a report is protected.

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	_ "time/tzdata" // cameras' zones, on boxes without them
 
 	"github.com/alecthomas/kong"
 
