@@ -19,7 +19,7 @@ import (
 // works offline, opens no port and no connection, and changes nothing: a
 // running booth may be checked.
 type checkCmd struct {
-	File string `arg:"" optional:"" default:"/etc/boothd/boothd.toml" help:"Main configuration file."`
+	File string `arg:"" optional:"" help:"Main configuration file; default: that of --config."`
 }
 
 // state of one finding.
@@ -53,17 +53,21 @@ type report struct {
 // Run checks in the order in which things depend on each other; a bad
 // configuration ends it, since the rest would be checked against guesses.
 func (c *checkCmd) Run(t *tool) error {
-	cfg, err := configs.Load(c.File)
+	file := c.File
+	if file == "" {
+		file = t.place.Config
+	}
+	cfg, err := configs.Load(file)
 	if err != nil {
-		return badConfig(t, c.File, err)
+		return badConfig(t, file, err)
 	}
 	k := &check{cfg: cfg, now: time.Now(), who: daemonUser()}
-	k.configuration(c.File)
+	k.configuration(file)
 	k.files()
 	k.hardware()
 
 	fix := k.count(broken)
-	r := report{File: c.File, Booth: string(cfg.Booth.ID), Digest: cfg.Digest(), State: "ok", Findings: k.found}
+	r := report{File: file, Booth: string(cfg.Booth.ID), Digest: cfg.Digest(), State: "ok", Findings: k.found}
 	if fix > 0 {
 		r.State = "fix"
 	}

@@ -25,14 +25,18 @@ const (
 // cli is every verb; a verb is a struct with a Run(*tool) error.
 type cli struct {
 	JSON bool `help:"Print JSON." name:"json"`
+	place
 
-	Check checkCmd `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
+	Check  checkCmd  `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
+	List   listCmd   `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
+	Status statusCmd `cmd:"" help:"Show what the running boothd says of itself."`
 }
 
 // tool is what every verb writes to.
 type tool struct {
 	stdout, stderr io.Writer
 	json           bool
+	place          place
 }
 
 // print writes v as indented JSON.
@@ -74,7 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return tell(stderr, &failure{err, "boothctl --help lists the verbs", exitUsage})
 	}
-	if err := verb.Run(&tool{stdout, stderr, c.JSON}); err != nil {
+	if err := verb.Run(&tool{stdout, stderr, c.JSON, c.place}); err != nil {
 		return tell(stderr, err)
 	}
 	return 0

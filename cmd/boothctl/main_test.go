@@ -11,7 +11,6 @@ import (
 	"flag"
 	"io/fs"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,7 +29,21 @@ import (
 var update = flag.Bool("update", false, "rewrite golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"boothctl": main})
+	testscript.Main(build{m}, map[string]func(){"boothctl": main})
+}
+
+// build runs the tests with a folder for the programs that they build. It is
+// not made when this program is run as boothctl by a script.
+type build struct{ *testing.M }
+
+func (b build) Run() int {
+	dir, err := os.MkdirTemp("", "boothctl")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	tools = dir
+	return b.M.Run()
 }
 
 func TestScripts(t *testing.T) {
@@ -41,12 +54,15 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CREDENTIALS_DIRECTORY", filepath.Join(env.WorkDir, "creds"))
+			env.Values["boothd"] = &daemon{}
 			return booth(env)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"cert": certCmd,
-			"edit": editCmd,
-			"mode": modeCmd,
+			"boothd": boothdCmd,
+			"cert":   certCmd,
+			"edit":   editCmd,
+			"hq":     hqCmd,
+			"mode":   modeCmd,
 		},
 	})
 }
@@ -60,11 +76,6 @@ func booth(env *testscript.Env) error {
 			return err
 		}
 	}
-	l, err := net.Listen("unix", filepath.Join(w, "chip"))
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { l.Close() })
 	if err := writeRoot(filepath.Join(w, "etc/root.json"), time.Now().AddDate(1, 0, 0)); err != nil {
 		return err
 	}
@@ -79,6 +90,7 @@ func booth(env *testscript.Env) error {
 		return err
 	}
 	config := strings.NewReplacer(
+		`# socket = "/run/boothd/boothd.sock"`, `socket = "`+w+`/sock"`,
 		"/etc/boothd/tls/", w+"/tls/",
 		"credential:mqtt-key", w+"/tls/booth.key",
 		`# root = "/etc/boothd/trust/root.json"`, `root = "`+w+`/etc/root.json"`,
@@ -88,7 +100,10 @@ func booth(env *testscript.Env) error {
 		"/dev/serial/by-id/usb-Prolific_Technology_Inc._USB-Serial_Controller-if00-port0", "/dev/zero",
 		"pinctrl-bcm2711", "sim:"+w+"/chip",
 	).Replace(string(text))
-	return os.WriteFile(filepath.Join(w, "etc/boothd.toml"), []byte(config), 0o600)
+	if err := os.WriteFile(filepath.Join(w, "etc/boothd.toml"), []byte(config), 0o600); err != nil {
+		return err
+	}
+	return chipBoard(env, filepath.Join(w, "etc/boothd.toml"))
 }
 
 // cert CN DAYS: another certificate and key in $WORK/tls.
