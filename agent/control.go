@@ -106,6 +106,8 @@ func unpack(r io.Reader, dir string) error {
 			return err
 		case n == importFiles:
 			return fmt.Errorf("more than %d files", importFiles)
+		case h.Typeflag == tar.TypeDir:
+			continue // folders are made as files need them
 		case h.Typeflag != tar.TypeReg || !importName.MatchString(h.Name):
 			return fmt.Errorf("%.80q is no file of a publication", h.Name)
 		case h.Size > left:

@@ -147,7 +147,9 @@ func (c *checker) line(p string, d *Device) {
 		if d.End == "" && d.Silence.Duration == 0 {
 			c.refuse(sub(p, "end"), "missing", `a custom template needs end = "\r\n" or silence = "50ms"`)
 		}
-		if !slices.ContainsFunc(d.Fields, func(f Field) bool { return f == "plate" || strings.HasPrefix(string(f), "plate:") || strings.HasPrefix(string(f), "plate_country") }) {
+		if !slices.ContainsFunc(d.Fields, func(f Field) bool {
+			return f == "plate" || strings.HasPrefix(string(f), "plate:") || strings.HasPrefix(string(f), "plate_country")
+		}) {
 			c.refuse(sub(p, "fields"), "a custom template needs the field \"plate\"", `write fields = ["plate"]`)
 		}
 	}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopGrace is what a child gets to stop by itself.
+const stopGrace = 4 * time.Second
+
+// child is a program at work. Its standard error goes to a file.
+type child struct {
+	name string
+	log  string // path of its log
+	make func() *exec.Cmd
+
+	mu   sync.Mutex // the killer and the stopper
+	cmd  *exec.Cmd
+	done chan error // holds one
+}
+
+// program finds one of our programs: beside this one, or in dir.
+func program(dir, name string) (string, error) {
+	if dir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Dir(self)
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s is not built: make build: %w", name, err)
+	}
+	return path, nil
+}
+
+// start starts the child. It dies with this process, however this one ends.
+func (c *child) start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	log, err := os.OpenFile(c.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", c.name, err)
+	}
+	defer log.Close()
+	cmd := c.make()
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", c.name, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	c.cmd, c.done = cmd, done
+	return nil
+}
+
+// kill ends the child as a power cut would, and starts it again.
+func (c *child) kill() error {
+	c.mu.Lock()
+	cmd, done := c.cmd, c.done
+	c.mu.Unlock()
+	if err := cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("killing %s: %w", c.name, err)
+	}
+	<-done
+	return c.start()
+}
+
+// stop asks the child to end and makes it, if it does not.
+func (c *child) stop() error {
+	c.mu.Lock()
+	cmd, done := c.cmd, c.done
+	c.cmd = nil
+	c.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	// A child that has ended by itself cannot be signalled; what Wait says counts.
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("%s: %w%s", c.name, err, tail(c.log))
+		}
+		return nil
+	case <-time.After(stopGrace):
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-done
+		return fmt.Errorf("%s did not stop within %v%s", c.name, stopGrace, tail(c.log))
+	}
+}
+
+// dead tells whether the child has ended by itself, and how.
+func (c *child) dead() error {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	select {
+	case err := <-done:
+		done <- err
+		return fmt.Errorf("%s ended: %v%s", c.name, err, tail(c.log))
+	default:
+		return nil
+	}
+}
+
+// tail gives the last lines of a log, for a message.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return "\n  " + strings.Join(lines[max(0, len(lines)-8):], "\n  ")
+}
+
+// once runs a program to its end and gives what it printed.
+func once(ctx context.Context, in io.Reader, path string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = in
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return out, fmt.Errorf("%s %s: %w\n%s", filepath.Base(path), strings.Join(args, " "), err, exit.Stderr)
+		}
+		return out, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	return out, nil
+}

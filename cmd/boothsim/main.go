@@ -1,0 +1,30 @@
+// Command boothsim is the hardware, the network and the headquarters that are
+// not there: it plays a lane's readers, camera, loops, buttons and lamps in
+// their own bytes around an unmodified boothd.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Demo demo `cmd:"" help:"A whole booth with headquarters: vehicles drive through until Ctrl-C."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("boothsim"), kong.Description("Plays the world around a booth."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k.BindTo(ctx, (*context.Context)(nil))
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "boothsim:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+//go:embed nexus.scenario
+var nexusScenario string
+
+// kind is one line of a scenario: a kind of vehicle and what the officer does
+// with it.
+type kind struct {
+	name    string
+	cards   []string
+	plate   string
+	officer []string
+	lead    []int // codes it may end with; 900 always may
+}
+
+var (
+	cardWords = []string{"active", "suspended", "revoked", "pending", "lapsed", "fast", "lost", "stolen", "superseded", "expired",
+		"extended", "unknown", "unreadable", "same"}
+	plateWords   = []string{"own", "other", "noread", "unsure", "observe", "refer", "stop", "likely"}
+	officerWords = []string{"release", "refer", "wait", "toggle", "count1", "count2", "count3", "count4"}
+)
+
+// loadScenario reads a scenario file, or the NEXUS day if there is none.
+func loadScenario(path string) ([]kind, error) {
+	if path == "" {
+		return parseScenario("nexus.scenario", nexusScenario)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading scenario: %w", err)
+	}
+	return parseScenario(path, string(b))
+}
+
+// parseScenario reads the lines; an error names file and line.
+func parseScenario(name, text string) ([]kind, error) {
+	var kinds []kind
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		k, err := parseKind(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		kinds = append(kinds, k)
+	}
+	if len(kinds) == 0 {
+		return nil, fmt.Errorf("%s: no vehicle in it", name)
+	}
+	return kinds, nil
+}
+
+func parseKind(f []string) (kind, error) {
+	if len(f) < 5 {
+		return kind{}, fmt.Errorf("%d columns; want kind, cards, plate, officer and lead codes", len(f))
+	}
+	k := kind{name: f[0], plate: f[2]}
+	var err error
+	if f[1] != "-" {
+		if k.cards, err = words(f[1], "card", cardWords); err != nil {
+			return kind{}, err
+		}
+	}
+	if k.officer, err = words(f[3], "act", officerWords); err != nil {
+		return kind{}, err
+	}
+	if !slices.Contains(plateWords, k.plate) {
+		return kind{}, fmt.Errorf("no plate %q; there are %s", k.plate, strings.Join(plateWords, ", "))
+	}
+	for _, s := range f[4:] {
+		code, err := strconv.Atoi(s)
+		if err != nil {
+			return kind{}, fmt.Errorf("lead code %q is no number", s)
+		}
+		k.lead = append(k.lead, code)
+	}
+	return k, nil
+}
+
+func words(list, what string, allowed []string) ([]string, error) {
+	out := strings.Split(list, ",")
+	for _, w := range out {
+		if !slices.Contains(allowed, w) {
+			return nil, fmt.Errorf("no %s %q; there are %s", what, w, strings.Join(allowed, ", "))
+		}
+	}
+	return out, nil
+}

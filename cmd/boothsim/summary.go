@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"boothd/agent/status"
+	"boothd/buffer/journal"
+)
+
+// summary is the last line of a demo that ends by itself.
+type summary struct {
+	Passages int            `json:"passages"`
+	Outcomes map[string]int `json:"outcomes"` // lead code -> passages
+	Stored   uint64         `json:"stored"`   // events in the booth's journal
+	Sent     int64          `json:"sent"`     // arrivals at headquarters, repetitions included
+	Receipt  uint64         `json:"receipted"`
+	Missing  uint64         `json:"missing"` // not at headquarters
+	Doubled  uint64         `json:"doubled"`
+	Latency  latency        `json:"latency_us"`
+
+	Kinds      map[string]int `json:"kinds"`      // of vehicles that drove through
+	Unexpected []string       `json:"unexpected"` // passages that ended otherwise than the scenario says
+	Unseen     int            `json:"unseen"`     // vehicles whose passage a kill has cut off
+	Greens     int            `json:"greens"`
+	Unsafe     int            `json:"unsafe"` // green beside red or amber
+	Kills      int            `json:"kills"`
+	Cuts       int            `json:"cuts"`
+}
+
+// latency is the decision's, from the deciding input.
+type latency struct {
+	P50 int64 `json:"p50"`
+	P99 int64 `json:"p99"`
+	Max int64 `json:"max"`
+}
+
+func latencyOf(us []int64) (l latency) {
+	if len(us) == 0 {
+		return l
+	}
+	s := slices.Sorted(slices.Values(us))
+	return latency{P50: s[len(s)/2], P99: s[len(s)*99/100], Max: s[len(s)-1]}
+}
+
+// line is what the terminal shows of a passage.
+func line(v vehicle, p status.Passage) string {
+	plate := v.plate
+	if v.noRead {
+		plate = "(no read)"
+	}
+	return fmt.Sprintf("%s  %-13s %d cards  %-9s  %-8s %3d %-44.44s %6.2f ms  %s", p.At.Local().Format(time.TimeOnly), v.kind.name, p.Cards,
+		plate, p.Advice.Outcome, p.Advice.Lead.Code, p.Advice.Lead.Words, float64(p.DecisionUS)/1000, p.Delivery)
+}
+
+// note counts a passage.
+func (s *summary) note(v vehicle, p status.Passage) {
+	s.Passages++
+	s.Kinds[v.kind.name]++
+	code := p.Advice.Lead.Code
+	s.Outcomes[strconv.Itoa(code)]++
+	if code != 900 && !slices.Contains(v.kind.lead, code) {
+		s.Unexpected = append(s.Unexpected, fmt.Sprintf("%s: %d", v.kind.name, code))
+	}
+}
+
+// settle waits until headquarters has receipted everything, at most for d, and
+// fills in what both sides hold.
+func (s *summary) settle(ctx context.Context, d time.Duration, dir, boothhq string) error {
+	var err error
+	for end := time.Now().Add(d); ; {
+		var waiting uint64
+		if waiting, err = s.sides(ctx, dir, boothhq); err == nil && waiting == 0 && s.Missing == 0 {
+			return nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// sides reads the booth's journal and headquarters' report.
+func (s *summary) sides(ctx context.Context, dir, boothhq string) (waiting uint64, err error) {
+	j, err := journal.OpenReader(ctx, filepath.Join(dir, "store", "journal.db"))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	kept, err := j.Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	waiting = kept.Waiting + kept.Alerts
+	s.Stored, s.Receipt = kept.Last, kept.Last-waiting-kept.Quarantined
+	out, err := once(ctx, nil, boothhq, "report", "--db", filepath.Join(dir, "events.db"), "--json")
+	if err != nil {
+		return waiting, err
+	}
+	var r struct {
+		Events  int64
+		Doubled uint64
+		Missing uint64
+		Booths  []struct {
+			Epochs []struct{ Distinct, Again int64 }
+		}
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return waiting, fmt.Errorf("reading headquarters' report: %w", err)
+	}
+	s.Sent, s.Doubled = r.Events, r.Doubled
+	distinct := uint64(0)
+	for _, b := range r.Booths {
+		for _, e := range b.Epochs {
+			s.Sent += e.Again
+			distinct += uint64(e.Distinct)
+		}
+	}
+	s.Missing = max(s.Stored, distinct) - distinct
+	return waiting, nil
+}
