@@ -52,6 +52,7 @@ type demo struct {
 	sum     summary
 	took    []int64
 	seen    map[string]bool // passages that were told
+	advice  status.Advice   // last seen before the officer acted
 	stopped []func() error  // in the order of building
 }
 

@@ -107,7 +107,7 @@ var buttons = map[string]string{"release": "release", "refer": "refer", "toggle"
 	"count1": "count_1", "count2": "count_2", "count3": "count_3", "count4": "count_4"}
 
 // drive sends one vehicle through the lane. decided waits until the booth has
-// advice, so that the officer does not act before it.
+// advice: the officer never acts before it.
 func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 	acts := v.kind.officer
 	if acts[0] == "toggle" {
@@ -119,9 +119,9 @@ func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 	if err := h.approach(ctx, v); err != nil {
 		return err
 	}
-	decided()
 	for _, act := range acts {
 		h.pause(ctx, 300*time.Millisecond)
+		decided()
 		if act == "wait" || act == "toggle" {
 			continue
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"boothd/agent/passage"
 	"boothd/agent/status"
 )
 
@@ -86,10 +88,11 @@ func (d *demo) killAfter(after time.Duration, times int) error {
 }
 
 // decided waits until the booth advises on the vehicle at the booth, as an
-// officer would.
+// officer would, and keeps what it says.
 func (d *demo) decided(ctx context.Context) {
 	for end := time.Now().Add(time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
 		if p, err := d.picture(ctx); err == nil && p.Lane.Now != nil && p.Lane.Durable {
+			d.advice = *p.Lane.Now
 			return
 		}
 	}
@@ -108,6 +111,9 @@ func (d *demo) tell(ctx context.Context, v vehicle, killed bool) error {
 		}
 		if killed {
 			break // it is another passage than it set out as
+		}
+		if told.Advice.Lead.Code == int(passage.OfficerRefer) && !slices.Contains(v.kind.lead, told.Advice.Lead.Code) {
+			told.Advice = d.advice // what made the officer refer says more
 		}
 		d.took = append(d.took, told.DecisionUS)
 		d.sum.note(v, told)
