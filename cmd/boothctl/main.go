@@ -30,6 +30,7 @@ type cli struct {
 	Check  checkCmd  `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
 	List   listCmd   `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
 	Status statusCmd `cmd:"" help:"Show what the running boothd says of itself."`
+	Watch  watchCmd  `cmd:"" help:"Follow the running boothd: a line for each change."`
 }
 
 // tool is what every verb writes to.
