@@ -31,6 +31,7 @@ type cli struct {
 	List   listCmd   `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
 	Status statusCmd `cmd:"" help:"Show what the running boothd says of itself."`
 	Watch  watchCmd  `cmd:"" help:"Follow the running boothd: a line for each change."`
+	Ports  portsCmd  `cmd:"" help:"List serial ports, without opening any, and who holds them."`
 }
 
 // tool is what every verb writes to.
