@@ -32,6 +32,7 @@ type rig struct {
 	reader *sim.Mercury
 	world  World
 	log    syncBuffer
+	unplug func() // pulls the reader's cable
 }
 
 // syncBuffer keeps the log of several goroutines.
@@ -55,12 +56,7 @@ func (s *syncBuffer) String() string {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), reader: &sim.Mercury{}}
-	far, tty, err := sim.OpenPTY()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = r.reader.Serve(far) }() // ends with the pty
-	t.Cleanup(func() { _ = far.Close() })
+	r.plug()
 	text, err := os.ReadFile("../configs/nexus.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +67,7 @@ func newRig(t *testing.T) *rig {
 		`"pinctrl-bcm2711"`, `"sim:`+r.dir+`/chip.sock"`,
 		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`, `["tcp://127.0.0.1:1"]`,
 		`# key = "credential:token-key"`, `key = "`+r.dir+`/token.key"`,
-		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`, tty,
+		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`, r.dir+"/reader",
 		`# listen = "127.0.0.1:7080"`, `listen = "127.0.0.1:`+freePort(t)+`"`,
 		`# source = "kernel"`, `source = "host"`,
 		"\nca = ", "\n# ca = ", "\ncert = ", "\n# cert = ", "\nkey = \"credential:mqtt-key\"", "\n# key")
@@ -108,6 +104,25 @@ func newRig(t *testing.T) *rig {
 		},
 		Notify: func(string) {}, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Version: "test", Boot: "boot"}
 	return r
+}
+
+// plug connects a reader, under a name that stays as udev's do.
+func (r *rig) plug() {
+	r.t.Helper()
+	far, tty, err := sim.OpenPTY()
+	name := filepath.Join(r.dir, "reader")
+	if err == nil {
+		err = os.Symlink(tty, name)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	go func() { _ = r.reader.Serve(far) }() // ends with the pty
+	r.unplug = sync.OnceFunc(func() {
+		_ = os.Remove(name)
+		_ = far.Close()
+	})
+	r.t.Cleanup(r.unplug)
 }
 
 func freePort(t *testing.T) string {
@@ -371,4 +386,28 @@ func TestI9_ChipThatVanishesLeavesTheLaneOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.await("back", func(p status.Picture) bool { return p.Health != status.Out && p.Devices[2].Online })
+}
+
+// A reader's cable that is pulled is seen within a second and used again
+// within three of coming back, also after it has been away for a while. The
+// lane says 207 meanwhile and is deaf to nothing else.
+func TestUnplugAndReplug(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	online := func(p status.Picture) bool { return len(p.Devices) == 3 && p.Devices[0].Online }
+	r.await("online", online)
+	for range 3 {
+		pulled := time.Now()
+		r.unplug()
+		r.await("offline", func(p status.Picture) bool { return !p.Devices[0].Online })
+		gone := time.Since(pulled)
+		time.Sleep(2500 * time.Millisecond)
+		back := time.Now()
+		r.plug()
+		r.await("online again", online)
+		t.Logf("gone after %v, back after %v", gone, time.Since(back))
+	}
+	if p := r.await("sound", func(status.Picture) bool { return true }); p.Devices[0].Counts.Reopens != 3 {
+		t.Errorf("%d reopens", p.Devices[0].Counts.Reopens)
+	}
 }

@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"boothd/devices/gpio"
+	"boothd/devices/port"
 )
 
 // Pauses between two tries to open a device (device protocols, rules of every
@@ -15,6 +18,9 @@ import (
 const (
 	pauseMin = 250 * time.Millisecond
 	pauseMax = 15 * time.Second
+	// replug is the longest pause while there is no such device file: a cable
+	// that is back is seen within 3 s.
+	replug = time.Second
 	// steady is how long a device must have worked before the next failure
 	// starts again at the short pause.
 	steady = 30 * time.Second
@@ -53,6 +59,9 @@ func supervise(ctx context.Context, log *slog.Logger, follow func(ctx context.Co
 			pause = pauseMin
 		}
 		wait := pause/2 + rand.N(pause/2+1)
+		if errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) {
+			wait = min(wait, replug) // nothing is there to be hammered
+		}
 		pause = min(2*pause, pauseMax)
 		if !sleep(ctx, wait) {
 			return
