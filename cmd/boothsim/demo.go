@@ -62,7 +62,7 @@ func (d *demo) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("--speed %g: 0.1 to 20 are possible", d.Speed)
 	}
 	d.seen = map[string]bool{}
-	d.sum = summary{Outcomes: map[string]int{}, Kinds: map[string]int{}}
+	d.sum = summary{Outcomes: map[string]int{}, Kinds: map[string]int{}, Unexpected: []string{}}
 	defer func() {
 		for i := len(d.stopped) - 1; i >= 0; i-- {
 			err = errors.Join(err, d.stopped[i]())

@@ -1,0 +1,347 @@
+// Package test runs the programs as a port would: processes, ptys, a real
+// mosquitto and a real disk.
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/buffer/journal"
+)
+
+// programs is where TestMain has built them.
+var programs string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "boothd-programs-")
+	if err == nil {
+		programs = dir
+		out, buildErr := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", dir, "boothd/cmd/...").CombinedOutput()
+		if err = buildErr; err != nil {
+			fmt.Fprintf(os.Stderr, "%s", out)
+		}
+	}
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "building the programs:", err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// mosquitto runs the broker with headquarters' access list on a loopback port.
+func mosquitto(t *testing.T) (addr string) {
+	t.Helper()
+	bin, err := exec.LookPath("mosquitto")
+	if err != nil {
+		if bin, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
+			t.Fatal(err) // .ci/setup installs it
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	acl, err := filepath.Abs("../configs/hq/acl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	list := filepath.Join(dir, "acl")
+	b, err := os.ReadFile(acl)
+	if err == nil {
+		err = os.WriteFile(list, b, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	conf := filepath.Join(dir, "mosquitto.conf")
+	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nacl_file " + list + "\npersistence false\nlog_type error\nlog_type warning\n"
+	if os.Geteuid() == 0 {
+		text += "user root\n" // the access list lies in a folder of ours
+	}
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, "-c", conf)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("mosquitto: %s", log.String())
+		}
+	})
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			return addr
+		}
+	}
+	t.Fatalf("mosquitto does not start: %s", log.String())
+	return ""
+}
+
+// result is the last line of boothsim demo --json.
+type result struct {
+	Passages  int
+	Outcomes  map[string]int
+	Stored    uint64
+	Receipted uint64
+	Missing   uint64
+	Doubled   uint64
+	Kinds     map[string]int
+	Unseen    int
+	Greens    int
+	Unsafe    int
+	Kills     int
+	Cuts      int
+}
+
+// demo runs boothsim demo to its end.
+func demo(t *testing.T, limit time.Duration, args ...string) (r result) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "boothsim"), append([]string{"demo", "--json"}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil {
+		t.Fatalf("boothsim demo: %v\n%s\n%s", err, stderr.String(), strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
+		t.Fatalf("last line %q: %v", lines[len(lines)-1], err)
+	}
+	return r
+}
+
+// 200 passages with every outcome of a NEXUS lane, through a network cut and
+// five kills: headquarters has every event exactly once, no lamp was ever
+// unsafe, every decision replays byte for byte and no identifier is anywhere.
+func TestI1ToI9_TwoHundredPassagesWithCutsAndKills(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "booth")
+	lamps := filepath.Join(t.TempDir(), "lamps.json")
+	r := demo(t, 4*time.Minute, "--bin", programs, "--broker", mosquitto(t), "--passages", "200", "--speed", "8", "--seed", "7",
+		"--kill-boothd", "5", "--cut-network", "10s", "--dir", dir, "--lamp-trace", lamps)
+	if r.Passages+r.Unseen < 195 || r.Kills != 5 || r.Cuts != 1 || r.Greens < 50 {
+		t.Errorf("not all drove through: %+v", r)
+	}
+	if r.Missing != 0 || r.Doubled != 0 || r.Receipted != r.Stored || r.Stored < 800 {
+		t.Errorf("I4: %+v", r)
+	}
+	if r.Unsafe != 0 {
+		t.Errorf("I9: lamps were unsafe %d times", r.Unsafe)
+	}
+	if len(r.Kinds) != 30 {
+		t.Errorf("%d kinds of vehicles: %v", len(r.Kinds), r.Kinds)
+	}
+	for _, lead := range []string{"100", "200", "400", "401", "402", "403", "404", "405", "406", "407", "408", "409", "410", "413", "501", "600", "601", "900", "901"} {
+		if r.Outcomes[lead] == 0 {
+			t.Errorf("no passage was led by %s: %v", lead, r.Outcomes)
+		}
+	}
+	replays(t, dir)
+	bare(t, dir)
+	alike(t, lamps)
+}
+
+// replays decides every passage of the journal again (I8) and checks the chain
+// as headquarters does (I4).
+func replays(t *testing.T, dir string) {
+	t.Helper()
+	j, err := journal.OpenReader(t.Context(), filepath.Join(dir, "store", "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = j.Close() }()
+	if v, err := j.Verify(t.Context(), 1, 1<<40); err != nil || len(v.Gaps) > 0 || v.First != 1 {
+		t.Errorf("I4: %+v %v", v, err)
+	}
+	policies := map[string]passage.Policy{}
+	var waiting *contract.CrossingDecided // its alert, if any, is the next event
+	again, alerts := 0, 0
+	settle := func(a *contract.LookoutAlert) {
+		if waiting == nil {
+			return
+		}
+		if _, err := contract.Replay(*waiting, a, policies[waiting.Policy]); err != nil {
+			t.Errorf("I8: passage %s, revision %d: %v", waiting.Passage, waiting.Revision, err)
+		}
+		waiting = nil
+		again++
+	}
+	for rec, err := range j.Range(t.Context(), 1, 1<<40) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := contract.Decode(rec.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e.Type {
+		case contract.TypePolicy:
+			if p, err := contract.As[contract.PolicySet](e); err == nil {
+				policies[p.Digest] = p.Policy
+			}
+		case contract.TypeLookoutAlert:
+			if a, err := contract.As[contract.LookoutAlert](e); err == nil && waiting != nil && a.Passage == waiting.Passage && a.Revision == waiting.Revision {
+				settle(&a)
+				alerts++
+				continue
+			}
+			t.Error("an alert without its crossing")
+		case contract.TypeCrossingDecided:
+			settle(nil)
+			c, err := contract.As[contract.CrossingDecided](e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting = &c
+			continue
+		}
+		settle(nil)
+	}
+	settle(nil)
+	if again < 200 || alerts < 10 {
+		t.Errorf("replayed %d decisions, %d with an alert", again, alerts)
+	}
+}
+
+// bare looks for raw identifiers in everything that was written (I7). The CSV
+// files and the scenario are headquarters' own, and hold them.
+func bare(t *testing.T, dir string) {
+	t.Helper()
+	looked := 0
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && e.Name() == "csv" {
+			return filepath.SkipDir
+		}
+		if !e.Type().IsRegular() {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		looked++
+		upper := bytes.ToUpper(b)
+		for _, raw := range []string{"E28011606000", "BX000", "ZZ000", "WATCH01", "REFER01", "HALT001", "SIBO180", "5180I80"} {
+			if bytes.Contains(upper, []byte(raw)) {
+				t.Errorf("I7: %s holds %s", path, raw)
+			}
+		}
+		if bytes.Contains(b, []byte{0xE2, 0x80, 0x11, 0x60, 0x60, 0x00}) {
+			t.Errorf("I7: %s holds a card's number in bytes", path)
+		}
+		return nil
+	})
+	if err != nil || looked < 8 {
+		t.Errorf("looked into %d files: %v", looked, err)
+	}
+}
+
+// alike compares what the traveller sees (I3): in a staffed lane every green
+// is the officer's, so that hits change no lamp before it. Every lit lamp of
+// the head is the only one.
+func alike(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	changes := 0
+	var first []string
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		var l struct {
+			At    time.Time
+			Lamp  string
+			On    bool
+			Cause string
+		}
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		changes++
+		if l.Cause == "claimed" && len(first) < 8 {
+			first = append(first, l.Lamp)
+			if l.On != (l.Lamp == "traveller_red") {
+				t.Errorf("I9: %s is claimed lit %t", l.Lamp, l.On)
+			}
+		}
+	}
+	if s.Err() != nil || changes < 400 || !slices.Contains(first, "traveller_red") {
+		t.Errorf("%d changes of lamps, %v", changes, s.Err())
+	}
+}
+
+// Ctrl-C stops the whole process tree within five seconds.
+func TestInterruptLeavesNoProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "booth")
+	cmd := exec.Command(filepath.Join(programs, "boothsim"), "demo", "--bin", programs, "--dir", dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !bufio.NewScanner(out).Scan() {
+		t.Error("says nothing")
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	go func() { _, _ = bufio.NewReader(out).WriteTo(new(bytes.Buffer)) }()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("ends with %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("takes %v to stop", took)
+	}
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		b, err := os.ReadFile(p)
+		if err == nil && bytes.Contains(b, []byte(dir)) {
+			t.Errorf("left behind: %q", b)
+		}
+	}
+}
