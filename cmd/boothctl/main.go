@@ -27,11 +27,16 @@ type cli struct {
 	JSON bool `help:"Print JSON." name:"json"`
 	place
 
-	Check  checkCmd  `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
-	List   listCmd   `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
-	Status statusCmd `cmd:"" help:"Show what the running boothd says of itself."`
-	Watch  watchCmd  `cmd:"" help:"Follow the running boothd: a line for each change."`
-	Ports  portsCmd  `cmd:"" help:"List serial ports, without opening any, and who holds them."`
+	Check   checkCmd   `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
+	List    listCmd    `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
+	Status  statusCmd  `cmd:"" help:"Show what the running boothd says of itself."`
+	Watch   watchCmd   `cmd:"" help:"Follow the running boothd: a line for each change."`
+	Ports   portsCmd   `cmd:"" help:"List serial ports, without opening any, and who holds them."`
+	Outbox  outboxCmd  `cmd:"" help:"Tell what waits for headquarters."`
+	Events  eventsCmd  `cmd:"" help:"List events, or export them with --json."`
+	Explain explainCmd `cmd:"" help:"Say why a vehicle got the outcome it got."`
+	Verify  verifyCmd  `cmd:"" help:"Check that the journal is what was written."`
+	Replay  replayCmd  `cmd:"" help:"Decide every recorded crossing again and compare byte for byte."`
 }
 
 // tool is what every verb writes to.
