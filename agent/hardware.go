@@ -7,6 +7,8 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -206,33 +208,78 @@ func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
 	return ins, nil
 }
 
-// watch hands every edge to the lane until one input ends, or ctx.
+// edge is a change of one input, as its goroutine saw it.
+type edge struct {
+	gpio.Edge
+	first bool
+}
+
+// watch hands every edge to the lane, in the order in which they happened,
+// until one input ends, or ctx.
 func (b *booth) watch(ctx context.Context, ins []*gpio.In) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	seen := make(chan edge, 4*len(ins))
 	var all sync.WaitGroup
 	for _, in := range ins {
-		all.Go(func() { cancel(b.edges(ctx, in)) })
+		all.Go(func() { cancel(edges(ctx, in, seen)) })
 	}
+	cancel(b.merge(ctx, seen))
 	all.Wait()
 	return context.Cause(ctx)
 }
 
-func (b *booth) edges(ctx context.Context, in *gpio.In) error {
+// edges follows one input.
+func edges(ctx context.Context, in *gpio.In, seen chan<- edge) error {
 	first := true
 	for e, err := range in.Edges(ctx) {
 		if err != nil {
 			return err
 		}
-		if err := b.inbox.press(ctx, press{point: e.Point, active: e.Active, at: e.At, first: first, lost: e.Lost}); err != nil {
-			return err
+		select {
+		case seen <- edge{e, first}:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		if first = false; e.Point == "exit_loop" {
-			b.lamps.obstacle(e.Active) // the barrier's area
-		}
+		first = false
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return errors.New("input ended without a reason")
+}
+
+// merge brings edges of different inputs that arrive at once, because this
+// process was held up, into the order of the kernel's stamps: a vehicle that
+// seems to reach the booth before it leaves the approach would be two (213).
+func (b *booth) merge(ctx context.Context, seen <-chan edge) error {
+	var batch []edge
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-seen:
+			batch = append(batch[:0], e)
+		}
+		for range 4 { // whoever else is ready to say something does so now
+			runtime.Gosched()
+			for more := true; more; {
+				select {
+				case e := <-seen:
+					batch = append(batch, e)
+				default:
+					more = false
+				}
+			}
+		}
+		slices.SortStableFunc(batch, func(x, y edge) int { return x.At.Compare(y.At) })
+		for _, e := range batch {
+			if err := b.inbox.press(ctx, press{point: e.Point, active: e.Active, at: e.At, first: e.first, lost: e.Lost}); err != nil {
+				return err
+			}
+			if e.Point == "exit_loop" {
+				b.lamps.obstacle(e.Active) // the barrier's area
+			}
+		}
+	}
 }
