@@ -335,6 +335,8 @@ func (d *demo) end(ctx context.Context) error {
 		return fmt.Errorf("%d events are missing and %d doubled", d.sum.Missing, d.sum.Doubled)
 	case d.sum.Unsafe > 0:
 		return fmt.Errorf("the traveller's lamps were unsafe %d times", d.sum.Unsafe)
+	case d.sum.Doubts*50 > d.sum.Passages:
+		return fmt.Errorf("%d of %d passages were in doubt: is this machine too busy for --speed %g?", d.sum.Doubts, d.sum.Passages, d.Speed)
 	case len(d.sum.Unexpected) > 0:
 		return fmt.Errorf("decided otherwise than the scenario says: %s", strings.Join(d.sum.Unexpected, ", "))
 	}

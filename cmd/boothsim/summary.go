@@ -27,6 +27,7 @@ type summary struct {
 
 	Kinds      map[string]int `json:"kinds"`      // of vehicles that drove through
 	Unexpected []string       `json:"unexpected"` // passages that ended otherwise than the scenario says
+	Doubts     int            `json:"doubts"`     // passages slowed because loops or reads were unclear (209, 213)
 	Unseen     int            `json:"unseen"`     // vehicles whose passage a kill has cut off
 	Greens     int            `json:"greens"`
 	Unsafe     int            `json:"unsafe"` // green beside red or amber
@@ -65,7 +66,11 @@ func (s *summary) note(v vehicle, p status.Passage) {
 	s.Kinds[v.kind.name]++
 	code := p.Advice.Lead.Code
 	s.Outcomes[strconv.Itoa(code)]++
-	if code != 900 && !slices.Contains(v.kind.lead, code) {
+	switch {
+	case code == 900 || slices.Contains(v.kind.lead, code):
+	case code == 209 || code == 213:
+		s.Doubts++ // a machine that is held up mixes the loops up; that only slows
+	default:
 		s.Unexpected = append(s.Unexpected, fmt.Sprintf("%s: %d", v.kind.name, code))
 	}
 }
