@@ -170,6 +170,11 @@ func TestI1ToI9_TwoHundredPassagesWithCutsAndKills(t *testing.T) {
 			t.Errorf("no passage was led by %s: %v", lead, r.Outcomes)
 		}
 	}
+	for _, name := range []string{"mqtt.bytes", "metrics.txt", "boothd.log", "events.db", "store/journal.db"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("I7: nothing to look into in %s: %v", name, err)
+		}
+	}
 	replays(t, dir)
 	bare(t, dir)
 	alike(t, lamps)
@@ -268,7 +273,7 @@ func bare(t *testing.T, dir string) {
 		}
 		return nil
 	})
-	if err != nil || looked < 8 {
+	if err != nil || looked < 10 {
 		t.Errorf("looked into %d files: %v", looked, err)
 	}
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	crand "crypto/rand"
 	"encoding/json"
@@ -112,7 +110,12 @@ func (d *demo) build(ctx context.Context) error {
 		d.later(closeBroker)
 		broker = addr
 	}
-	if d.net, err = newNetwork(broker); err != nil {
+	wire, err := os.Create(filepath.Join(d.dir, "mqtt.bytes"))
+	if err != nil {
+		return err
+	}
+	d.later(wire.Close)
+	if d.net, err = newNetwork(broker, wire); err != nil {
 		return err
 	}
 	d.later(func() error { d.net.close(); return nil })
@@ -281,31 +284,32 @@ func (d *demo) ready(ctx context.Context) error {
 	return fmt.Errorf("boothd is not ready: %w%s", last, tail(d.boothd.log))
 }
 
-// giveLists imports what headquarters has published, by the control socket.
+// giveLists imports what headquarters has published, as a technician would.
 func (d *demo) giveLists(ctx context.Context) error {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if err := errors.Join(w.AddFS(os.DirFS(filepath.Join(d.dir, "hq", "repository"))), w.Close()); err != nil {
-		return fmt.Errorf("packing the lists: %w", err)
-	}
-	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", string(d.cfg.Socket))
-		}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://localhost/lists", &b)
+	boothctl, err := program(d.Bin, "boothctl")
 	if err != nil {
 		return err
 	}
-	res, err := c.Do(req)
+	_, err = once(ctx, nil, boothctl, "--config", filepath.Join(d.dir, "boothd.toml"), "list", "import", filepath.Join(d.dir, "hq", "repository"))
+	return err
+}
+
+// keep saves what the page's metrics said, for whoever looks into the folder.
+func (d *demo) keep(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+string(d.cfg.Status.Listen)+"/metrics", nil)
 	if err != nil {
-		return fmt.Errorf("giving lists: %w", err)
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("reading metrics: %w", err)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
-	if err != nil || res.StatusCode != http.StatusOK || bytes.Contains(text, []byte(`"applied":[]`)) {
-		return fmt.Errorf("lists were not taken: %s %s", res.Status, strings.TrimSpace(string(text)))
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("reading metrics: %w", err)
 	}
-	return nil
+	return os.WriteFile(filepath.Join(d.dir, "metrics.txt"), b, 0o600)
 }
 
 // end tells the summary.
@@ -317,7 +321,7 @@ func (d *demo) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = d.sum.settle(ctx, 15*time.Second, d.dir, boothhq)
+	err = errors.Join(d.sum.settle(ctx, 15*time.Second, d.dir, boothhq), d.keep(ctx))
 	d.sum.Latency = latencyOf(d.took)
 	d.sum.Greens, d.sum.Unsafe = d.trace.counts()
 	if d.JSON {
@@ -335,7 +339,7 @@ func (d *demo) end(ctx context.Context) error {
 		return fmt.Errorf("%d events are missing and %d doubled", d.sum.Missing, d.sum.Doubled)
 	case d.sum.Unsafe > 0:
 		return fmt.Errorf("the traveller's lamps were unsafe %d times", d.sum.Unsafe)
-	case d.sum.Doubts*50 > d.sum.Passages:
+	case d.sum.Doubts > d.sum.Passages/50+d.sum.Kills: // after a kill the next vehicle may be in doubt too
 		return fmt.Errorf("%d of %d passages were in doubt: is this machine too busy for --speed %g?", d.sum.Doubts, d.sum.Passages, d.Speed)
 	case len(d.sum.Unexpected) > 0:
 		return fmt.Errorf("decided otherwise than the scenario says: %s", strings.Join(d.sum.Unexpected, ", "))

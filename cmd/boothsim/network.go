@@ -34,6 +34,7 @@ func startBroker() (addr string, close func() error, err error) {
 type network struct {
 	addr string // what the booth dials
 	to   string
+	copy io.Writer // of every byte in either direction
 
 	mu    sync.Mutex // the cutter and the connections
 	down  bool
@@ -42,14 +43,26 @@ type network struct {
 	l     net.Listener
 }
 
-func newNetwork(to string) (*network, error) {
+func newNetwork(to string, record io.Writer) (*network, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("laying a network: %w", err)
 	}
-	n := &network{addr: l.Addr().String(), to: to, conns: map[net.Conn]bool{}, l: l}
+	n := &network{addr: l.Addr().String(), to: to, copy: &whole{w: record}, conns: map[net.Conn]bool{}, l: l}
 	n.all.Go(n.accept)
 	return n, nil
+}
+
+// whole keeps the writes of two directions apart.
+type whole struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (w *whole) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(b)
 }
 
 // cut takes the network down, or brings it back.
@@ -104,7 +117,7 @@ func (n *network) carry(near net.Conn) {
 	var both sync.WaitGroup
 	for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
 		both.Go(func() {
-			_, _ = io.Copy(pair[0], pair[1]) // ends with either side
+			_, _ = io.Copy(io.MultiWriter(pair[0], n.copy), pair[1]) // ends with either side
 			_ = pair[0].Close()
 			_ = pair[1].Close()
 		})
