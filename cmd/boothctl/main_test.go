@@ -58,11 +58,12 @@ func TestScripts(t *testing.T) {
 			return booth(env)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"boothd": boothdCmd,
-			"cert":   certCmd,
-			"edit":   editCmd,
-			"hq":     hqCmd,
-			"mode":   modeCmd,
+			"boothd":  boothdCmd,
+			"cert":    certCmd,
+			"edit":    editCmd,
+			"hq":      hqCmd,
+			"journal": journalCmd,
+			"mode":    modeCmd,
 		},
 	})
 }
