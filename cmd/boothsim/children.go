@@ -14,8 +14,10 @@ import (
 	"time"
 )
 
-// stopGrace is what a child gets to stop by itself.
-const stopGrace = 4 * time.Second
+// stopGrace is what a child gets to stop by itself. Children stop one after the
+// other, boothd before headquarters, so that its last events arrive: two of
+// them and the rest stay under the 5 s that everything has.
+const stopGrace = 2 * time.Second
 
 // child is a program at work. Its standard error goes to a file.
 type child struct {
@@ -25,7 +27,9 @@ type child struct {
 
 	mu   sync.Mutex // the killer and the stopper
 	cmd  *exec.Cmd
-	done chan error // holds one
+	done chan struct{} // closed when it has ended
+	err  error         // how; read after done
+	over bool          // stopped: it starts no more
 }
 
 // program finds one of our programs: beside this one, or in dir.
@@ -48,6 +52,10 @@ func program(dir, name string) (string, error) {
 func (c *child) start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.startLocked()
+}
+
+func (c *child) startLocked() error {
 	log, err := os.OpenFile(c.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", c.name, err)
@@ -59,44 +67,51 @@ func (c *child) start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", c.name, err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := make(chan struct{})
 	c.cmd, c.done = cmd, done
+	go func() {
+		c.err = cmd.Wait()
+		close(done)
+	}()
 	return nil
 }
 
-// kill ends the child as a power cut would, and starts it again.
+// kill ends the child as a power cut would, and starts it again. One that is
+// being stopped stays down.
 func (c *child) kill() error {
 	c.mu.Lock()
-	cmd, done := c.cmd, c.done
-	c.mu.Unlock()
-	if err := cmd.Process.Kill(); err != nil {
+	defer c.mu.Unlock()
+	if c.over || c.cmd == nil {
+		return nil
+	}
+	if err := c.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("killing %s: %w", c.name, err)
 	}
-	<-done
-	return c.start()
+	<-c.done // at once: SIGKILL waits for nobody
+	return c.startLocked()
 }
 
 // stop asks the child to end and makes it, if it does not.
 func (c *child) stop() error {
 	c.mu.Lock()
-	cmd, done := c.cmd, c.done
-	c.cmd = nil
-	c.mu.Unlock()
-	if cmd == nil {
+	defer c.mu.Unlock()
+	if c.over || c.cmd == nil {
 		return nil
 	}
+	c.over = true
 	// A child that has ended by itself cannot be signalled; what Wait says counts.
-	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
 	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("%s: %w%s", c.name, err, tail(c.log))
+	case <-c.done:
+		if c.err != nil {
+			return fmt.Errorf("%s: %w%s", c.name, c.err, tail(c.log))
 		}
 		return nil
-	case <-time.After(stopGrace):
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-done
+	case <-grace.C:
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+		<-c.done
 		return fmt.Errorf("%s did not stop within %v%s", c.name, stopGrace, tail(c.log))
 	}
 }
@@ -104,12 +119,14 @@ func (c *child) stop() error {
 // dead tells whether the child has ended by itself, and how.
 func (c *child) dead() error {
 	c.mu.Lock()
-	done := c.done
-	c.mu.Unlock()
+	defer c.mu.Unlock()
 	select {
-	case err := <-done:
-		done <- err
-		return fmt.Errorf("%s ended: %v%s", c.name, err, tail(c.log))
+	case <-c.done:
+		how := "without an error"
+		if c.err != nil {
+			how = c.err.Error()
+		}
+		return fmt.Errorf("%s ended by itself: %s%s", c.name, how, tail(c.log))
 	default:
 		return nil
 	}
