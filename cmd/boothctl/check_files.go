@@ -67,6 +67,11 @@ func (k *check) open(name string, ref configs.Ref, secret bool) (path string, da
 			k.ok(name, path+": sealed; boothd opens it at start")
 			return "", nil
 		}
+		if filepath.Base(dirs[i]) == "credstore" {
+			k.fix(name, path+": not sealed, and boothd.service takes sealed ones only",
+				fmt.Sprintf("systemd-creds encrypt --name=%s %s /etc/credstore.encrypted/%s, then shred -u %s", cred, path, cred, path))
+			return "", nil
+		}
 	}
 	return path, k.readable(name, path, secret)
 }
