@@ -21,9 +21,6 @@ import (
 	"boothd/configs"
 )
 
-// boothID is the booth of the NEXUS example.
-const boothID = "pac-hwy-nexus-03"
-
 // demo is the verb: flags, and then the world while it runs.
 type demo struct {
 	For      time.Duration `help:"End by itself after this time."`
@@ -36,7 +33,7 @@ type demo struct {
 	Bin      string        `help:"Where boothd, boothhq and boothctl are; default: beside boothsim." type:"existingdir"`
 	Broker   string        `help:"host:port of a broker to use instead of the one inside."`
 	Kill     int           `name:"kill-boothd" help:"Kill boothd (-9) so many times, at random moments."`
-	Cut      time.Duration `name:"cut-network" help:"Cut the network for so long, once, a third of the way through."`
+	Cut      outage        `name:"cut-network" help:"Cut the network once: 3s, a third of the way through, or 3s@5s, 5 s after the first vehicle." placeholder:"3s@5s"`
 	Trace    string        `name:"lamp-trace" help:"Write every change of a lamp to this file, one JSON object a line." type:"path"`
 
 	dir     string
@@ -47,6 +44,7 @@ type demo struct {
 	boothd  *child
 	hq      *child
 	trace   *trace
+	faults  *faults
 	sum     summary
 	took    []int64
 	seen    map[string]bool // passages that were told
@@ -59,11 +57,28 @@ func (d *demo) Run(ctx context.Context) (err error) {
 	if d.Speed < 0.1 || d.Speed > 20 {
 		return fmt.Errorf("--speed %g: 0.1 to 20 are possible", d.Speed)
 	}
+	endless := d.For == 0 && d.Passages == 0
+	if endless && (d.Kill > 0 || d.Cut.lasts > 0 && d.Cut.at < 0) {
+		return errors.New("--kill-boothd and --cut-network choose their moments in a run that ends: add --passages or --for, or say when, as in 3s@5s")
+	}
+	d.faults = planFaults(d.Seed, d.Kill, d.Cut)
+	defer d.faults.mend()
 	d.seen = map[string]bool{}
 	d.sum = summary{Outcomes: map[string]int{}, Kinds: map[string]int{}, Unexpected: []string{}}
 	defer func() {
 		for i := len(d.stopped) - 1; i >= 0; i-- {
 			err = errors.Join(err, d.stopped[i]())
+		}
+	}()
+	// Ctrl-C is how an endless run ends; to another it is a failure. What
+	// stops badly after it is still told.
+	defer func() {
+		switch {
+		case ctx.Err() == nil:
+		case endless:
+			err = nil
+		default:
+			err = errors.Join(errors.New("interrupted"), err)
 		}
 	}()
 	if err := d.build(ctx); err != nil {
@@ -317,6 +332,7 @@ func (d *demo) end(ctx context.Context) error {
 	if d.For == 0 && d.Passages == 0 {
 		return nil // Ctrl-C
 	}
+	d.sum.Cuts = d.faults.cuts
 	boothhq, err := program(d.Bin, "boothhq")
 	if err != nil {
 		return err
@@ -332,9 +348,18 @@ func (d *demo) end(ctx context.Context) error {
 		d.say("%d passages, %d events stored, %d receipted, %d missing, %d doubled; decided in %d us (median), %d (p99)\n", d.sum.Passages,
 			d.sum.Stored, d.sum.Receipt, d.sum.Missing, d.sum.Doubled, d.sum.Latency.P50, d.sum.Latency.P99)
 	}
+	if err = errors.Join(err, d.faults.undone(d.Cut)); err == nil {
+		err = d.verdict()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w\nboothd:%s\nboothhq:%s", err, tail(d.boothd.log), tail(d.hq.log))
+	}
+	return err
+}
+
+// verdict is an error if the run shows a fault of the booth.
+func (d *demo) verdict() error {
 	switch {
-	case err != nil:
-		return err
 	case d.sum.Missing > 0 || d.sum.Doubled > 0:
 		return fmt.Errorf("%d events are missing and %d doubled", d.sum.Missing, d.sum.Doubled)
 	case d.sum.Unsafe > 0:

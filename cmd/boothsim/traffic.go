@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"boothd/agent/passage"
-	"boothd/agent/status"
 )
 
 // seenWithin is how long the booth may take to show a passage that is over.
@@ -16,75 +15,66 @@ const seenWithin = 3 * time.Second
 
 // traffic drives the plan through the lane, with what is to go wrong meanwhile.
 func (d *demo) traffic(ctx context.Context) error {
+	road, end := context.WithCancel(ctx)
+	defer end()
 	if d.For > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, d.For)
-		defer stop()
+		road, end = context.WithTimeout(ctx, d.For)
+		defer end()
 	}
-	kills := map[int]int{} // vehicle -> kills while it drives
-	r := rand.New(rand.NewPCG(d.Seed, 0xdead))
-	for range d.Kill {
-		kills[1+r.IntN(max(len(d.plan)-2, 1))]++
+	unhook := context.AfterFunc(ctx, d.faults.mend) // Ctrl-C waits for no network
+	defer unhook()
+	if d.Cut.at >= 0 && d.Cut.lasts > 0 {
+		d.faults.back.Go(func() { d.cutLater(road) })
 	}
-	cutAt := len(d.plan) / 3
+	began := time.Now()
 	for i, v := range d.plan {
-		if ctx.Err() != nil {
-			return nil
+		if road.Err() != nil {
+			break
 		}
-		if err := d.boothd.dead(); err != nil {
+		if err := errors.Join(d.boothd.dead(), d.hq.dead()); err != nil {
 			return err
 		}
-		if d.Cut > 0 && i == cutAt {
-			d.cut()
-		}
-		killed := make(chan error, 1)
-		if kills[i] > 0 {
-			d.sum.Kills += kills[i]
-			after := time.Duration(float64(r.IntN(2500)) / d.Speed * float64(time.Millisecond))
-			go func() { killed <- d.killAfter(after, kills[i]) }()
-		} else {
-			killed <- nil
-		}
-		if err := d.hw.drive(ctx, v, func() { d.decided(ctx) }); err != nil {
+		if err := d.pass(ctx, road, v, d.way(i, time.Since(began))); err != nil {
 			return err
 		}
-		if err := <-killed; err != nil {
-			return err
-		}
-		if err := d.tell(ctx, v, kills[i] > 0); err != nil {
-			return err
-		}
-		d.hw.pause(ctx, 400*time.Millisecond)
 	}
+	end()
+	d.faults.back.Wait() // what the booth keeps can only arrive after it
 	return nil
 }
 
-// cut takes the network away for a while.
-func (d *demo) cut() {
-	d.sum.Cuts++
-	d.say("-- the network is cut for %v\n", d.Cut)
-	d.net.cut(true)
-	time.AfterFunc(d.Cut, func() {
-		d.net.cut(false)
-		d.say("-- the network is back\n")
-	})
+// way is how much of the run is over: of its vehicles or of its time.
+func (d *demo) way(vehicles int, took time.Duration) float64 {
+	way := float64(vehicles) / float64(len(d.plan))
+	if d.For > 0 {
+		way = max(way, took.Seconds()/d.For.Seconds())
+	}
+	return way
 }
 
-// killAfter kills boothd and waits until it is back at work.
-func (d *demo) killAfter(after time.Duration, times int) error {
-	for range times {
-		time.Sleep(after)
-		d.say("-- kill -9 boothd\n")
-		if err := d.boothd.kill(); err != nil {
-			return err
-		}
+// pass drives one vehicle through, with the faults whose moment has come.
+func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
+	if way >= d.faults.cutAt {
+		d.faults.cutAt = 2
+		d.faults.back.Go(d.cut)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if p, err := d.picture(context.Background()); err == nil && p.Health == status.Healthy {
-			return nil
-		}
+	kills := d.faults.due(way)
+	killed := make(chan error, 1)
+	if kills > 0 {
+		after := time.Duration(d.faults.rest.IntN(2500)) * time.Millisecond
+		go func() { killed <- d.killBoothd(ctx, road, after, kills) }()
+	} else {
+		killed <- nil
 	}
-	return fmt.Errorf("boothd does not come back after a kill%s", tail(d.boothd.log))
+	err := d.hw.drive(road, v, func() { d.decided(road) })
+	if err := errors.Join(err, <-killed); err != nil {
+		return err
+	}
+	if err := d.tell(road, v, kills > 0); err != nil {
+		return err
+	}
+	d.hw.pause(road, 400*time.Millisecond)
+	return nil
 }
 
 // decided waits until the booth advises on the vehicle at the booth, as an
