@@ -76,7 +76,9 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	if err := b.outbox.open(ctx); err != nil {
 		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
 	}
+	w.Notify("WATCHDOG=1") // the lane feeds it once it runs; a large journal takes a moment
 	b.past(ctx)
+	w.Notify("WATCHDOG=1")
 	b.hello(ctx)
 	// The link outlives the lane, so that its last words may still be sent.
 	links := newGroup(context.WithoutCancel(ctx))
@@ -103,7 +105,9 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	}
 	w.Notify("READY=1")
 	b.live(ctx)
-	w.Notify("STOPPING=1")
+	if again := (*Reloaded)(nil); !errors.As(context.Cause(ctx), &again) {
+		w.Notify("STOPPING=1") // said of a restart in place, it would have the service killed
+	}
 	lights.stop()
 	parts.stop()
 	b.goodbye(context.Cause(ctx))

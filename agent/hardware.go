@@ -84,28 +84,35 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, counters: total, at: time.Now()})
 	}
 	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
-		r, err := b.open(ctx, d, func(err error) { tell(true, err) })
-		if err != nil {
+		var r reader
+		sum := func() devices.Counters { return plus(total, r.Counters()) }
+		say := func(reason error) {
+			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: reason, counters: sum(), at: time.Now()})
+		}
+		var err error
+		if r, err = b.open(ctx, d, say); err != nil {
 			return err
 		}
-		before := total
+		up()
+		ctx, cancel := context.WithCancel(ctx)
+		var count sync.WaitGroup
+		count.Go(func() {
+			for sleep(ctx, countersEvery) {
+				say(nil)
+			}
+		})
 		defer func() {
-			total = plus(before, r.Counters())
+			cancel()
+			count.Wait()
+			total = sum()
 			total.Reopens++
 			_ = r.Close() // the reason it ended for is the one to tell
 		}()
-		up()
-		told := time.Now()
 		for read, err := range r.Reads(ctx) {
 			if err != nil {
 				return err
 			}
 			b.inbox.read(read)
-			if time.Since(told) >= countersEvery {
-				told = time.Now()
-				total = plus(before, r.Counters())
-				tell(true, nil)
-			}
 		}
 		return ctx.Err()
 	}, tell)

@@ -72,12 +72,20 @@ func (b *booth) report(n contract.Notice) {
 	}
 }
 
-// tell stores the link's notices until ctx ends.
+// policyEvery is how often the policy is recorded anew: what decisions stand
+// on must be kept for as long as they are.
+const policyEvery = 24 * time.Hour
+
+// tell stores the link's notices, and the policy once a day, until ctx ends.
 func (b *booth) tell(ctx context.Context) {
+	daily := time.NewTicker(policyEvery)
+	defer daily.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-daily.C:
+			b.words(ctx, contract.PolicySet{Digest: b.bulletin.policy.Digest(), Policy: b.bulletin.policy, Clock: b.time.stamp(time.Now())})
 		case r := <-b.notices:
 			if _, err := b.outbox.store(ctx, r.at, r.data); err != nil && ctx.Err() == nil {
 				b.log.Warn("notice not recorded", "err", err)

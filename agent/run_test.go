@@ -30,6 +30,7 @@ type rig struct {
 	cfg    *configs.Config
 	chip   *sim.Chip
 	reader *sim.Mercury
+	camera *sim.Camera
 	world  World
 	log    syncBuffer
 	unplug func() // pulls the reader's cable
@@ -57,6 +58,12 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), reader: &sim.Mercury{}}
 	r.plug()
+	lens, tty, err := sim.OpenPTY()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lens.Close() })
+	r.camera = &sim.Camera{Wire: lens, Template: "lumo"}
 	text, err := os.ReadFile("../configs/nexus.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +75,9 @@ func newRig(t *testing.T) *rig {
 		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`, `["tcp://127.0.0.1:1"]`,
 		`# key = "credential:token-key"`, `key = "`+r.dir+`/token.key"`,
 		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`, r.dir+"/reader",
+		`/dev/serial/by-id/usb-Prolific_Technology_Inc._USB-Serial_Controller-if00-port0`, tty,
+		`template = "axxon" `, `template = "lumo" `,
+		`# random_rate = 0.02`, `random_rate = 0.0`,
 		`# listen = "127.0.0.1:7080"`, `listen = "127.0.0.1:`+freePort(t)+`"`,
 		`# source = "kernel"`, `source = "host"`,
 		"\nca = ", "\n# ca = ", "\ncert = ", "\n# cert = ", "\nkey = \"credential:mqtt-key\"", "\n# key")
