@@ -90,6 +90,11 @@ func writeCSV(dir string, plan []vehicle) error {
 	members := [][]string{{"member", "status", "programs", "valid_from", "valid_until"}}
 	cards := [][]string{{"epc", "status", "member", "card_until", "extended", "tid"}}
 	vehicles := [][]string{{"member", "plate", "jurisdiction"}}
+	// One who never comes: a list without a row is refused, and a short plan
+	// may have nobody with a card.
+	members = append(members, []string{"M0", "ACTIVE", "NEXUS", "2020-01-01", "2036-01-01"})
+	cards = append(cards, []string{"E28011606000000000000000", "ISSUED", "M0", "2036-01-01", "no", ""})
+	vehicles = append(vehicles, []string{"M0", "NEVER01", "ON"})
 	known := map[string]bool{}
 	for _, v := range plan {
 		for _, c := range v.cards {

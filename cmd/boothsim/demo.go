@@ -31,7 +31,7 @@ type demo struct {
 	Speed    float64       `help:"How much faster than on a road." default:"1.5"`
 	Dir      string        `help:"Keep everything in this new folder." type:"path"`
 	Bin      string        `help:"Where boothd, boothhq and boothctl are; default: beside boothsim." type:"existingdir"`
-	Broker   string        `help:"host:port of a broker to use instead of the one inside."`
+	Broker   string        `help:"Broker to use instead of the one inside: tcp://host:port." placeholder:"tcp://127.0.0.1:1883"`
 	Kill     int           `name:"kill-boothd" help:"Kill boothd (-9) so many times, at random moments."`
 	Cut      outage        `name:"cut-network" help:"Cut the network once: 3s, a third of the way through, or 3s@5s, 5 s after the first vehicle." placeholder:"3s@5s"`
 	Trace    string        `name:"lamp-trace" help:"Write every change of a lamp to this file, one JSON object a line." type:"path"`
@@ -84,7 +84,7 @@ func (d *demo) Run(ctx context.Context) (err error) {
 	if err := d.build(ctx); err != nil {
 		return err
 	}
-	d.say("status page: http://%s/   everything is in %s\n", d.cfg.Status.Listen, d.dir)
+	d.say("SIMULATED booth   status page: http://%s/   everything is in %s\n", d.cfg.Status.Listen, d.dir)
 	if err := d.traffic(ctx); err != nil {
 		return err
 	}
@@ -116,14 +116,9 @@ func (d *demo) build(ctx context.Context) error {
 	if err := d.lists(ctx, boothhq); err != nil {
 		return err
 	}
-	broker := d.Broker
-	if broker == "" {
-		addr, closeBroker, err := startBroker()
-		if err != nil {
-			return err
-		}
-		d.later(closeBroker)
-		broker = addr
+	broker, err := d.broker()
+	if err != nil {
+		return err
 	}
 	wire, err := os.Create(filepath.Join(d.dir, "mqtt.bytes"))
 	if err != nil {
@@ -152,6 +147,21 @@ func (d *demo) build(ctx context.Context) error {
 	}
 	d.later(d.boothd.stop)
 	return d.ready(ctx)
+}
+
+// broker is the one that was named, or one inside this program.
+func (d *demo) broker() (addr string, err error) {
+	if d.Broker != "" {
+		if addr, err = brokerAddress(d.Broker); err != nil {
+			return "", fmt.Errorf("--broker %s: want tcp://host:port: %w", d.Broker, err)
+		}
+		return addr, nil
+	}
+	addr, stop, err := startBroker()
+	if err == nil {
+		d.later(stop)
+	}
+	return addr, err
 }
 
 // count is how many vehicles there may be.

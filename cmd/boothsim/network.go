@@ -11,7 +11,6 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // startBroker runs a broker on a free loopback port until close is called.
@@ -21,7 +20,7 @@ func startBroker() (addr string, close func() error, err error) {
 		return "", nil, fmt.Errorf("starting broker: %w", err)
 	}
 	s := mqtt.New(&mqtt.Options{InlineClient: false, Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(s.AddHook(new(openDoor), nil), s.AddListener(listeners.NewNet("tcp", l))); err != nil {
+	if err := errors.Join(s.AddHook(new(door), nil), s.AddListener(listeners.NewNet("tcp", l))); err != nil {
 		return "", nil, fmt.Errorf("starting broker: %w", err)
 	}
 	if err := s.Serve(); err != nil {
@@ -128,21 +127,3 @@ func (n *network) carry(near net.Conn) {
 	delete(n.conns, near)
 	delete(n.conns, far)
 }
-
-// openDoor lets everyone on this machine in: who may say what is for the
-// brokers of configs/hq, which the tests run.
-type openDoor struct{ mqtt.HookBase }
-
-// ID names the hook.
-func (*openDoor) ID() string { return "open-door" }
-
-// Provides tells what the hook answers.
-func (*openDoor) Provides(b byte) bool {
-	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck
-}
-
-// OnConnectAuthenticate lets everyone in.
-func (*openDoor) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
-
-// OnACLCheck lets everyone read and write.
-func (*openDoor) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
