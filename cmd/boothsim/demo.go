@@ -372,6 +372,8 @@ func (d *demo) verdict() error {
 	switch {
 	case d.sum.Missing > 0 || d.sum.Doubled > 0:
 		return fmt.Errorf("%d events are missing and %d doubled", d.sum.Missing, d.sum.Doubled)
+	case d.sum.Conflicts+d.sum.Rejected+d.sum.Unknown > 0:
+		return fmt.Errorf("headquarters has %d conflicting, %d rejected and %d events that the booth has lost", d.sum.Conflicts, d.sum.Rejected, d.sum.Unknown)
 	case d.sum.Unsafe > 0:
 		return fmt.Errorf("the traveller's lamps were unsafe %d times", d.sum.Unsafe)
 	case d.sum.Doubts > d.sum.Passages/50+d.sum.Kills: // after a kill the next vehicle may be in doubt too

@@ -19,11 +19,15 @@ type summary struct {
 	Passages int            `json:"passages"`
 	Outcomes map[string]int `json:"outcomes"` // lead code -> passages
 	Stored   uint64         `json:"stored"`   // events in the booth's journal
-	Sent     int64          `json:"sent"`     // arrivals at headquarters, repetitions included
+	Sent     uint64         `json:"sent"`     // arrivals at headquarters, repetitions included
 	Receipt  uint64         `json:"receipted"`
 	Missing  uint64         `json:"missing"` // not at headquarters
 	Doubled  uint64         `json:"doubled"`
 	Latency  latency        `json:"latency_us"`
+
+	Conflicts uint64 `json:"conflicts"` // at headquarters: other bytes under a taken number
+	Rejected  uint64 `json:"rejected"`  // refused by headquarters
+	Unknown   uint64 `json:"unknown"`   // at headquarters, and lost by the booth
 
 	Kinds      map[string]int `json:"kinds"`      // of vehicles that drove through
 	Unexpected []string       `json:"unexpected"` // passages that ended otherwise than the scenario says
@@ -103,30 +107,44 @@ func (s *summary) sides(ctx context.Context, dir, boothhq string) (waiting uint6
 		return 0, err
 	}
 	waiting = kept.Waiting + kept.Alerts
-	s.Stored, s.Receipt = kept.Last, kept.Last-waiting-kept.Quarantined
 	out, err := once(ctx, nil, boothhq, "report", "--db", filepath.Join(dir, "events.db"), "--json")
 	if err != nil {
 		return waiting, err
 	}
-	var r struct {
-		Events  int64
-		Doubled uint64
-		Missing uint64
-		Booths  []struct {
-			Epochs []struct{ Distinct, Again int64 }
-		}
-	}
+	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		return waiting, fmt.Errorf("reading headquarters' report: %w", err)
 	}
-	s.Sent, s.Doubled = r.Events, r.Doubled
-	distinct := uint64(0)
+	s.compare(kept, r)
+	return waiting, nil
+}
+
+// report is what boothhq report --json tells, as far as it counts here.
+type report struct {
+	Events    uint64 `json:"events"`    // kept, each number once
+	Missing   uint64 `json:"missing"`   // numbers below the highest
+	Doubled   uint64 `json:"doubled"`   // events under two numbers
+	Conflicts uint64 `json:"conflicts"` // other bytes under a taken number
+	Rejected  uint64 `json:"rejected"`
+	Booths    []struct {
+		Epochs []struct {
+			Again uint64 `json:"again"` // repetitions on the wire
+		} `json:"epochs"`
+	} `json:"booths"`
+}
+
+// compare holds what headquarters has against what the booth has stored.
+func (s *summary) compare(kept journal.Stats, r report) {
+	s.Stored = kept.Last
+	s.Receipt = kept.Last - kept.Waiting - kept.Alerts - kept.Quarantined
+	s.Sent, s.Doubled, s.Conflicts, s.Rejected = r.Events, r.Doubled, r.Conflicts, r.Rejected
 	for _, b := range r.Booths {
 		for _, e := range b.Epochs {
 			s.Sent += e.Again
-			distinct += uint64(e.Distinct)
 		}
 	}
-	s.Missing = max(s.Stored, distinct) - distinct
-	return waiting, nil
+	// The report cannot know of what is missing at the end, and the count alone
+	// not of a hole that a number too many makes up for.
+	s.Missing = max(r.Missing, max(kept.Last, r.Events)-r.Events)
+	s.Unknown = max(kept.Last, r.Events) - kept.Last
 }
