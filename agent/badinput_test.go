@@ -410,3 +410,24 @@ func TestI7_NoTokenKey(t *testing.T) {
 		}
 	}
 }
+
+// A box without a GPIO chip starts: it sees nothing and shows nothing, says
+// that it is out of service, and keeps its record and its page.
+func TestBoxWithoutChip(t *testing.T) {
+	r := newRig(t)
+	r.listed()
+	r.chip.Break()
+	stop := r.run()
+	p := r.await("out", func(p status.Picture) bool {
+		return p.Health == status.Out && len(p.Devices) == 3 && p.Devices[0].Online && p.Store.OK
+	})
+	if p.Devices[2].Online || p.Devices[2].Reason == "" {
+		t.Errorf("%+v", p.Devices[2])
+	}
+	if err := r.chip.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	r.up()
+	r.says(r.arrive(), "EXPEDITE", passage.Eligible)
+	_ = stop()
+}

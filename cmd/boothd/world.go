@@ -13,6 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+	"periph.io/x/host/v3/distro"
 
 	"boothd/agent"
 	"boothd/agent/passage"
@@ -67,7 +68,7 @@ func world(log *slog.Logger, cfg *configs.Config) agent.World {
 		Version: version(),
 		Built:   builtAt(),
 		Boot:    firstLine("/proc/sys/kernel/random/boot_id"),
-		Board:   firstLine("/proc/device-tree/model"),
+		Board:   boardName(),
 		OS:      osName(),
 	}
 }
@@ -108,16 +109,20 @@ func firstLine(path string) string {
 
 // osName is the system's own name for itself.
 func osName() string {
-	b, err := os.ReadFile("/etc/os-release")
-	if err != nil {
-		return runtime.GOOS
+	name := distro.OSRelease()["PRETTY_NAME"]
+	if name == "" {
+		name = runtime.GOOS
 	}
-	for line := range strings.Lines(string(b)) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-			return strings.Trim(name[:min(len(name), 100)], `"`)
-		}
+	return name[:min(len(name), 100)]
+}
+
+// boardName is what the device tree calls the board, or the machine's vendor
+// where there is none.
+func boardName() string {
+	if name := distro.DTModel(); name != "" && name != "<unknown>" {
+		return name[:min(len(name), 100)]
 	}
-	return runtime.GOOS
+	return firstLine("/sys/class/dmi/id/product_name")
 }
 
 // secretMost bounds a credential: a chain of certificates fits many times.
