@@ -25,6 +25,7 @@ type hardware struct {
 
 	readerPath, cameraPath string
 	far                    []*os.File
+	links                  []string // to the ptys, to be taken away
 }
 
 // plugIn opens the ptys. The chip is played once the configuration has said

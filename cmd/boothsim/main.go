@@ -14,6 +14,7 @@ import (
 )
 
 type cli struct {
+	Lane lane `cmd:"" help:"Only the hardware of a booth, moved by commands on standard input."`
 	Demo demo `cmd:"" help:"A whole booth with headquarters: vehicles drive through until Ctrl-C."`
 }
 
