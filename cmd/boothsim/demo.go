@@ -39,6 +39,7 @@ type demo struct {
 	dir     string
 	cfg     *configs.Config
 	plan    []vehicle
+	pace    pace
 	hw      *hardware
 	net     *network
 	boothd  *child
@@ -100,11 +101,12 @@ func (d *demo) build(ctx context.Context) error {
 	if err := d.folder(); err != nil {
 		return err
 	}
-	kinds, err := loadScenario(d.Scenario)
+	day, err := loadScenario(d.Scenario)
 	if err != nil {
 		return err
 	}
-	d.plan = plan(kinds, d.Seed, d.count())
+	d.plan = plan(day.kinds, d.Seed, d.count())
+	d.pace = day.pace
 	boothhq, err := program(d.Bin, "boothhq")
 	if err != nil {
 		return err
@@ -235,6 +237,7 @@ func (d *demo) lane(ctx context.Context) (err error) {
 	if d.hw, err = plugIn(d.Speed); err != nil {
 		return err
 	}
+	d.hw.pace = d.pace
 	d.later(func() error { d.hw.unplug(); return nil })
 	if d.cfg, _, err = boothConfig(d.dir, d.net.addr, pageAddress(), d.hw, d.Speed); err != nil {
 		return err

@@ -22,6 +22,7 @@ type hardware struct {
 	reader sim.Mercury
 	camera sim.Camera
 	speed  float64
+	pace   pace
 
 	readerPath, cameraPath string
 	far                    []*os.File
@@ -31,7 +32,7 @@ type hardware struct {
 // plugIn opens the ptys. The chip is played once the configuration has said
 // which lines there are.
 func plugIn(speed float64) (*hardware, error) {
-	h := &hardware{speed: speed}
+	h := &hardware{speed: speed, pace: briskPace}
 	reader, path, err := sim.OpenPTY()
 	if err != nil {
 		return nil, err
@@ -97,9 +98,9 @@ func (h *hardware) press(ctx context.Context, point string) error {
 	if err := h.set(point, true); err != nil {
 		return err
 	}
-	h.pause(ctx, 120*time.Millisecond)
+	h.pause(ctx, h.pace.Hold)
 	err := h.set(point, false)
-	h.pause(ctx, 120*time.Millisecond)
+	h.pause(ctx, h.pace.Hold)
 	return err
 }
 
@@ -121,7 +122,7 @@ func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 		return err
 	}
 	for _, act := range acts {
-		h.pause(ctx, 300*time.Millisecond)
+		h.pause(ctx, h.pace.Officer)
 		decided()
 		if act == "wait" || act == "toggle" {
 			continue
@@ -130,7 +131,7 @@ func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 			return err
 		}
 	}
-	h.pause(ctx, 300*time.Millisecond)
+	h.pause(ctx, h.pace.Leave)
 	if err := h.leave(ctx); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (h *hardware) approach(ctx context.Context, v vehicle) error {
 	if err := h.set("approach_loop", true); err != nil {
 		return err
 	}
-	h.pause(ctx, 400*time.Millisecond)
+	h.pause(ctx, h.pace.Approach)
 	var tags []sim.Tag
 	for _, c := range v.cards {
 		tags = append(tags, sim.Tag{EPC: c.epc, RSSIDBm: -52, Antenna: 1, Damaged: c.word == "unreadable"})
@@ -160,14 +161,14 @@ func (h *hardware) approach(ctx context.Context, v vehicle) error {
 	if err != nil {
 		return err
 	}
-	h.pause(ctx, 600*time.Millisecond)
+	h.pause(ctx, h.pace.Field)
 	if err := h.set("approach_loop", false); err != nil {
 		return err
 	}
-	h.pause(ctx, 300*time.Millisecond)
+	h.pause(ctx, h.pace.Roll)
 	h.reader.Present()
 	err = h.set("booth_loop", true)
-	h.pause(ctx, 200*time.Millisecond)
+	h.pause(ctx, h.pace.Stop)
 	return err
 }
 
@@ -180,7 +181,7 @@ func (h *hardware) leave(ctx context.Context) error {
 		if err := h.set(step.point, step.on); err != nil {
 			return err
 		}
-		h.pause(ctx, 300*time.Millisecond)
+		h.pause(ctx, h.pace.Leave)
 	}
 	return nil
 }

@@ -29,21 +29,27 @@ var (
 	officerWords = []string{"release", "refer", "wait", "toggle", "count1", "count2", "count3", "count4"}
 )
 
+// scenario is a day at a lane.
+type scenario struct {
+	kinds []kind
+	pace  pace
+}
+
 // loadScenario reads a scenario file, or the NEXUS day if there is none.
-func loadScenario(path string) ([]kind, error) {
+func loadScenario(path string) (scenario, error) {
 	if path == "" {
 		return parseScenario("nexus.scenario", nexusScenario)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading scenario: %w", err)
+		return scenario{}, fmt.Errorf("reading scenario: %w", err)
 	}
 	return parseScenario(path, string(b))
 }
 
 // parseScenario reads the lines; an error names file and line.
-func parseScenario(name, text string) ([]kind, error) {
-	var kinds []kind
+func parseScenario(name, text string) (scenario, error) {
+	day := scenario{pace: briskPace}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -52,16 +58,22 @@ func parseScenario(name, text string) ([]kind, error) {
 		if len(f) == 0 {
 			continue
 		}
-		k, err := parseKind(f)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+		var err error
+		if f[0] == "pace" {
+			err = day.pace.set(f[1:])
+		} else {
+			var k kind
+			k, err = parseKind(f)
+			day.kinds = append(day.kinds, k)
 		}
-		kinds = append(kinds, k)
+		if err != nil {
+			return scenario{}, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
 	}
-	if len(kinds) == 0 {
-		return nil, fmt.Errorf("%s: no vehicle in it", name)
+	if len(day.kinds) == 0 {
+		return scenario{}, fmt.Errorf("%s: no vehicle in it", name)
 	}
-	return kinds, nil
+	return day, nil
 }
 
 func parseKind(f []string) (kind, error) {

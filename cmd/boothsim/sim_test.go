@@ -10,12 +10,12 @@ import (
 )
 
 func TestScenarioThatComesWithUs(t *testing.T) {
-	kinds, err := loadScenario("")
-	if err != nil || len(kinds) != 30 {
-		t.Fatalf("%d kinds, %v", len(kinds), err)
+	day, err := loadScenario("")
+	if err != nil || len(day.kinds) != 30 || day.pace != briskPace {
+		t.Fatalf("%d kinds, %+v, %v", len(day.kinds), day.pace, err)
 	}
 	seen := map[string]bool{}
-	for _, k := range kinds {
+	for _, k := range day.kinds {
 		if seen[k.name] {
 			t.Errorf("%s twice", k.name)
 		}
@@ -31,6 +31,12 @@ func TestBadScenariosSayWhatAndWhere(t *testing.T) {
 		"x active blue release 100":     `no plate "blue"`,
 		"x active own dance 100":        `no act "dance"`,
 		"x active own release many":     `lead code "many"`,
+		"pace gap=soon":                 `s:1: pace "gap=soon" is not as "gap=300ms"`,
+		"pace gap":                      `pace "gap" is not as`,
+		"pace gap=0s":                   `at most 1m0s`,
+		"pace gap=2m":                   `at most 1m0s`,
+		"pace hurry=1s":                 `no pace "hurry"; there are approach, field, gap,`,
+		"pace gap=1s":                   "no vehicle",
 	} {
 		if _, err := parseScenario("s", text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
@@ -38,13 +44,22 @@ func TestBadScenariosSayWhatAndWhere(t *testing.T) {
 	}
 }
 
+func TestScenarioMaySetThePace(t *testing.T) {
+	day, err := parseScenario("s", "pace gap=2s approach=1s # a quiet morning\nx active own release 100\n")
+	want := briskPace
+	want.Gap, want.Approach = 2*time.Second, time.Second
+	if err != nil || day.pace != want || len(day.kinds) != 1 {
+		t.Errorf("%+v, %v", day, err)
+	}
+}
+
 // Nobody comes twice, but for "same"; the same seed gives the same day.
 func TestPlan(t *testing.T) {
-	kinds, err := loadScenario("")
+	day, err := loadScenario("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := plan(kinds, 3, 90), plan(kinds, 3, 90)
+	a, b := plan(day.kinds, 3, 90), plan(day.kinds, 3, 90)
 	count := map[string]int{}
 	epcs := map[string]string{}
 	for i, v := range a {

@@ -73,7 +73,7 @@ func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
 	if err := d.tell(road, v, kills > 0); err != nil {
 		return err
 	}
-	d.hw.pause(road, 400*time.Millisecond)
+	d.hw.pause(road, d.hw.pace.Gap)
 	return nil
 }
 
