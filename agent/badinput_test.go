@@ -25,9 +25,10 @@ import (
 	"boothd/devices/sim"
 )
 
-// anna's card, membership and plate are in order.
+// anna's card, membership and plate are in order; boris' membership is revoked.
 const (
 	annaCard  = "E28011606000020000000001"
+	borisCard = "E28011606000020000000002"
 	annaPlate = "ABCD123"
 )
 
@@ -55,16 +56,27 @@ func (r *rig) listed() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	row := func(of passage.Token, value []byte) []eligibility.Row {
+	outcast := key.Membership("M2")
+	revoked, err := contract.MemberRow{Status: passage.Revoked, Programs: []string{"NEXUS"}}.Append(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	his, err := contract.CardRow{Status: passage.Issued, Member: outcast}.Append(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	row := func(of passage.Token, value []byte) eligibility.Row {
 		b, err := contract.TokenBytes(of)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		return []eligibility.Row{{Token: eligibility.Token(b), Value: value}}
+		return eligibility.Row{Token: eligibility.Token(b), Value: value}
 	}
+	cards := append(slices.Clone(r.more), row(key.Card(annaCard), card), row(key.Card(borisCard), his))
 	var built []*eligibility.Built
-	for kind, rows := range map[string][]eligibility.Row{"cards": row(key.Card(annaCard), card), "members": row(member, person), "lookouts": nil} {
-		b, err := st.Build(r.t.Context(), eligibility.Spec{Kind: kind, Generation: 1, Rows: uint64(len(rows)), Digest: eligibility.Digest(rows), VerifiedAt: time.Now()}, each(rows))
+	for kind, rows := range map[string][]eligibility.Row{"cards": cards, "members": {row(member, person), row(outcast, revoked)}, "lookouts": nil} {
+		slices.SortFunc(rows, func(a, b eligibility.Row) int { return bytes.Compare(a.Token[:], b.Token[:]) })
+		b, err := st.Build(r.t.Context(), eligibility.Spec{Kind: kind, Generation: 1, Rows: uint64(len(rows)), Digest: eligibility.Digest(rows), VerifiedAt: time.Now(), Pace: eligibility.Pace{Duty: 1}}, each(rows))
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -186,7 +198,7 @@ func TestI1_GarbageOnThePorts(t *testing.T) {
 		}
 		return b
 	}
-	frame, err := sim.Record(sim.Tag{EPC: "AAAABBBBCCCCDDDD00000001"})
+	frame, err := sim.Report(sim.Tag{EPC: "AAAABBBBCCCCDDDD00000001"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"boothd/agent/contract"
 	"boothd/agent/passage"
 	"boothd/agent/status"
+	"boothd/buffer/eligibility"
 	"boothd/buffer/journal"
 	"boothd/configs"
 	"boothd/devices/gpio"
@@ -25,7 +26,7 @@ import (
 // rig is the world around a booth in this process: a simulated chip, a reader
 // on a pty, and no headquarters.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	cfg    *configs.Config
 	chip   *sim.Chip
@@ -33,7 +34,10 @@ type rig struct {
 	camera *sim.Camera
 	world  World
 	log    syncBuffer
-	unplug func() // pulls the reader's cable
+	unplug func()            // pulls the reader's cable
+	far    *os.File          // the reader's end of its line
+	came   int               // vehicles of a benchmark
+	more   []eligibility.Row // further cards for listed
 }
 
 // syncBuffer keeps the log of several goroutines.
@@ -54,7 +58,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), reader: &sim.Mercury{}}
 	r.plug()
@@ -127,6 +131,7 @@ func (r *rig) plug() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.far = far
 	go func() { _ = r.reader.Serve(far) }() // ends with the pty
 	r.unplug = sync.OnceFunc(func() {
 		_ = os.Remove(name)
@@ -135,7 +140,7 @@ func (r *rig) plug() {
 	r.t.Cleanup(r.unplug)
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

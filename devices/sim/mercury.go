@@ -214,9 +214,23 @@ func (m *Mercury) send(op byte, status uint16, data ...byte) error {
 		return nil
 	}
 	m.mu.Unlock()
+	return m.Raw(frame(op, status, data))
+}
+
+// frame wraps an answer of the reader.
+func frame(op byte, status uint16, data []byte) []byte {
 	f := binary.BigEndian.AppendUint16([]byte{0xFF, byte(len(data)), op}, status)
 	f = append(f, data...)
-	return m.Raw(binary.BigEndian.AppendUint16(f, mercuryCRC(f[1:])))
+	return binary.BigEndian.AppendUint16(f, mercuryCRC(f[1:]))
+}
+
+// Report is the whole frame in which a reader that streams reports a tag.
+func Report(t Tag) ([]byte, error) {
+	b, err := Record(t)
+	if err != nil {
+		return nil, err
+	}
+	return frame(0x22, 0, b), nil
 }
 
 // listen reads host commands and answers them.
