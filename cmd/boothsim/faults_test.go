@@ -71,6 +71,12 @@ func TestFaultsThatDidNotHappenAreAnError(t *testing.T) {
 	}
 }
 
+func isDown(n *network) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.down
+}
+
 // The network is back when its time is over, or at once when the run is stopped.
 func TestCutEnds(t *testing.T) {
 	for name, stop := range map[string]bool{"by itself": false, "when stopped": true} {
@@ -80,7 +86,7 @@ func TestCutEnds(t *testing.T) {
 			d.faults.back.Go(func() { d.cutLater(context.Background()) })
 			time.Sleep(6 * time.Second)
 			synctest.Wait()
-			if !d.net.down || d.faults.cuts != 1 {
+			if !isDown(d.net) || d.faults.cuts != 1 {
 				t.Errorf("%s: not cut after its time", name)
 			}
 			if stop {
@@ -91,8 +97,8 @@ func TestCutEnds(t *testing.T) {
 			if stop {
 				want = 6 * time.Second
 			}
-			if took := time.Since(began); took != want || d.net.down {
-				t.Errorf("%s: back after %v (down %t), want %v", name, took, d.net.down, want)
+			if took := time.Since(began); took != want || isDown(d.net) {
+				t.Errorf("%s: back after %v (down %t), want %v", name, took, isDown(d.net), want)
 			}
 		})
 	}
