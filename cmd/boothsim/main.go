@@ -21,7 +21,9 @@ type cli struct {
 func main() {
 	var c cli
 	k := kong.Parse(&c, kong.Name("boothsim"), kong.Description("Plays the world around a booth."))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A closed terminal and a reader that has gone (boothsim demo | head) end it
+	// like Ctrl-C: it has processes to stop and keys to take away.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
 	if err := k.Run(); err != nil {
