@@ -20,6 +20,10 @@ import (
 // when nothing has changed.
 const bulletinEvery = 500 * time.Millisecond
 
+// bulletinPause is the least time between two pictures: nobody looks faster,
+// and a burst of changes belongs to the lane.
+const bulletinPause = 50 * time.Millisecond
+
 // bulletin tells the page and headquarters how the booth is. It reads what the
 // parts have left for it and owns nothing, so that no viewer and no broker can
 // make the lane wait (I5).
@@ -71,7 +75,7 @@ func nudge(c chan struct{}) {
 func (b *bulletin) run(ctx context.Context) {
 	t := time.NewTicker(bulletinEvery)
 	defer t.Stop()
-	for {
+	for sleep(ctx, bulletinPause) {
 		select {
 		case <-ctx.Done():
 			return

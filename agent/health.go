@@ -88,6 +88,7 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 			l.step(ctx, passage.Input{At: n.at, Kind: passage.LoopFault})
 		}
 	}
+	l.assess()
 	l.save(ctx, n.at, contract.DeviceChanged{Device: d.Name, Role: string(d.Role), Online: n.online, Reason: shorten(reason), Clock: l.stamp(n.at)})
 	if l.machine.Active() {
 		l.judge(ctx, n.at)
@@ -102,6 +103,7 @@ func (l *lane) lamps(ctx context.Context, n deviceNews) {
 		return
 	}
 	l.health.lampFail = n.reason != nil
+	l.assess()
 	if n.reason != nil {
 		l.save(ctx, n.at, contract.SignalFault{Head: "all", Lamp: "all", Fault: "write", Clock: l.stamp(n.at)})
 	}
@@ -112,24 +114,23 @@ func (l *lane) lamps(ctx context.Context, n deviceNews) {
 	}
 }
 
-// level sums the booth's health up: degraded while it would not expedite even
-// a perfect passage.
-func (l *lane) level() (signal.Health, []passage.Code) {
+// assess sums the booth's health up: degraded while it would not expedite even
+// a perfect passage. It is done when something of it has changed and at each
+// pulse, not on the way of a decision to the lamps.
+func (l *lane) assess() {
 	if l.health.noChip {
-		return signal.Out, []passage.Code{passage.PresenceFault, passage.SignalFault}
+		l.level, l.why = signal.Out, []passage.Code{passage.PresenceFault, passage.SignalFault}
+		return
 	}
-	f := passage.Facts{Now: time.Now(), Clock: l.quality(), Key: l.key != nil, Config: true, Store: l.storeOK, Lists: l.lists(time.Now())}
+	now := time.Now()
+	f := passage.Facts{Now: now, Clock: l.quality(), Key: l.key != nil, Config: true, Store: l.storeOK, Lists: l.lists(now)}
 	l.health.facts(&f)
-	var why []passage.Code
+	l.level, l.why = signal.Healthy, nil
 	for _, c := range passage.Decide(l.policy, passage.Evidence{}, f).Reasons {
 		if c > passage.LaneClosed && c <= passage.KeyUnavailable && c != passage.ListRejected && c != passage.ListAging {
-			why = append(why, c)
+			l.level, l.why = signal.Degraded, append(l.why, c)
 		}
 	}
-	if len(why) > 0 {
-		return signal.Degraded, why
-	}
-	return signal.Healthy, nil
 }
 
 // points of the configuration and what they mean to the machine.
@@ -199,6 +200,7 @@ func (l *lane) point(ctx context.Context, p press) {
 		delete(l.health.broken, p.point)
 		l.log.Info("point can be read again", "device", p.point)
 	}
+	l.assess()
 	if l.machine.Active() {
 		l.judge(ctx, p.at)
 	}

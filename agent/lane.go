@@ -55,6 +55,8 @@ type lane struct {
 	machine  *passage.Machine
 	recent   *recent
 	health   health
+	level    signal.Health  // of the booth, as last assessed
+	why      []passage.Code // system reasons for it
 	storeOK  bool
 	known    knowledge        // what the lists said, for this passage
 	decision passage.Decision // in force
@@ -108,6 +110,7 @@ func (l *lane) run(ctx context.Context) error {
 	defer l.wake.Stop()
 	pulse := time.NewTicker(pulseEvery)
 	defer pulse.Stop()
+	l.assess()
 	l.display()
 	for {
 		select {
@@ -140,6 +143,7 @@ func (l *lane) pulse(ctx context.Context) {
 	if !l.storeOK {
 		l.save(ctx, now, contract.Notice{What: "store_back", Detail: "the journal takes events again", Clock: l.stamp(now)})
 	}
+	l.assess()
 	if l.machine.Active() {
 		l.judge(ctx, now)
 	}
@@ -286,7 +290,10 @@ func (l *lane) save(ctx context.Context, at time.Time, events ...contract.Data) 
 	} else if err == nil && !was {
 		l.log.Info("journal answers again")
 	}
-	l.storeOK = err == nil
+	if was := l.storeOK; was != (err == nil) {
+		l.storeOK = !was
+		l.assess()
+	}
 	return l.storeOK
 }
 
@@ -338,13 +345,12 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 // display hands the present view to lamps and page. It never waits.
 func (l *lane) display() {
 	ev := l.machine.Evidence()
-	level, why := l.level()
-	v := signal.View{Mode: l.mode, Health: level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
+	v := signal.View{Mode: l.mode, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
 		Released: ev.Released, Durable: l.durable, Decision: l.decision}
 	l.show(v)
 	v.Decision = l.decision.Public()
 	l.publish(picture{At: time.Now(), Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
-		Decision: v.Decision, Durable: l.durable, View: v, Health: level, Why: why,
+		Decision: v.Decision, Durable: l.durable, View: v, Health: l.level, Why: l.why,
 		Devices: l.health.list(), Last: slices.Clone(l.last), Totals: l.totals, StoreOK: l.storeOK, Dropped: l.inbox.dropped.Load()})
 }
 
