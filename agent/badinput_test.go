@@ -233,13 +233,13 @@ func TestI1_GarbageOnThePorts(t *testing.T) {
 // slowWire is a reader's line at a rate of its own: what is sent at another
 // one arrives as garbage, in both directions.
 type slowWire struct {
-	*os.File
+	*sim.PTY
 	rate uint32
 }
 
 func (w *slowWire) Read(b []byte) (int, error) {
 	for {
-		n, err := w.File.Read(b)
+		n, err := w.PTY.Read(b)
 		if err != nil {
 			return n, err
 		}
@@ -273,7 +273,7 @@ func TestWrongBaud(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
-	wire := &slowWire{File: far, rate: 9600}
+	wire := &slowWire{PTY: far, rate: 9600}
 	go func() { _ = r.reader.Serve(wire) }()
 	r.listed()
 	r.run()

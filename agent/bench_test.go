@@ -57,7 +57,7 @@ func bystanders(b *testing.B, n int) []eligibility.Row {
 // bare is the least that any lane computer does: it reads the line and sets a
 // pin; with a log it makes a record durable before.
 type bare struct {
-	far *os.File
+	far *sim.PTY
 	out *gpio.Out
 	pin *lamp
 	log *os.File

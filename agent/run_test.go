@@ -35,7 +35,7 @@ type rig struct {
 	world  World
 	log    syncBuffer
 	unplug func()            // pulls the reader's cable
-	far    *os.File          // the reader's end of its line
+	far    *sim.PTY          // the reader's end of its line
 	came   int               // vehicles of a benchmark
 	more   []eligibility.Row // further cards for listed
 }

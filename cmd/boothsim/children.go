@@ -24,6 +24,7 @@ type child struct {
 	name string
 	log  string // path of its log
 	make func() *exec.Cmd
+	gone func() // clears up after a kill, before the next start; may be nil
 
 	mu   sync.Mutex // the killer and the stopper
 	cmd  *exec.Cmd
@@ -88,6 +89,9 @@ func (c *child) kill() error {
 		return fmt.Errorf("killing %s: %w", c.name, err)
 	}
 	<-c.done // at once: SIGKILL waits for nobody
+	if c.gone != nil {
+		c.gone()
+	}
 	return c.startLocked()
 }
 

@@ -141,7 +141,7 @@ func (d *demo) build(ctx context.Context) error {
 	if err := d.lane(ctx); err != nil {
 		return err
 	}
-	d.boothd = &child{name: "boothd", log: filepath.Join(d.dir, "boothd.log"), make: func() *exec.Cmd {
+	d.boothd = &child{name: "boothd", log: filepath.Join(d.dir, "boothd.log"), gone: d.hw.free, make: func() *exec.Cmd {
 		return exec.Command(boothd, filepath.Join(d.dir, "boothd.toml"))
 	}}
 	if err := d.boothd.start(); err != nil {

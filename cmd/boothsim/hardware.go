@@ -25,7 +25,7 @@ type hardware struct {
 	pace   pace
 
 	readerPath, cameraPath string
-	far                    []*os.File
+	far                    []*sim.PTY
 	links                  []string // to the ptys, to be taken away
 }
 
@@ -43,7 +43,7 @@ func plugIn(speed float64) (*hardware, error) {
 		return nil, errors.Join(err, reader.Close())
 	}
 	h.cameraPath = path
-	h.far = []*os.File{reader, camera}
+	h.far = []*sim.PTY{reader, camera}
 	h.camera = sim.Camera{Wire: camera, Template: "lumo"}
 	h.reader.Every = max(time.Duration(float64(40*time.Millisecond)/speed), 10*time.Millisecond)
 	go func() { _ = h.reader.Serve(reader) }() // ends when the pty is closed
@@ -64,6 +64,13 @@ func (h *hardware) serveChip(ctx context.Context, cfg *configs.Config, socket st
 	chip, err := sim.ServeChip(ctx, socket, lines)
 	h.chip = chip
 	return err
+}
+
+// free lets the next driver have the lines of one that was killed.
+func (h *hardware) free() {
+	for _, f := range h.far {
+		_ = f.Free() // a line that is unplugged needs none
+	}
 }
 
 func (h *hardware) unplug() {

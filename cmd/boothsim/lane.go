@@ -29,6 +29,7 @@ type lane struct {
 const laneHelp = `on POINT, off POINT, press POINT    an input of [gpio.in]
 tags [EPC...]                       the cards in the reader's field; EPC! is a damaged one
 plate TEXT JURISDICTION CONFIDENCE  a reading of the camera; confidence from 0 to 1
+free                                lets the next boothd have the lines of one that was killed
 noread                              a vehicle without a readable plate
 mute reader|camera, unmute ...      silence, as of a dead device
 reboot                              the reader starts anew
@@ -164,7 +165,7 @@ func (h *hardware) obey(ctx context.Context, in io.Reader, out io.Writer) error 
 }
 
 // arity is how many words follow a command; -1 for any number.
-var arity = map[string]int{"on": 1, "off": 1, "press": 1, "tags": -1, "plate": 3, "noread": 0, "mute": 1, "unmute": 1,
+var arity = map[string]int{"on": 1, "off": 1, "press": 1, "tags": -1, "plate": 3, "noread": 0, "free": 0, "mute": 1, "unmute": 1,
 	"reboot": 0, "chip": 1, "lamps": 0, "wait": 1, "help": 0}
 
 // command carries out one.
@@ -191,6 +192,9 @@ func (h *hardware) command(ctx context.Context, verb string, f []string) (string
 		return "ok", h.mute(f[0], verb == "mute")
 	case "reboot":
 		return "ok", h.reader.Reboot()
+	case "free":
+		h.free()
+		return "ok", nil
 	case "chip":
 		return "ok", h.board(f[0])
 	case "lamps":

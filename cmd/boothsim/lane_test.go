@@ -82,7 +82,7 @@ func TestLaneObeys(t *testing.T) {
 func TestLaneSaysWhatIsWrong(t *testing.T) {
 	h, _ := laidLane(t)
 	for line, want := range map[string]string{
-		"dance":              `no command "dance"; there are chip, help, lamps,`,
+		"dance":              `no command "dance"; there are chip, free, help, lamps,`,
 		"on":                 "on takes 1 words, not 0",
 		"on gate":            "nothing is wired to gate",
 		"tags XYZ":           `tag "XYZ"`,

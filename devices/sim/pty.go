@@ -5,35 +5,50 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-// OpenPTY opens a raw pty pair: the far end to play on, and the path that a
-// driver opens. The near end is also held open here for as long as the far end
-// is in use, so that the line does not hang up before a driver opens it and
-// when one closes it. To close the far end is to pull the plug.
-func OpenPTY() (far *os.File, path string, err error) {
-	master, slave, err := pty.Open()
+// PTY is the far end of a raw pty pair, to play a device on. The near end is
+// held open too, so that the line does not hang up before a driver opens it
+// and when one closes it. To close it is to pull the plug.
+type PTY struct {
+	*os.File // the master
+	near     *os.File
+}
+
+// OpenPTY opens a pty pair and tells the path that a driver opens.
+func OpenPTY() (far *PTY, path string, err error) {
+	master, near, err := pty.Open()
 	if err != nil {
 		return nil, "", fmt.Errorf("opening a pty: %w", err)
 	}
-	t, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	far = &PTY{master, near}
+	t, err := unix.IoctlGetTermios(int(near.Fd()), unix.TCGETS)
 	if err == nil {
 		t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
 		t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-		err = unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, t)
+		err = unix.IoctlSetTermios(int(near.Fd()), unix.TCSETS, t)
 	}
 	if err != nil {
-		master.Close()
-		slave.Close()
-		return nil, "", fmt.Errorf("making a pty raw: %w", err)
+		return nil, "", errors.Join(fmt.Errorf("making a pty raw: %w", err), far.Close())
 	}
-	path = slave.Name()
-	runtime.AddCleanup(master, func(s *os.File) { s.Close() }, slave)
-	return master, path, nil
+	return far, near.Name(), nil
 }
+
+// Free lifts the exclusive use that a killed driver has left on the line. A
+// real port forgets it with its last holder; a pty keeps it, and everyone but
+// root would find the port busy for ever.
+func (p *PTY) Free() error {
+	if err := unix.IoctlSetInt(int(p.near.Fd()), unix.TIOCNXCL, 0); err != nil {
+		return fmt.Errorf("freeing a pty: %w", err)
+	}
+	return nil
+}
+
+// Close pulls the plug.
+func (p *PTY) Close() error { return errors.Join(p.File.Close(), p.near.Close()) }
