@@ -8,7 +8,7 @@ GOFLAGS_   := -tags $(TAGS)
 BIN        := bin
 STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
-RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim cmd/boothhq/internal/receiver 2>/dev/null | sed 's,^,./,')
+RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
 .PHONY: all build run test lint unit race setup bench clean
 
