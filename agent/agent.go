@@ -111,6 +111,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	lights.stop()
 	parts.stop()
 	b.goodbye(context.Cause(ctx))
+	b.drain()
 	links.stop()
 	b.outbox.close()
 	return context.Cause(ctx)

@@ -124,6 +124,17 @@ func (b *booth) goodbye(cause error) {
 	}
 }
 
+// drainLimit is how long a stop waits for headquarters to have the last words.
+// What it does not get now waits in the journal for the next run.
+const drainLimit = 700 * time.Millisecond
+
+// drain gives the link the time to carry what waits, if it stands.
+func (b *booth) drain() {
+	for end := time.Now().Add(drainLimit); b.outbox.link().Connected && b.outbox.stats().waiting > 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // leftClean tells whether the run before ended with its goodbye, and forgets it.
 func (b *booth) leftClean() bool { return os.Remove(b.cleanFile()) == nil }
 
