@@ -49,6 +49,7 @@ type booth struct {
 	outbox   *outbox
 	time     *timekeeper
 	shelf    *shelf
+	arrival  *arrival
 	bulletin *bulletin
 	board    *status.Board
 	lane     *lane
@@ -85,7 +86,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	links.run(b.uplink)
 	links.run(b.tell)
 	parts := newGroup(ctx)
-	for _, run := range []func(context.Context){b.shelf.run, b.time.run, b.bulletin.run, b.page, b.socket} {
+	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.time.run, b.bulletin.run, b.page, b.socket} {
 		parts.run(run)
 	}
 	for _, d := range cfg.Devices {
@@ -143,6 +144,7 @@ func build(cfg *configs.Config, w World) *booth {
 	b.time.store = b.outbox.store
 	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, store: b.outbox.store, stamp: b.time.stamp,
 		damaged: make(chan *eligibility.Fault, 1)}
+	b.arrival = newArrival(b.log, string(cfg.Store.Dir), b.shelf)
 	b.board = status.New(b.log)
 	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: policy, time: b.time,
 		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}

@@ -45,7 +45,8 @@ func (b *booth) carry(ctx context.Context, src source) error {
 	m := b.cfg.MQTT
 	c := uplink.Config{Booth: string(b.cfg.Booth.ID), Username: m.Username, Version: b.world.Version, Boot: b.world.Boot, TLS: conf,
 		Dial: b.world.Dial, Conn: uplink.ConnFile(filepath.Join(string(b.cfg.Store.Dir), "conn")), State: b.bulletin.state,
-		Changed: b.bulletin.changed, Report: b.report, Log: b.log}
+		Changed: b.bulletin.changed, Report: b.report, Log: b.log,
+		Inbound: []uplink.Subscription{{Filter: metaFilter + "#", C: b.arrival.in}}}
 	if m.AckMode == configs.AckPuback {
 		c.AckMode = uplink.Puback
 	}

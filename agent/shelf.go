@@ -29,6 +29,8 @@ const (
 	neverVouched = 100 * 365 * 24 * time.Hour
 )
 
+var errNoTrust = errors.New("no trusted root is installed: set lists.root to the root.json of the list office")
+
 var errShelfClosed = errors.New("the list store is not open yet")
 
 // shelf holds the lists: the lane looks up in them and new ones arrive. A shelf
@@ -180,7 +182,7 @@ func (s *shelf) take(ctx context.Context, src fs.FS, via string) (lists.Result, 
 	case s.open.Load() == nil:
 		return lists.Result{}, errShelfClosed
 	case s.trust == nil:
-		return lists.Result{}, errors.New("no trusted root is installed: set lists.root to the root.json of the list office")
+		return lists.Result{}, errNoTrust
 	}
 	ref := time.Now()
 	if ref.Before(s.floor) {
