@@ -21,9 +21,9 @@ const (
 	idleAfter = 200 * time.Millisecond
 	// pruneEvery is how often old rows are looked for.
 	pruneEvery = time.Minute
-	// walMost is how many commits may be in the WAL before a checkpoint does
-	// not wait for an idle moment.
-	walIdle, walMost = 64, 1000
+	// walMost is how many commits may be in the WAL before it is moved into the
+	// database: often and little keeps the slowest append near the others.
+	walMost = 64
 	// reopenPause keeps a broken disk from being hammered.
 	reopenPause = 100 * time.Millisecond
 )
@@ -259,7 +259,7 @@ func (w *writer) run(j *Journal) {
 				jobs = jobs[1:]
 			}
 		case <-idle.C:
-			w.tidy(walIdle)
+			w.tidy(walMost)
 		case <-prune.C:
 			if w.cursor == 0 {
 				jobs = append(jobs, &job{slice: (*writer).prune, done: make(chan error, 1)})
