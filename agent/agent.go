@@ -104,7 +104,6 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 			}
 		})
 	}
-	w.Notify("READY=1")
 	b.live(ctx)
 	if again := (*Reloaded)(nil); !errors.As(context.Cause(ctx), &again) {
 		w.Notify("STOPPING=1") // said of a restart in place, it would have the service killed

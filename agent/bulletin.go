@@ -75,7 +75,7 @@ func nudge(c chan struct{}) {
 func (b *bulletin) run(ctx context.Context) {
 	t := time.NewTicker(bulletinEvery)
 	defer t.Stop()
-	for sleep(ctx, bulletinPause) {
+	for ready := false; ; sleep(ctx, bulletinPause) {
 		select {
 		case <-ctx.Done():
 			return
@@ -87,6 +87,10 @@ func (b *bulletin) run(ctx context.Context) {
 			continue
 		}
 		b.board.Publish(b.picture(p))
+		if !ready { // the lane runs, and can be asked
+			ready = true
+			b.world.Notify("READY=1")
+		}
 		if p.Health != b.level {
 			b.level = p.Health
 			nudge(b.changed)

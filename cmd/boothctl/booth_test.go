@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"boothd/agent"
 	"boothd/agent/passage"
+	"boothd/agent/status"
 	"boothd/configs"
 	"boothd/devices/gpio"
 	"boothd/devices/port"
@@ -93,17 +95,16 @@ func boothdCmd(ts *testscript.TestScript, _ bool, args []string) {
 		done <- err
 		ts.Fatalf("boothd: %v", err)
 	}
-	// Ready does not mean that the socket is served already.
-	for limit := time.Now().Add(10 * time.Second); ; {
-		c, err := net.Dial("unix", string(cfg.Socket))
-		if err == nil {
-			c.Close()
+	// Ready does not mean that the socket is served already, nor that every
+	// device has been tried.
+	for limit := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		p, err := status.Dial("unix:" + string(cfg.Socket)).Get(ctx)
+		if err == nil && !slices.ContainsFunc(p.Devices, func(d status.Device) bool { return d.Since.IsZero() }) {
 			return
 		}
 		if time.Now().After(limit) {
 			ts.Fatalf("boothd's socket: %v", err)
 		}
-		<-time.After(10 * time.Millisecond)
 	}
 }
 

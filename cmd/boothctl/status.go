@@ -73,14 +73,17 @@ func picture(out io.Writer, p status.Picture) error {
 func deviceRows(w *tabwriter.Writer, p status.Picture) {
 	fmt.Fprintln(w, "\nDEVICE\tROLE\tSTATE\tSINCE\tLAST READ\t")
 	for _, d := range p.Devices {
-		mark, read := "✗ offline", "-"
+		mark, since, read := "✗ offline", "-", "-"
+		if !d.Since.IsZero() { // it has been tried at least once
+			since = span(p.At.Sub(d.Since))
+		}
 		if d.Online {
 			mark = "✓ online"
 		}
 		if !d.ReadAt.IsZero() {
 			read = span(p.At.Sub(d.ReadAt)) + " ago"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Role, mark, span(p.At.Sub(d.Since)), read, d.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, d.Role, mark, since, read, d.Reason)
 	}
 }
 
