@@ -151,7 +151,7 @@ func demo(t *testing.T, limit time.Duration, args ...string) (r result) {
 func TestI1ToI9_TwoHundredPassagesWithCutsAndKills(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "booth")
 	lamps := filepath.Join(t.TempDir(), "lamps.json")
-	r := demo(t, 4*time.Minute, "--bin", programs, "--broker", mosquitto(t), "--passages", "200", "--speed", "8", "--seed", "7",
+	r := demo(t, 5*time.Minute, "--bin", programs, "--broker", mosquitto(t), "--passages", "200", "--speed", "6", "--seed", "7",
 		"--kill-boothd", "5", "--cut-network", "10s", "--dir", dir, "--lamp-trace", lamps)
 	if r.Passages+r.Unseen < 195 || r.Kills != 5 || r.Cuts != 1 || r.Greens < 50 {
 		t.Errorf("not all drove through: %+v", r)
