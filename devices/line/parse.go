@@ -120,18 +120,17 @@ func (p *parser) cells(text string) ([]string, error) {
 // plate puts the cells together.
 func (p *parser) plate(cells []string) (plate devices.Plate, beat bool, err error) {
 	plate.Confidence = -1
-	var state, country, date, clock string
+	var text, state, country, date, clock string
 	for i, f := range p.fields {
 		cell := strings.TrimSpace(cells[i])
 		switch f.name {
 		case "plate":
-			plate.Text = devices.Ident(cell)
+			text = cell
 		case "plate_country":
-			text := cell
+			text = cell
 			if at := strings.LastIndexByte(cell, '-'); at > 0 && len(cell)-at-1 <= 3 && alphabetic(cell[at+1:]) {
 				text, country = cell[:at], cell[at+1:]
 			}
-			plate.Text = devices.Ident(text)
 		case "state":
 			state = cell
 		case "country":
@@ -154,10 +153,11 @@ func (p *parser) plate(cells []string) (plate devices.Plate, beat bool, err erro
 		plate.DeviceAt = p.time(date + " " + clock)
 	}
 	plate.Jurisdiction = jurisdiction(either(state, country))
-	text := plate.Text.Reveal()
 	if text == "" || slices.Contains(p.cfg.NoRead, text) {
-		plate.Text, plate.NoRead, plate.Jurisdiction = "", true, ""
+		plate.NoRead, plate.Jurisdiction = true, ""
+		return plate, false, nil
 	}
+	plate.Text = devices.Ident(text)
 	return plate, false, nil
 }
 
