@@ -1,0 +1,41 @@
+package line
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"boothd/devices"
+	"boothd/devices/devicestest"
+)
+
+// Every template keeps the contract of all drivers; nedap-raw also behind a
+// CRC, which finds every flipped bit.
+func TestContract(t *testing.T) {
+	plate := func(n int) string { return fmt.Sprintf("AB%03dX", n) }
+	for name, c := range map[string]struct {
+		cfg   Config
+		frame func(n int) string
+	}{
+		"axxon":       {Config{Template: "axxon"}, func(n int) string { return "\x022026070412345601" + plate(n) + "\x03" }},
+		"nedap-raw":   {Config{Template: "nedap-raw"}, func(n int) string { return plate(n) + "\r\n" }},
+		"lumo":        {Config{Template: "lumo"}, func(n int) string { return plate(n) + ";ON;97;IN\r\n" }},
+		"csv-generic": {Config{Template: "csv-generic"}, func(n int) string { return "x," + plate(n) + ",97,01\n" }},
+		"crc": {Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ccitt-false"},
+			func(n int) string {
+				return fmt.Sprintf("\x02%s%X\x03", plate(n), checksum("crc16-ccitt-false", []byte(plate(n))))
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			devicestest.Run(t, devicestest.Device{
+				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+					return Open(ctx, w, c.cfg)
+				},
+				Frame: func(n int) []byte { return []byte(c.frame(n)) },
+				Is:    func(r devices.Read, n int) bool { return r.Plate != nil && r.Plate.Text == devices.Ident(plate(n)) },
+				Weak:  name != "crc", Pause: 2 * time.Second,
+			})
+		})
+	}
+}
