@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"strings"
@@ -103,4 +105,24 @@ func modulePackages(t *testing.T) []listed {
 		t.Fatalf("only %d packages listed", len(all))
 	}
 	return all
+}
+
+// Raw identifiers come out of devices.Ident in one place only (I7).
+func TestI7_OnlyTokensReveal(t *testing.T) {
+	root := os.DirFS("..")
+	seen := 0
+	err := fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		b, err := fs.ReadFile(root, name)
+		seen++
+		if bytes.Contains(b, []byte(".Reveal()")) && !strings.HasPrefix(name, "agent/token/") {
+			t.Errorf("%s reveals an identifier: ask agent/token for a token", name)
+		}
+		return err
+	})
+	if err != nil || seen < 100 {
+		t.Errorf("looked into %d files: %v", seen, err)
+	}
 }
