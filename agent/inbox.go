@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -52,9 +53,12 @@ func newInbox() *inbox {
 }
 
 // read hands a read to the lane, or drops and counts it when the lane is behind.
+// It steps aside at once: the driver waits next in a system call, and the lane
+// would start only when another thread has been woken for it.
 func (in *inbox) read(r devices.Read) {
 	select {
 	case in.reads <- r:
+		runtime.Gosched()
 	default:
 		in.dropped.Add(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -256,6 +257,14 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		_, l.decision = l.decide(ev)
 	}
 	l.display()
+	l.mention(ev, d, took)
+}
+
+// mention logs a decision that is durable. The lamps do not wait for the log.
+func (l *lane) mention(ev passage.Evidence, d passage.Decision, took time.Duration) {
+	if pub := d.Public(); l.durable {
+		l.log.Info("decided", "passage", ev.ID, "outcome", pub.Outcome, "lead", pub.Lead, "took", took)
+	}
 }
 
 // record makes one decision durable; it tells whether it is.
@@ -272,8 +281,6 @@ func (l *lane) record(ctx context.Context, at time.Time, ev passage.Evidence, f 
 	}
 	l.revision++
 	l.durable = true
-	pub := d.Public()
-	l.log.Info("decided", "passage", ev.ID, "outcome", pub.Outcome, "lead", pub.Lead, "took", took)
 	return true
 }
 
@@ -321,6 +328,7 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 		// It turned away before the booth: the watch desk is told all the same.
 		facts, d := l.decide(ev)
 		l.record(ctx, at, ev, facts, d, 0)
+		l.mention(ev, d, 0)
 	}
 	pub := l.decision.Public()
 	var seq uint64
@@ -348,6 +356,7 @@ func (l *lane) display() {
 	v := signal.View{Mode: l.mode, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
 		Released: ev.Released, Durable: l.durable, Decision: l.decision}
 	l.show(v)
+	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn
 	v.Decision = l.decision.Public()
 	l.publish(picture{At: time.Now(), Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
 		Decision: v.Decision, Durable: l.durable, View: v, Health: l.level, Why: l.why,
