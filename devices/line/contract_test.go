@@ -24,7 +24,7 @@ func TestContract(t *testing.T) {
 		"csv-generic": {Config{Template: "csv-generic"}, func(n int) string { return "x," + plate(n) + ",97,01\n" }},
 		"crc": {Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ccitt-false"},
 			func(n int) string {
-				return fmt.Sprintf("\x02%s%X\x03", plate(n), checksum("crc16-ccitt-false", []byte(plate(n))))
+				return fmt.Sprintf("\x02%s%04X\x03", plate(n), checksum("crc16-ccitt-false", []byte(plate(n))))
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {

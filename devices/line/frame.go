@@ -1,70 +1,136 @@
 package line
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // maxLength is the longest report taken if the configuration names none.
+// (Licence plate readers, section 1.)
 const maxLength = 512
 
-// framer cuts reports out of a stream. It holds at most one report.
+// framer cuts reports out of a stream. It holds at most one report, and is as
+// pure as the parser: it reads no clock.
 type framer struct {
 	start, end []byte // either may be empty; without end, silence ends a report
 	most       int
+	blank      bool // a report without a byte counts
+	// check, if set, tells whether a report is whole. It is asked where the
+	// check value is one bare byte, which may look like a start or an end.
+	check func(report []byte) bool
 
 	buf     []byte
-	inside  bool   // a start was seen
-	skip    bool   // the rest of a report that was given up, until its end
-	dropped uint64 // reports given up: too long, or cut off by a new start
+	begun   time.Time // arrival of the report's first byte
+	inside  bool      // a start was seen
+	skip    bool      // the rest of a report that was given up, until its end
+	late    bool      // what buf ends with looked like an end and may be a check byte
+	cut     int       // where in buf a new report begins, if a start in it was one
+	dropped uint64    // reports given up: too long, or cut off by a new start
 }
 
-// feed takes bytes and gives every whole report to emit, which must not keep it.
-func (f *framer) feed(b []byte, emit func(report []byte)) {
+// emit takes a report, which it must not keep, and when its first byte came.
+type emit func(report []byte, begun time.Time)
+
+// feed takes bytes that came at one time and hands on every whole report.
+func (f *framer) feed(b []byte, at time.Time, out emit) {
 	for _, c := range b {
-		f.buf = append(f.buf, c)
-		switch {
-		case len(f.start) > 0 && bytes.HasSuffix(f.buf, f.start):
-			// A new beginning: what came before it was cut off, or noise.
-			if f.inside && len(f.buf) > len(f.start) {
-				f.dropped++
+		if f.late {
+			f.late = false
+			if f.buf = append(f.buf, c); bytes.HasSuffix(f.buf, f.end) {
+				f.finish(len(f.buf)-len(f.end), out)
+				continue
 			}
-			f.buf, f.inside = f.buf[:0], true
-		case len(f.start) > 0 && !f.inside:
-			f.buf = f.buf[max(0, len(f.buf)-len(f.start)):] // only a start matters
-		case len(f.end) > 0 && bytes.HasSuffix(f.buf, f.end):
-			report := f.buf[:len(f.buf)-len(f.end)]
-			skip := f.skip
-			f.buf, f.inside, f.skip = f.buf[:0], false, false
-			if len(report) > 0 && !skip {
-				emit(report)
-			}
-		case f.skip:
-			f.buf = f.buf[max(0, len(f.buf)-len(f.end)):]
-		case len(f.buf) > f.most+len(f.end):
-			f.drop()
+			f.finish(len(f.buf)-1-len(f.end), out) // it was the end: c belongs to the next
 		}
+		f.put(c, at, out)
+	}
+}
+
+func (f *framer) put(c byte, at time.Time, out emit) {
+	if len(f.buf) == 0 && len(f.start) == 0 {
+		f.begun = at
+	}
+	f.buf = append(f.buf, c)
+	switch {
+	case len(f.start) > 0 && bytes.HasSuffix(f.buf, f.start):
+		f.begin(at, out)
+	case len(f.start) > 0 && !f.inside:
+		f.buf = keep(f.buf, len(f.start)) // only a start matters
+	case len(f.end) > 0 && bytes.HasSuffix(f.buf, f.end):
+		size := len(f.buf) - len(f.end)
+		if f.cut == size {
+			f.cut = 0 // nothing after that start: it was a check byte
+		}
+		if f.check != nil && !f.skip && !f.check(f.buf[f.cut:size]) {
+			f.late = true
+			return
+		}
+		f.finish(size, out)
+	case f.skip:
+		f.buf = keep(f.buf, len(f.end))
+	case f.cut > 0 && len(f.buf)-f.cut >= max(1, len(f.end)):
+		f.dropped++ // a start indeed: what came before it was cut off
+		f.buf, f.cut, f.begun = keep(f.buf, len(f.buf)-f.cut), 0, at
+	case len(f.buf) > f.most+len(f.end):
+		f.drop()
+	}
+}
+
+// begin takes a start. Where only silence ends a report, the next start does
+// too; else what came before it was cut off, or is noise.
+func (f *framer) begin(at time.Time, out emit) {
+	held := f.inside && len(f.buf) > len(f.start)
+	switch {
+	case held && len(f.end) == 0:
+		f.finish(len(f.buf)-len(f.start), out)
+	case held && f.check != nil && f.cut == 0:
+		f.cut = len(f.buf)
+		return
+	case held:
+		f.dropped++
+	}
+	f.buf, f.cut, f.inside, f.begun = f.buf[:0], 0, true, at
+}
+
+// keep moves the last n bytes to the front, so that a buffer does not wander
+// through memory.
+func keep(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	return b[:copy(b, b[len(b)-n:])]
+}
+
+// finish hands on the report of the first size bytes.
+func (f *framer) finish(size int, out emit) {
+	report, skip := f.buf[f.cut:size], f.skip
+	f.buf, f.cut, f.inside, f.skip = f.buf[:0], 0, false, false
+	if !skip && (len(report) > 0 || f.blank) {
+		out(report, f.begun)
 	}
 }
 
 // quiet says that the line has been silent: the end of a report that has no
 // end of its own, else of one that was cut off.
-func (f *framer) quiet(emit func(report []byte)) {
-	if len(f.end) == 0 {
-		report := f.buf
-		f.buf, f.inside = f.buf[:0], false
-		if len(report) > 0 {
-			emit(report)
-		}
+func (f *framer) quiet(out emit) {
+	switch {
+	case f.late:
+		f.late = false
+		f.finish(len(f.buf)-len(f.end), out)
 		return
-	}
-	if f.inside || len(f.start) == 0 && len(f.buf) > 0 && !f.skip {
+	case len(f.end) == 0 && (f.inside || len(f.start) == 0) && len(f.buf) > 0:
+		f.finish(len(f.buf), out)
+		return
+	case f.inside || len(f.start) == 0 && len(f.buf) > 0 && !f.skip:
 		f.dropped++
 	}
-	f.buf, f.inside, f.skip = f.buf[:0], false, false // a report begins anew
+	f.buf, f.cut, f.inside, f.skip = f.buf[:0], 0, false, false // a report begins anew
 }
 
 // drop gives up what is held. The rest of a report without a start is dropped
 // with its end, since nothing tells where the next one begins.
 func (f *framer) drop() {
-	f.skip = len(f.start) == 0 && len(f.end) > 0
-	f.buf, f.inside = f.buf[:0], false
+	f.skip = len(f.start) == 0 // to its end, or to the next silence
+	f.buf, f.cut, f.inside = f.buf[:0], 0, false
 	f.dropped++
 }

@@ -33,8 +33,8 @@ func parserOf(t testing.TB, cfg Config) *parser {
 func all(t testing.TB, cfg Config, b []byte) (out []devices.Plate, errs int, dropped uint64) {
 	t.Helper()
 	p := parserOf(t, cfg)
-	f := framer{start: []byte(p.cfg.Start), end: []byte(p.cfg.End), most: p.cfg.MaxLength}
-	take := func(r []byte) {
+	f := p.framer()
+	take := func(r []byte, _ time.Time) {
 		plate, beat, err := p.parse(r)
 		switch {
 		case err != nil:
@@ -43,7 +43,7 @@ func all(t testing.TB, cfg Config, b []byte) (out []devices.Plate, errs int, dro
 			out = append(out, plate)
 		}
 	}
-	f.feed(b, take)
+	f.feed(b, time.Time{}, take)
 	if p.cfg.End == "" {
 		f.quiet(take)
 	}
@@ -193,7 +193,7 @@ func TestSamePlateWithinTheWindowIsOneReport(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		say("x,AAA,90,c\n")
 	})
-	if strings.Join(got, " ") != "AAA AAA BBB AAA AAA" || c.Frames != 7 || !errors.Is(err, port.ErrGone) {
+	if strings.Join(got, " ") != "AAA AAA BBB AAA" || c.Frames != 7 || !errors.Is(err, port.ErrGone) {
 		t.Errorf("%v %+v %v", got, c, err)
 	}
 }
@@ -293,10 +293,10 @@ func FuzzFrame(f *testing.F) {
 		}
 		// Byte by byte or at once is the same.
 		ps := parserOf(t, Config{Template: template})
-		fr := framer{start: []byte(ps.cfg.Start), end: []byte(ps.cfg.End), most: ps.cfg.MaxLength}
+		fr := ps.framer()
 		n := 0
 		for i := range b {
-			fr.feed(b[i:i+1], func(r []byte) {
+			fr.feed(b[i:i+1], time.Time{}, func(r []byte, _ time.Time) {
 				if _, beat, err := ps.parse(r); err == nil && !beat {
 					n++
 				}
@@ -306,10 +306,10 @@ func FuzzFrame(f *testing.F) {
 			t.Errorf("%d plates one by one, %d at once; %d bytes held", n, len(plates), cap(fr.buf))
 		}
 		// After any noise and a silence, a whole report is read.
-		fr.quiet(func([]byte) {})
+		fr.quiet(func([]byte, time.Time) {})
 		n = 0
 		good := map[string]string{"axxon": "\x022026070412345601ZZZ\x03", "nedap-raw": "ZZZ\r\n", "lumo": "ZZZ;ON;1;x\r\n", "csv-generic": "x,ZZZ,1,c\n"}[template]
-		fr.feed([]byte(good), func(r []byte) {
+		fr.feed([]byte(good), time.Time{}, func(r []byte, _ time.Time) {
 			if p, _, err := ps.parse(r); err == nil && p.Text == "ZZZ" {
 				n++
 			}
@@ -330,10 +330,10 @@ func BenchmarkReports(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	f := framer{start: []byte(cfg.Start), end: []byte(cfg.End), most: cfg.MaxLength}
+	f := p.framer()
 	b.SetBytes(int64(len(report)))
 	for b.Loop() {
-		f.feed(report, func(r []byte) { _, _, _ = p.parse(r) })
+		f.feed(report, time.Time{}, func(r []byte, _ time.Time) { _, _, _ = p.parse(r) })
 	}
 	b.ReportMetric(float64(b.N)*float64(len(report))*10/b.Elapsed().Seconds()/921600, "x-wire-921600")
 }

@@ -1,7 +1,7 @@
 package line
 
 import (
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,15 +9,27 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"boothd/devices"
 )
 
 var (
-	errCheck  = errors.New("checksum is wrong")
 	errFormat = errors.New("report has another format")
+	errBlank  = errors.New("report is blank") // a line end too many, no fault
 )
+
+// Limits of what is taken for a plate and for a camera's name. The longest
+// plate field of any camera in the source holds 24 bytes with its country.
+const (
+	plateMost  = 32 // characters
+	cameraMost = 64
+)
+
+// names are the fields a report may have.
+var names = []string{"plate", "plate_country", "country", "state", "confidence", "camera", "lane",
+	"direction", "date", "time", "datetime", "epoch", "speed", "class", "seq", "ignore", "literal"}
 
 // parser reads a report's bytes. It is pure: the same bytes give the same plate.
 type parser struct {
@@ -28,6 +40,7 @@ type parser struct {
 
 func newParser(cfg Config) (*parser, error) {
 	p := &parser{cfg: cfg}
+	plates := 0
 	for i, s := range cfg.Fields {
 		f, err := fieldOf(s)
 		if err != nil {
@@ -36,7 +49,19 @@ func newParser(cfg Config) (*parser, error) {
 		if cfg.Separator == "" && f.width == 0 && i < len(cfg.Fields)-1 {
 			return nil, fmt.Errorf("field %q needs a width: only the last column may be open", s)
 		}
+		if f.name == "plate" || f.name == "plate_country" {
+			plates++
+		}
 		p.fields = append(p.fields, f)
+	}
+	if plates != 1 {
+		return nil, fmt.Errorf("%d fields are plates, not 1", plates)
+	}
+	if !slices.Contains([]string{"ascii", "latin-1", "utf-8"}, cfg.Charset) {
+		return nil, fmt.Errorf("no charset %q", cfg.Charset)
+	}
+	if _, err := checkSize(cfg.Checksum); err != nil {
+		return nil, err
 	}
 	var err error
 	if p.zone, err = time.LoadLocation(cfg.Zone); err != nil {
@@ -45,9 +70,30 @@ func newParser(cfg Config) (*parser, error) {
 	return p, nil
 }
 
+// framer gives the framer that cuts this parser's reports.
+func (p *parser) framer() framer {
+	f := framer{start: []byte(p.cfg.Start), end: []byte(p.cfg.End), most: p.cfg.MaxLength, blank: p.noRead("")}
+	if p.cfg.Checksum == bareCheck {
+		f.check = func(report []byte) bool {
+			_, err := uncheck(bareCheck, report)
+			return err == nil || p.cfg.Heartbeat != "" && string(report) == p.cfg.Heartbeat
+		}
+	}
+	return f
+}
+
 // parse reads one report; beat tells that it only says the camera is there.
 // Its errors quote nothing of the report.
 func (p *parser) parse(report []byte) (plate devices.Plate, beat bool, err error) {
+	if p.cfg.End == "\n" && p.cfg.Checksum != bareCheck {
+		report = bytes.TrimSuffix(report, []byte("\r"))
+	}
+	if p.cfg.Heartbeat != "" && string(report) == p.cfg.Heartbeat {
+		return plate, true, nil // some cameras send it without a checksum
+	}
+	if len(report) == 0 && !p.noRead("") {
+		return plate, false, errBlank
+	}
 	body, err := uncheck(p.cfg.Checksum, report)
 	if err != nil {
 		return plate, false, err
@@ -63,7 +109,13 @@ func (p *parser) parse(report []byte) (plate devices.Plate, beat bool, err error
 	if err != nil {
 		return plate, false, err
 	}
-	return p.plate(cells)
+	plate, err = p.plate(cells)
+	return plate, false, err
+}
+
+// noRead tells whether a text stands for "no plate seen".
+func (p *parser) noRead(text string) bool {
+	return slices.ContainsFunc(p.cfg.NoRead, func(s string) bool { return strings.EqualFold(s, text) })
 }
 
 func (p *parser) decode(b []byte) (string, error) {
@@ -79,7 +131,7 @@ func (p *parser) decode(b []byte) (string, error) {
 			return "", fmt.Errorf("%w: not UTF-8", errFormat)
 		}
 	default:
-		if slices.ContainsFunc(b, func(c byte) bool { return c > 0x7e }) {
+		if slices.ContainsFunc(b, func(c byte) bool { return c >= 0x7f }) {
 			return "", fmt.Errorf("%w: not ASCII", errFormat)
 		}
 	}
@@ -118,7 +170,7 @@ func (p *parser) cells(text string) ([]string, error) {
 }
 
 // plate puts the cells together.
-func (p *parser) plate(cells []string) (plate devices.Plate, beat bool, err error) {
+func (p *parser) plate(cells []string) (plate devices.Plate, err error) {
 	plate.Confidence = -1
 	var text, state, country, date, clock string
 	for i, f := range p.fields {
@@ -138,7 +190,7 @@ func (p *parser) plate(cells []string) (plate devices.Plate, beat bool, err erro
 		case "confidence":
 			plate.Confidence = confidence(cell, p.cfg.ConfidenceScale)
 		case "camera":
-			plate.Camera = cell[:min(len(cell), 64)]
+			plate.Camera = strings.ToValidUTF8(cell[:min(len(cell), cameraMost)], "")
 		case "datetime":
 			plate.DeviceAt = p.time(cell)
 		case "date":
@@ -153,12 +205,30 @@ func (p *parser) plate(cells []string) (plate devices.Plate, beat bool, err erro
 		plate.DeviceAt = p.time(date + " " + clock)
 	}
 	plate.Jurisdiction = jurisdiction(either(state, country))
-	if text == "" || slices.Contains(p.cfg.NoRead, text) {
+	switch {
+	case text == "" || p.noRead(text):
 		plate.NoRead, plate.Jurisdiction = true, ""
-		return plate, false, nil
+	case !legible(text):
+		return devices.Plate{}, fmt.Errorf("%w: no plate in it", errFormat)
+	default:
+		plate.Text = devices.Ident(text)
 	}
-	plate.Text = devices.Ident(text)
-	return plate, false, nil
+	return plate, nil
+}
+
+// legible tells whether a text can be a plate at all, and is not what a line
+// of the wrong speed gives. No form is asked for, since personalised plates
+// break every pattern.
+func legible(text string) bool {
+	some, n := false, 0
+	for _, r := range text {
+		if !unicode.IsGraphic(r) || r == utf8.RuneError {
+			return false
+		}
+		some = some || unicode.IsLetter(r) || unicode.IsDigit(r)
+		n++
+	}
+	return some && n <= plateMost
 }
 
 func alphabetic(s string) bool {
@@ -175,7 +245,11 @@ func jurisdiction(s string) string {
 
 // confidence is a fraction from 0 to 1; what cannot be read is not reported.
 func confidence(s string, scale int) float64 {
-	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	s, percent := strings.CutSuffix(s, "%")
+	if percent {
+		scale = 100
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	if err != nil || math.IsNaN(v) || v < 0 || v > float64(scale) {
 		return -1
 	}
@@ -183,8 +257,9 @@ func confidence(s string, scale int) float64 {
 }
 
 // forms of a camera's clock.
-var forms = []string{"20060102150405", "2006-01-02T15:04:05.999Z07:00", "2006-01-02T15:04:05.999", "2006-01-02 15:04:05.999", "2006-01-02 15-04-05",
-	"20060102 150405", "20060102 15:04:05.999"}
+var forms = []string{"20060102150405", "2006-01-02T15:04:05.999Z07:00", "2006-01-02T15:04:05.999",
+	"2006-01-02 15:04:05.999", "2006-01-02 15-04-05", "2006-01-02 150405",
+	"20060102 15:04:05.999", "20060102 15-04-05", "20060102 150405"}
 
 func (p *parser) time(s string) time.Time {
 	for _, form := range forms {
@@ -205,84 +280,4 @@ func epoch(s string) time.Time {
 		return time.UnixMilli(n).UTC()
 	}
 	return time.Unix(n, 0).UTC()
-}
-
-// uncheck cuts the checksum off a report and compares it. It covers what is
-// between start and checksum.
-func uncheck(kind string, report []byte) ([]byte, error) {
-	size := map[string]int{"none": 0, "": 0, "xor": 1, "xor-hex": 2, "sum-hex": 2, "twos-hex": 2}
-	n, known := size[kind]
-	if !known {
-		n = 4
-	}
-	if len(report) < n {
-		return nil, errCheck
-	}
-	body, sum := report[:len(report)-n], report[len(report)-n:]
-	if n == 0 {
-		return body, nil
-	}
-	want := checksum(kind, body)
-	if want == nil {
-		return nil, fmt.Errorf("no checksum %q", kind)
-	}
-	if kind != "xor" {
-		raw := make([]byte, len(sum)/2)
-		if _, err := hex.Decode(raw, sum); err != nil {
-			return nil, errCheck
-		}
-		sum = raw
-	}
-	if string(sum) != string(want) {
-		return nil, errCheck
-	}
-	return body, nil
-}
-
-// checksum computes one; nil if there is no such kind.
-func checksum(kind string, b []byte) []byte {
-	var x, sum byte
-	for _, c := range b {
-		x ^= c
-		sum += c
-	}
-	switch kind {
-	case "xor", "xor-hex":
-		return []byte{x}
-	case "sum-hex":
-		return []byte{sum}
-	case "twos-hex":
-		return []byte{-sum}
-	case "crc16-ibm":
-		return crc16(b, 0, true)
-	case "crc16-ccitt-false":
-		return crc16(b, 0xFFFF, false)
-	case "crc16-xmodem":
-		return crc16(b, 0, false)
-	}
-	return nil
-}
-
-// crc16 is the CRC with polynomial 8005 reflected (IBM), or 1021 (CCITT).
-func crc16(b []byte, crc uint16, reflected bool) []byte {
-	for _, c := range b {
-		if reflected {
-			crc ^= uint16(c)
-		} else {
-			crc ^= uint16(c) << 8
-		}
-		for range 8 {
-			switch {
-			case reflected && crc&1 != 0:
-				crc = crc>>1 ^ 0xA001
-			case reflected:
-				crc >>= 1
-			case crc&0x8000 != 0:
-				crc = crc<<1 ^ 0x1021
-			default:
-				crc <<= 1
-			}
-		}
-	}
-	return []byte{byte(crc >> 8), byte(crc)}
 }

@@ -23,47 +23,76 @@ import (
 )
 
 const (
-	// beatWait is how long a camera that sends heartbeats may be silent.
+	// beatWait is how long a camera that sends heartbeats may be silent. Ours.
 	beatWait = 30 * time.Second
-	// cutOff is how long a report may pause before it counts as cut off.
+	// cutOff is how long a report may pause before it counts as cut off. Ours: a
+	// report of 512 bytes takes 0.53 s at 9600 baud.
 	cutOff = time.Second
+	// recent is how many plates are remembered for the window: more than can be
+	// in view of one camera.
+	recent = 8
+	// A line is at fault after so many reports in a row that could not be used, or
+	// so many bytes without a whole report; and says so once a minute at most.
+	// (Licence plate readers, section 1; the first two are ours.)
+	badMost    = 3
+	noiseMost  = 4096
+	faultEvery = time.Minute
 )
 
-// ErrSilent says that the heartbeats have stopped.
+// ErrSilent ends a reader: the heartbeats have stopped.
 var ErrSilent = errors.New("camera does not send")
+
+// ErrNoise is a fault: bytes come, but no report among them.
+var ErrNoise = errors.New("no report in what the camera sends; another speed or template")
+
+// Fault is a state of the camera that does not end it: report after report is
+// unusable. Why names the last one's defect and quotes nothing of it; nil says
+// that it is over.
+type Fault struct{ Why error }
+
+// counts is what a reader has counted.
+type counts struct {
+	devices.Counters
+	repeats uint64
+}
 
 // Reader is an open camera. Reads belongs to one goroutine.
 type Reader struct {
-	port    io.ReadWriteCloser
-	cfg     Config
-	parser  *parser
-	framer  framer
-	in      [512]byte
-	at      time.Time // arrival of the bytes last read
-	heard   time.Time // last whole report
-	last    devices.Plate
-	lastAt  time.Time // of the last report given
-	counted devices.Counters
-	count   atomic.Pointer[devices.Counters]
+	port   io.ReadWriteCloser
+	cfg    Config
+	parser *parser
+	framer framer
+	in     [512]byte
+	reads  []devices.Read // of the bytes last read
+	now    time.Time      // arrival of the bytes last read
+	idle   time.Duration  // waited since the last byte
+	mute   time.Duration  // waited since the last usable report
+
+	seen [recent]devices.Read // given lately; a later one replaces the oldest
+
+	bad, noise int // reports and bytes since the last usable report
+	faulty     bool
+	faultAt    time.Time
+
+	counted counts
+	count   atomic.Pointer[counts]
 }
 
 // Open takes over a port whose Read gives 0, nil on silence. Nothing is sent to
 // a camera. The port is closed on an error.
 func Open(ctx context.Context, p io.ReadWriteCloser, cfg Config) (*Reader, error) {
-	err := ctx.Err()
-	if err == nil {
-		cfg, err = cfg.complete()
-	}
+	full, err := cfg.complete()
 	var ps *parser
 	if err == nil {
-		ps, err = newParser(cfg)
+		ps, err = newParser(full)
+	}
+	if err == nil {
+		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("line %s: %w", cfg.Name, err), p.Close())
 	}
-	now := time.Now()
-	return &Reader{port: p, cfg: cfg, parser: ps, at: now, heard: now,
-		framer: framer{start: []byte(cfg.Start), end: []byte(cfg.End), most: cfg.MaxLength}}, nil
+	return &Reader{port: p, cfg: full, parser: ps, framer: ps.framer()}, nil
 }
 
 // Close gives up the port.
@@ -72,9 +101,18 @@ func (r *Reader) Close() error { return r.port.Close() }
 // Counters tells what was counted up to the last Read. Any goroutine may ask.
 func (r *Reader) Counters() devices.Counters {
 	if c := r.count.Load(); c != nil {
-		return *c
+		return c.Counters
 	}
 	return devices.Counters{}
+}
+
+// Repeats tells how many reports were held back, since they repeated one within
+// the window and added nothing to it. Any goroutine may ask.
+func (r *Reader) Repeats() uint64 {
+	if c := r.count.Load(); c != nil {
+		return c.repeats
+	}
+	return 0
 }
 
 // Reads yields every plate report until ctx ends or the camera does; the error
@@ -83,79 +121,133 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 	return func(yield func(devices.Read, error) bool) {
 		stop := context.AfterFunc(ctx, func() { _ = r.port.Close() }) // wakes a Read that waits
 		defer stop()
-		var plates []devices.Plate
-		take := func(report []byte) { plates = r.take(report, plates) }
 		for {
-			n, err := r.port.Read(r.in[:])
-			now := time.Now()
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(devices.Read{}, fmt.Errorf("line %s: %w", r.cfg.Name, err))
-				return
-			}
-			plates = plates[:0]
-			began := r.at
-			if n > 0 {
-				if r.silent(now) {
-					r.framer.quiet(take)
-				}
-				r.at, began = now, now
-				r.counted.Bytes += uint64(n)
-				r.framer.feed(r.in[:n], take)
-			} else if r.silent(now) {
-				r.framer.quiet(take)
-			}
-			r.publish()
-			for _, p := range plates {
-				if !yield(devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: began, Plate: &p}, nil) {
+			err := r.hear()
+			for _, read := range r.reads {
+				if !yield(read, nil) {
 					return
 				}
 			}
-			if r.cfg.Heartbeat != "" && now.Sub(r.heard) > beatWait {
-				r.counted.Timeouts++
-				r.publish()
-				yield(devices.Read{}, fmt.Errorf("line %s: %w", r.cfg.Name, ErrSilent))
-				return
+			switch {
+			case ctx.Err() != nil:
+				yield(devices.Read{}, ctx.Err())
+			case err != nil:
+				yield(devices.Read{}, fmt.Errorf("line %s: %w", r.cfg.Name, err))
+			default:
+				continue
 			}
+			return
 		}
 	}
 }
 
-// silent tells whether the line has paused for long enough to end a report.
-func (r *Reader) silent(now time.Time) bool {
-	limit := cutOff
-	if r.cfg.End == "" {
-		limit = r.cfg.Silence
+// hear reads once from the line; reports go to reads. Pauses are measured as
+// the time spent waiting for bytes: a caller who is slow to take a read is no
+// silence of the camera.
+func (r *Reader) hear() error {
+	r.reads = r.reads[:0]
+	asked := time.Now()
+	n, err := r.port.Read(r.in[:])
+	r.now = time.Now()
+	waited := r.now.Sub(asked)
+	r.idle, r.mute = r.idle+waited, r.mute+waited
+	if r.idle >= r.pause() {
+		r.framer.quiet(r.take)
 	}
-	return now.Sub(r.at) >= limit
+	if n > 0 {
+		r.idle = 0
+		r.noise += n
+		r.counted.Bytes += uint64(n)
+		r.framer.feed(r.in[:n], r.now, r.take)
+	}
+	if r.noise > noiseMost {
+		r.fault(ErrNoise)
+		r.noise = 0
+	}
+	if err == nil && r.cfg.Heartbeat != "" && r.mute > beatWait {
+		r.counted.Timeouts++
+		err = ErrSilent
+	}
+	r.counted.Resyncs = r.framer.dropped
+	c := r.counted
+	r.count.Store(&c)
+	return err
+}
+
+// pause is what ends a report, or cuts it off.
+func (r *Reader) pause() time.Duration {
+	if r.cfg.End == "" {
+		return r.cfg.Silence
+	}
+	return cutOff
 }
 
 // take reads one report.
-func (r *Reader) take(report []byte, plates []devices.Plate) []devices.Plate {
+func (r *Reader) take(report []byte, begun time.Time) {
 	p, beat, err := r.parser.parse(report)
-	if err != nil {
+	switch {
+	case errors.Is(err, errBlank):
+		return
+	case err != nil:
 		r.counted.CheckErrors++
-		return plates
+		if r.bad++; r.bad >= badMost {
+			r.fault(err)
+		}
+		return
 	}
 	r.counted.Frames++
-	r.heard = time.Now()
-	if beat || r.again(p) {
-		return plates
+	r.mute, r.bad, r.noise = 0, 0, 0
+	r.sound()
+	if beat {
+		return
 	}
-	r.last, r.lastAt = p, r.heard
-	return append(plates, p)
+	read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: begun, Plate: &p}
+	if r.again(read) {
+		r.counted.repeats++
+		return
+	}
+	r.reads = append(r.reads, read)
 }
 
-// again tells whether a report repeats the last one and adds nothing to it.
-func (r *Reader) again(p devices.Plate) bool {
-	return !r.lastAt.IsZero() && time.Since(r.lastAt) < r.cfg.Window && p.Text == r.last.Text && p.NoRead == r.last.NoRead &&
-		p.Jurisdiction == r.last.Jurisdiction && p.Confidence <= r.last.Confidence
+// again tells whether a report repeats one within the window and adds nothing
+// to it; else it is remembered. What is not read repeats nothing: two vehicles
+// without a plate are two.
+func (r *Reader) again(read devices.Read) bool {
+	p, place := read.Plate, 0
+	if p.NoRead {
+		return false
+	}
+	for i, s := range r.seen {
+		if s.Plate != nil && s.Plate.Text == p.Text && read.At.Sub(s.At) < r.cfg.Window {
+			if p.Confidence <= s.Plate.Confidence && (p.Jurisdiction == "" || p.Jurisdiction == s.Plate.Jurisdiction) {
+				return true
+			}
+			place = i
+			break
+		}
+		if s.At.Before(r.seen[place].At) {
+			place = i
+		}
+	}
+	r.seen[place] = read
+	return false
 }
 
-func (r *Reader) publish() {
-	c := r.counted
-	c.Resyncs = r.framer.dropped
-	r.count.Store(&c)
+// fault says once that the camera cannot be understood.
+func (r *Reader) fault(why error) {
+	if r.faulty || !r.faultAt.IsZero() && r.now.Sub(r.faultAt) < faultEvery {
+		return
+	}
+	r.faulty, r.faultAt = true, r.now
+	if r.cfg.Health != nil {
+		r.cfg.Health(Fault{why})
+	}
+}
+
+// sound says once that the fault is over.
+func (r *Reader) sound() {
+	if r.faulty && r.cfg.Health != nil {
+		r.cfg.Health(Fault{})
+	}
+	r.faulty = false
 }

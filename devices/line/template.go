@@ -29,10 +29,12 @@ type Config struct {
 	Zone            string        // of the camera's clock; "": UTC
 	MaxLength       int           // bytes of a report
 	Window          time.Duration // in which the same plate is the same report
+
+	Health func(f Fault) // called from Reads; may be nil
 }
 
 // noReads are what cameras commonly write for "no plate".
-var noReads = []string{"NOREAD", "Not defined", "?"}
+var noReads = []string{"NOREAD", "Not defined", `""`, "?"}
 
 // templates are the ready ones. (Licence plate readers, section 1.)
 var templates = map[string]Config{
@@ -73,9 +75,9 @@ func (c Config) complete() (Config, error) {
 	}
 	c.ConfidenceScale, c.MaxLength = either(c.ConfidenceScale, 100), either(c.MaxLength, maxLength)
 	c.Checksum, c.Charset, c.Zone = either(c.Checksum, "none"), either(c.Charset, "ascii"), either(c.Zone, "UTC")
-	c.Window, c.Silence = either(c.Window, 10*time.Second), either(c.Silence, 200*time.Millisecond)
-	if c.End == "" && c.Start == "" && c.Silence <= 0 || len(c.Fields) == 0 {
-		return c, fmt.Errorf("template %q needs an end and fields", c.Template)
+	c.Window = either(c.Window, 10*time.Second)
+	if c.End == "" && c.Silence <= 0 || len(c.Fields) == 0 {
+		return c, fmt.Errorf("template %q needs fields, and an end or a silence", c.Template)
 	}
 	return c, nil
 }
@@ -100,6 +102,8 @@ func fieldOf(s string) (field, error) {
 	name, arg, has := strings.Cut(s, ":")
 	f := field{name: name}
 	switch {
+	case !slices.Contains(names, name):
+		return f, fmt.Errorf("no field %q; there are %s", name, strings.Join(names, ", "))
 	case name == "literal":
 		f.text, f.width = arg, len(arg)
 	case has:
