@@ -105,7 +105,11 @@ func keep(b []byte, n int) []byte {
 func (f *framer) finish(size int, out emit) {
 	report, skip := f.buf[f.cut:size], f.skip
 	f.buf, f.cut, f.inside, f.skip = f.buf[:0], 0, false, false
-	if !skip && (len(report) > 0 || f.blank) {
+	switch {
+	case skip:
+	case len(report) > f.most: // by less than an end, or put has dropped it
+		f.dropped++
+	case len(report) > 0 || f.blank:
 		out(report, f.begun)
 	}
 }
