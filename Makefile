@@ -39,8 +39,10 @@ unit:
 race:
 	$(GO) test $(GOFLAGS_) -race $(RACE)
 
+# Each figure stands beside its limit or peer of the same run, as a ratio. ; BOOTHD_BENCH_CARDS=2300000 makes a list of the whole country, and
+# ARGS="-benchtime 5x" or ARGS="-bench Decision" longer or single runs.
 bench:
-	$(GO) test $(GOFLAGS_) -run '^$$' -bench . ./...
+	$(GO) test $(GOFLAGS_) -run '^$$' -bench . $(ARGS) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 clean:
 	rm -rf $(BIN)

@@ -185,7 +185,7 @@ func report(b *testing.B, measured [][4]times) {
 			all[i].took = append(all[i].took, now[i].took...)
 		}
 	}
-	out := fmt.Sprintf("%d cards, %d samples of each; microseconds from the last byte until the lamp is\n%-26s   commanded: p50 p99 p99.9; seen lit by the simulated chip: the same\n",
+	out := fmt.Sprintf("%d cards, %d samples of each (under 1,000 the last column is the worst one); microseconds from the last byte until the lamp is\n%-26s   commanded: p50 p99 p99.9; seen lit by the simulated chip: the same\n",
 		benchCards(b), len(all[0].took), "")
 	for i := range all {
 		out += all[i].row() + "\n"
