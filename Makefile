@@ -39,8 +39,9 @@ unit:
 race:
 	$(GO) test $(GOFLAGS_) -race $(RACE)
 
-# Each figure stands beside its limit or peer of the same run, as a ratio. ; BOOTHD_BENCH_CARDS=2300000 makes a list of the whole country, and
-# ARGS="-benchtime 5x" or ARGS="-bench Decision" longer or single runs.
+# Each figure stands beside its limit or peer of the same run, as a ratio. It
+# takes under two minutes; BOOTHD_BENCH_CARDS=2300000 makes the whole country's
+# list, and ARGS="-bench Decision -benchtime 2x" runs one alone, twice as long.
 bench:
 	$(GO) test $(GOFLAGS_) -run '^$$' -bench . $(ARGS) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
