@@ -25,7 +25,8 @@ type framer struct {
 	skip    bool      // the rest of a report that was given up, until its end
 	late    bool      // what buf ends with looked like an end and may be a check byte
 	cut     int       // where in buf a new report begins, if a start in it was one
-	dropped uint64    // reports given up: too long, or cut off by a new start
+	noisy   bool      // something other than white space stands before the start
+	dropped uint64    // reports given up, and stretches of noise before a start
 }
 
 // emit takes a report, which it must not keep, and when its first byte came.
@@ -56,6 +57,10 @@ func (f *framer) put(c byte, at time.Time, out emit) {
 		f.begin(at, out)
 	case len(f.start) > 0 && !f.inside:
 		f.buf = keep(f.buf, len(f.start)) // only a start matters
+		if !f.noisy && c > ' ' && bytes.IndexByte(f.start, c) < 0 {
+			f.noisy = true
+			f.dropped++
+		}
 	case len(f.end) > 0 && bytes.HasSuffix(f.buf, f.end):
 		size := len(f.buf) - len(f.end)
 		if f.cut == size {
@@ -89,7 +94,7 @@ func (f *framer) begin(at time.Time, out emit) {
 	case held:
 		f.dropped++
 	}
-	f.buf, f.cut, f.inside, f.begun = f.buf[:0], 0, true, at
+	f.buf, f.cut, f.inside, f.noisy, f.begun = f.buf[:0], 0, true, false, at
 }
 
 // keep moves the last n bytes to the front, so that a buffer does not wander
@@ -135,6 +140,6 @@ func (f *framer) quiet(out emit) {
 // with its end, since nothing tells where the next one begins.
 func (f *framer) drop() {
 	f.skip = len(f.start) == 0 // to its end, or to the next silence
-	f.buf, f.cut, f.inside = f.buf[:0], 0, false
+	f.buf, f.cut, f.inside, f.noisy = f.buf[:0], 0, false, true
 	f.dropped++
 }

@@ -29,9 +29,10 @@ func TestFrames(t *testing.T) {
 		dropped uint64
 	}{
 		{"too long for a silence, and its tail is no report", framer{most: 8}, "AAAAAAAAAAAAAAAA", nil, 1},
-		{"a start ends what only silence ends", framer{start: []byte("$"), most: 8}, "x$AB$CD", []string{"AB", "CD"}, 0},
+		{"a start ends what only silence ends", framer{start: []byte("$"), most: 8}, "\r\n$AB$CD", []string{"AB", "CD"}, 0},
 		{"too long after a start", framer{start: []byte("$"), end: []byte("#"), most: 8}, "$AAAAAAAAAAAA#$OK#", []string{"OK"}, 1},
-		{"start of two bytes", framer{start: []byte("<<"), end: []byte(">>"), most: 8}, "<a<<A>>><<<B>>", []string{"A", "<B"}, 0},
+		{"start of two bytes", framer{start: []byte("<<"), end: []byte(">>"), most: 8}, "<a<<A>>><<<B>>", []string{"A", "<B"}, 2},
+		{"noise twice", framer{start: []byte("$"), end: []byte("#"), most: 8}, "xx yy$A#\r\nzz$B#", []string{"A", "B"}, 2},
 		{"start twice", framer{start: []byte("$"), end: []byte("#"), most: 8}, "$$$A#", []string{"A"}, 0},
 		{"blank is nothing", framer{end: []byte("\n"), most: 8}, "\n\nA\n\n", []string{"A"}, 0},
 		{"blank is a report", framer{end: []byte("\n"), most: 8, blank: true}, "\nA\n", []string{"", "A"}, 0},
