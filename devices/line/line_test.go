@@ -1,7 +1,6 @@
 package line
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -276,48 +275,74 @@ func TestReadsEndWithTheContext(t *testing.T) {
 	}
 }
 
+// fuzzed are configurations for every way to frame, with a whole report each.
+var fuzzed = []struct {
+	name, good string
+	cfg        Config
+}{
+	{"axxon", "\x022026070412345601ZZZ\x03", Config{}},
+	{"nedap-raw", "ZZZ\r\n", Config{}},
+	{"lumo", "ZZZ;ON;1;x\r\n", Config{}},
+	{"csv-generic", "x,ZZZ,1,c\n", Config{}},
+	{"bare", "\x02ZZZZ\x03", Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck}},
+	{"silence", "ZZZ", Config{Template: "custom", Silence: time.Millisecond, Fields: []string{"plate"}, Charset: "latin-1", MaxLength: 4096}},
+	{"crc", "$$ZZZ83C4##", Config{Template: "custom", Start: "$$", End: "##", Fields: []string{"plate"}, Checksum: "crc16-xmodem", Charset: "utf-8"}},
+}
+
 func FuzzFrame(f *testing.F) {
+	for _, c := range fuzzed {
+		f.Add(c.name, []byte(c.good))
+	}
 	f.Add("axxon", []byte("\x022026070412345601ABCD123\x03"))
 	f.Add("nedap-raw", []byte("46HVR9-NLD\r\nNOREAD\r\n"))
-	f.Add("lumo", []byte("ABCD123;ON;97;IN\r\n"))
-	f.Add("csv-generic", []byte("2026-07-04T12:34:56,ABC 123,88.5,front\n"))
-	f.Fuzz(func(t *testing.T, template string, b []byte) {
-		if _, ok := templates[template]; !ok || template == "custom" {
-			template = "axxon"
-		}
-		plates, _, _ := all(t, Config{Template: template}, b)
-		for _, p := range plates {
-			if len(p.Text.Reveal()) > 3*maxLength || len(p.Camera) > 64 || len(p.Jurisdiction) > 3 || p.Confidence > 1 || p.NoRead != (p.Text == "") {
-				t.Errorf("%+v", p)
+	f.Add("bare", []byte("\x02AB\x03\x03\x02AC\x02\x03"))
+	f.Fuzz(func(t *testing.T, name string, b []byte) {
+		for _, c := range fuzzed {
+			if c.name == name {
+				c.cfg.Template = either(c.cfg.Template, name)
+				fuzz(t, c.cfg, b, c.good)
 			}
-		}
-		// Byte by byte or at once is the same.
-		ps := parserOf(t, Config{Template: template})
-		fr := ps.framer()
-		n := 0
-		for i := range b {
-			fr.feed(b[i:i+1], time.Time{}, func(r []byte, _ time.Time) {
-				if _, beat, err := ps.parse(r); err == nil && !beat {
-					n++
-				}
-			})
-		}
-		if n != len(plates) || cap(fr.buf) > 4*(maxLength+8) {
-			t.Errorf("%d plates one by one, %d at once; %d bytes held", n, len(plates), cap(fr.buf))
-		}
-		// After any noise and a silence, a whole report is read.
-		fr.quiet(func([]byte, time.Time) {})
-		n = 0
-		good := map[string]string{"axxon": "\x022026070412345601ZZZ\x03", "nedap-raw": "ZZZ\r\n", "lumo": "ZZZ;ON;1;x\r\n", "csv-generic": "x,ZZZ,1,c\n"}[template]
-		fr.feed([]byte(good), time.Time{}, func(r []byte, _ time.Time) {
-			if p, _, err := ps.parse(r); err == nil && p.Text == "ZZZ" {
-				n++
-			}
-		})
-		if n != 1 {
-			t.Errorf("not resynchronised after %q", bytes.TrimSpace(b))
 		}
 	})
+}
+
+func fuzz(t *testing.T, cfg Config, b []byte, good string) {
+	plates, _, _ := all(t, cfg, b)
+	for _, p := range plates {
+		if len(p.Text) > 4*plateMost || len(p.Camera) > cameraMost || len(p.Jurisdiction) > 3 || p.Confidence > 1 || p.NoRead != (p.Text == "") {
+			t.Errorf("%+v", p)
+		}
+	}
+	// Byte by byte or at once is the same.
+	ps := parserOf(t, cfg)
+	fr, n := ps.framer(), 0
+	count := func(r []byte, _ time.Time) {
+		if _, beat, err := ps.parse(r); err == nil && !beat {
+			n++
+		}
+	}
+	for i := range b {
+		fr.feed(b[i:i+1], time.Time{}, count)
+	}
+	if ps.cfg.End == "" {
+		fr.quiet(count)
+	}
+	if n != len(plates) || cap(fr.buf) > 4*(ps.cfg.MaxLength+8) {
+		t.Errorf("%d plates one by one, %d at once; %d bytes held", n, len(plates), cap(fr.buf))
+	}
+	// After any noise and a silence, a whole report is read.
+	fr.quiet(func([]byte, time.Time) {})
+	n = 0
+	read := func(r []byte, _ time.Time) {
+		if p, _, err := ps.parse(r); err == nil && p.Text == "ZZZ" {
+			n++
+		}
+	}
+	fr.feed([]byte(good), time.Time{}, read)
+	fr.quiet(read)
+	if n != 1 {
+		t.Errorf("not resynchronised after %q", b)
+	}
 }
 
 func BenchmarkReports(b *testing.B) {

@@ -141,10 +141,10 @@ func (p *parser) decode(b []byte) (string, error) {
 // cells takes the text apart, one for each field.
 func (p *parser) cells(text string) ([]string, error) {
 	if p.cfg.Separator != "" {
-		cells := strings.Split(text, p.cfg.Separator)
-		if len(cells) != len(p.fields) {
-			return nil, fmt.Errorf("%w: %d fields, not %d", errFormat, len(cells), len(p.fields))
+		if n := strings.Count(text, p.cfg.Separator) + 1; n != len(p.fields) {
+			return nil, fmt.Errorf("%w: %d fields, not %d", errFormat, n, len(p.fields))
 		}
+		cells := strings.Split(text, p.cfg.Separator)
 		for i, f := range p.fields {
 			if f.name == "literal" && cells[i] != f.text {
 				return nil, fmt.Errorf("%w: fixed text of field %d is missing", errFormat, i+1)
