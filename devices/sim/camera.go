@@ -9,7 +9,8 @@ import (
 
 // Camera is a plate camera's side of a line: it writes reports in one of the
 // line driver's templates. Its fields are set before it is used; its methods
-// may be called from any goroutine.
+// may be called from any goroutine. A wire that nobody reads blocks it, a pty
+// after 4 KiB.
 type Camera struct {
 	Wire     io.Writer
 	Template string // axxon (also the default), nedap-raw, lumo, csv-generic
@@ -31,22 +32,30 @@ func (c *Camera) Plate(text, jurisdiction string, confidence float64) error {
 		if jurisdiction != "" {
 			text += "-" + jurisdiction
 		}
-		return c.Raw([]byte(text + "\r\n"))
+		return c.say(text)
 	case "lumo":
-		return c.Raw(fmt.Appendf(nil, "%s;%s;%.0f;IN\r\n", text, jurisdiction, 100*confidence))
+		return c.say(fmt.Sprintf("%s;%s;%.0f;IN", text, jurisdiction, 100*confidence))
 	case "csv-generic":
-		return c.Raw(fmt.Appendf(nil, "%s,%s,%.1f,%s\n", now.Format("2006-01-02T15:04:05"), text, 100*confidence, name))
+		return c.say(fmt.Sprintf("%s,%s,%.1f,%s", now.Format("2006-01-02T15:04:05"), text, 100*confidence, name))
 	}
-	return c.Raw(fmt.Appendf(nil, "\x02%s%.2s%s\x03", now.Format("20060102150405"), name, text))
+	if len(name) < 2 {
+		name = "0" + name // a column of two
+	}
+	return c.say(fmt.Sprintf("%s%.2s%s", now.Format("20060102150405"), name, text))
 }
 
 // NoRead reports a vehicle without a readable plate.
 func (c *Camera) NoRead() error {
-	if c.Template == "nedap-raw" || c.Template == "lumo" || c.Template == "csv-generic" {
+	switch c.Template {
+	case "nedap-raw", "lumo", "csv-generic":
 		return c.Plate("NOREAD", "", 0)
 	}
 	return c.Plate("Not defined", "", 0)
 }
+
+// Beat sends a heartbeat: a report of this text alone, which the driver's
+// configuration names.
+func (c *Camera) Beat(text string) error { return c.say(text) }
 
 // Mute makes the camera fall silent, or speak again.
 func (c *Camera) Mute(on bool) {
@@ -55,7 +64,18 @@ func (c *Camera) Mute(on bool) {
 	c.mute = on
 }
 
-// Raw writes any bytes: heartbeats, babble, half a report.
+// say puts a report between the start and the end of the template.
+func (c *Camera) say(report string) error {
+	switch c.Template {
+	case "nedap-raw", "lumo":
+		return c.Raw([]byte(report + "\r\n"))
+	case "csv-generic":
+		return c.Raw([]byte(report + "\n"))
+	}
+	return c.Raw([]byte("\x02" + report + "\x03"))
+}
+
+// Raw writes any bytes: babble, half a report, another camera's format.
 func (c *Camera) Raw(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
