@@ -185,7 +185,7 @@ func (r *rig) await(what string, ok func(status.Picture) bool) status.Picture {
 	r.t.Helper()
 	c := status.Dial("unix:" + string(r.cfg.Socket))
 	var p status.Picture
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(45 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var err error
 		if p, err = c.Get(r.t.Context()); err == nil && ok(p) {
 			return p
