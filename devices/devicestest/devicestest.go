@@ -1,7 +1,7 @@
 // Package devicestest is the contract that every driver of a reader keeps,
 // whatever its protocol: whole reports are read in whatever pieces they come,
 // damaged ones are not, and after any noise the next whole one is read again.
-// It runs in virtual time on a pipe.
+// It runs in virtual time on a pipe; the plug is pulled on a pty.
 package devicestest
 
 import (
@@ -28,23 +28,27 @@ type Reader interface {
 }
 
 // Wire is a line as a port gives it: Read returns 0, nil after 100 ms of
-// silence. It takes every speed.
-type Wire struct{ net.Conn }
+// silence.
+type Wire interface {
+	io.ReadWriteCloser
+	SetBaud(baud int) error
+}
 
-// Read reads what is there, or nothing.
-func (w Wire) Read(b []byte) (int, error) {
-	if err := w.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+// pipe is a wire in memory. It takes every speed.
+type pipe struct{ net.Conn }
+
+func (p pipe) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		return 0, err
 	}
-	n, err := w.Conn.Read(b)
+	n, err := p.Conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, nil
 	}
 	return n, err
 }
 
-// SetBaud takes any.
-func (Wire) SetBaud(int) error { return nil }
+func (pipe) SetBaud(int) error { return nil }
 
 // Device is what the contract needs to know of a driver.
 type Device struct {
@@ -53,7 +57,7 @@ type Device struct {
 	// Play plays the device's side until the wire ends and gives a function
 	// that writes bytes as the device would; nil: the far end is written to as
 	// it is.
-	Play func(far net.Conn) (say func([]byte) error)
+	Play func(far io.ReadWriter) (say func([]byte) error)
 	// Frame is report n, whole; numbers up to 999 give different reports.
 	Frame func(n int) []byte
 	// Is tells whether a read is that of report n.
@@ -147,6 +151,8 @@ func Run(t *testing.T, d Device) {
 			}
 		})
 	})
+	t.Run("silent", d.silent)
+	t.Run("unplugged and plugged in again", d.replug)
 	t.Run("gone", func(t *testing.T) {
 		d.play(t, func(s *session) {
 			_ = s.far.Close() // the plug is pulled
@@ -179,7 +185,7 @@ func (d Device) play(t *testing.T, act func(s *session)) {
 		if d.Play != nil {
 			s.write = d.Play(far)
 		}
-		r, err := d.Open(ctx, Wire{near})
+		r, err := d.Open(ctx, pipe{near})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,7 @@ package mercury
 import (
 	"context"
 	"fmt"
-	"net"
+	"io"
 	"testing"
 	"time"
 
@@ -16,7 +16,7 @@ import (
 func TestContract(t *testing.T) {
 	epc := func(n int) string { return fmt.Sprintf("E2801160600002000000%04X", n) }
 	devicestest.Run(t, devicestest.Device{
-		Play: func(far net.Conn) func([]byte) error {
+		Play: func(far io.ReadWriter) func([]byte) error {
 			m := &sim.Mercury{}
 			go func() { _ = m.Serve(far) }() // ends with the wire
 			return m.Raw
