@@ -268,7 +268,7 @@ func TestI4_FullJournalLosesNothing(t *testing.T) {
 	big.Build = func(s Stamp) ([]byte, error) {
 		return append(fmt.Appendf(nil, "%d ", s.Seq), bytes.Repeat([]byte("x"), 8000)...), nil
 	}
-	fill := func() {
+	filled := func() {
 		t.Helper()
 		for range 1000 {
 			if _, err := j.Append(t.Context(), big); err != nil {
@@ -280,7 +280,7 @@ func TestI4_FullJournalLosesNothing(t *testing.T) {
 		}
 		t.Fatal("never full")
 	}
-	fill()
+	filled()
 	last := j.Last()
 	if v, err := j.Verify(t.Context(), 1, last+10); err != nil || v.Rows != last || last < 50 {
 		t.Fatalf("%+v %v", v, err)
@@ -288,7 +288,7 @@ func TestI4_FullJournalLosesNothing(t *testing.T) {
 	if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Upto: last / 2}); err != nil {
 		t.Fatal(err)
 	}
-	fill()
+	filled()
 	v, err := j.Verify(t.Context(), 1, 1<<40)
 	if err != nil || v.First != last/2+1 || v.Last <= last || len(v.Gaps) > 0 {
 		t.Fatalf("%+v %v", v, err)

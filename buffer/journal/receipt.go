@@ -5,58 +5,84 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
+
+	"boothd/buffer/internal/sqlite"
 )
 
-// receiptSlice is how many rows one transaction of a receipt marks.
-const receiptSlice = 512
+const (
+	// receiptSlice is how many rows one transaction of a receipt marks: half a
+	// megabyte of events of the usual size, a few milliseconds of writing.
+	receiptSlice = 512
+	// rangeSlice is how many ranges one transaction looks at.
+	rangeSlice = 64
+	// rejectSlice is how many refusals one transaction notes.
+	rejectSlice = 64
+	// reasonMost is the bytes kept of headquarters' words on a refusal.
+	reasonMost = 500
+)
 
 // Receipt is what headquarters has.
 type Receipt struct {
 	Epoch  string
 	Upto   uint64      // every number up to here
 	Have   [][2]uint64 // also these, both ends included
-	Reject []Reject    // stored as refused: never sent again by itself
+	Reject []Reject    // stored as refused, also below Upto: never sent again by itself
 }
 
 // Reject is one row that headquarters refused.
 type Reject struct {
 	Seq    uint64
-	Reason string
+	Reason string // at most 500 bytes of it are kept
 }
 
 // Receipted notes what headquarters has. It waits until that is durable; to
 // apply a receipt again, or an older one, does no harm. It is ErrEpoch or
 // ErrBeyond for a receipt that cannot be ours, of which nothing is applied.
+//
+// When ctx ends before, the rest is still applied.
 func (j *Journal) Receipted(ctx context.Context, r Receipt) error {
 	if r.Epoch != j.epoch {
 		return fmt.Errorf("%w: %.40q", ErrEpoch, r.Epoch)
 	}
+	if err := r.within(j.last.Load()); err != nil {
+		return err
+	}
 	ranges := append([][2]uint64{{1, r.Upto}}, r.Have...)
-	last := j.last.Load()
-	for _, x := range ranges {
-		if x[1] > last {
-			return fmt.Errorf("%w: it names %d of %d", ErrBeyond, x[1], last)
+	reject := r.Reject
+	return j.do(ctx, func(w *writer) (bool, error) {
+		var err error
+		switch {
+		case len(ranges) > 0:
+			ranges, err = w.receipted(ranges)
+		case len(reject) > 0:
+			// After the ranges, because Upto covers what was refused too.
+			n := min(len(reject), rejectSlice)
+			err = w.rejected(reject[:n])
+			reject = reject[n:]
+		}
+		return len(ranges) > 0 || len(reject) > 0, errors.Join(err, w.measure())
+	})
+}
+
+// within refuses what does not lie in a journal of last rows. Numbers over
+// 63 bits would turn negative in SQLite, and a range that begins there would
+// receipt everything.
+func (r Receipt) within(last uint64) error {
+	if r.Upto > last {
+		return fmt.Errorf("%w: it ends at %d of %d", ErrBeyond, r.Upto, last)
+	}
+	for _, x := range r.Have {
+		if x[0] == 0 || x[0] > x[1] || x[1] > last {
+			return fmt.Errorf("%w: it names %d to %d of %d", ErrBeyond, x[0], x[1], last)
 		}
 	}
 	for _, x := range r.Reject {
-		if x.Seq > last {
+		if x.Seq == 0 || x.Seq > last {
 			return fmt.Errorf("%w: it refuses %d of %d", ErrBeyond, x.Seq, last)
 		}
 	}
-	return j.do(ctx, func(w *writer) (bool, error) {
-		if len(ranges) > 0 {
-			marked, err := w.receipted(ranges[0])
-			if err != nil {
-				return false, err
-			}
-			if marked < receiptSlice {
-				ranges = ranges[1:]
-			}
-			return len(ranges) > 0 || len(r.Reject) > 0, w.measure()
-		}
-		err := w.rejected(r.Reject)
-		return false, errors.Join(err, w.measure())
-	})
+	return nil
 }
 
 // do hands a job to the writer and waits for its end.
@@ -75,74 +101,114 @@ func (j *Journal) do(ctx context.Context, slice func(w *writer) (bool, error)) e
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-j.closed:
-		return ErrClosed
-	}
-}
-
-// receipted marks rows of a range as receipted, at most a slice of them.
-// Nothing is written for those that are marked already.
-func (w *writer) receipted(x [2]uint64) (marked int64, err error) {
-	var n [2]int64
-	for alert := range n {
-		room := receiptSlice - marked
-		waits, err := w.conn.Int("SELECT count(*) FROM (SELECT 1 FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? LIMIT 1)",
-			int64(alert), int64(x[0]), int64(x[1]))
-		if err != nil {
-			return 0, err
-		}
-		if waits == 0 || room == 0 {
-			continue
-		}
-		err = w.atomically(func() error {
-			n[alert], err = w.exec("UPDATE event SET state = 1 WHERE seq IN (SELECT seq FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)",
-				int64(alert), int64(x[0]), int64(x[1]), room)
+		select {
+		case err := <-k.done:
 			return err
-		})
-		if err != nil {
-			return 0, err
+		default:
+			return ErrClosed
 		}
-		w.commits++
-		marked += n[alert]
 	}
-	w.stats.Waiting -= uint64(n[0])
-	w.stats.Alerts -= uint64(n[1])
-	return marked, nil
 }
 
-// rejected quarantines rows that wait.
-func (w *writer) rejected(rows []Reject) error {
-	var n [2]int64
-	err := w.atomically(func() error {
-		for _, r := range rows {
+// receipted marks rows of the ranges as receipted, at most a slice of them, and
+// returns the ranges that are left. Nothing is written for those that are
+// marked already.
+func (w *writer) receipted(ranges [][2]uint64) (left [][2]uint64, err error) {
+	var n [2]int64 // rows marked; the second are alerts
+	lowest := uint64(0)
+	left = ranges
+	err = w.atomically(func() error {
+		for looked := 0; len(left) > 0 && looked < rangeSlice; looked++ {
 			for alert := range n {
-				m, err := w.exec("UPDATE event SET state = 2, reason = ? WHERE seq = ? AND alert = ? AND state = 0", r.Reason, int64(r.Seq), int64(alert))
+				room := receiptSlice - n[0] - n[1]
+				first, marked, err := w.mark(left[0], int64(alert), room)
 				if err != nil {
 					return err
 				}
-				n[alert] += m
+				n[alert] += marked
+				if first > 0 && (lowest == 0 || first < lowest) {
+					lowest = first
+				}
 			}
+			if n[0]+n[1] == receiptSlice {
+				return nil // there may be more in this range
+			}
+			left = left[1:]
 		}
 		return nil
 	})
 	if err != nil {
+		return ranges, err
+	}
+	if lowest > 0 {
+		w.low = min(w.low, lowest)
+		w.commits++
+	}
+	w.stats.Waiting -= uint64(n[0])
+	w.stats.Alerts -= uint64(n[1])
+	return left, nil
+}
+
+// mark receipts the first rows of a range that wait, at most room. The index of
+// those that wait is walked, so alerts and others one after the other.
+func (w *writer) mark(x [2]uint64, alert, room int64) (first uint64, n int64, err error) {
+	low, high := int64(x[0]), int64(x[1])
+	seq, err := w.conn.Int("SELECT seq FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT 1", alert, low, high)
+	if err != nil || seq == 0 || room <= 0 {
+		return 0, 0, err
+	}
+	n, err = w.exec(`UPDATE event SET state = 1 WHERE seq IN
+		(SELECT seq FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)`, alert, low, high, room)
+	return uint64(seq), n, err
+}
+
+// rejected quarantines rows. A reason makes a row longer, so a full file has to
+// give something up first.
+func (w *writer) rejected(rows []Reject) error {
+	n, err := w.quarantine(rows)
+	if sqlite.IsFull(err) {
+		var freed int64
+		if freed, err = w.makeRoom(); err == nil && freed == 0 {
+			return ErrFull
+		}
+		if err == nil {
+			n, err = w.quarantine(rows)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	w.commits++
-	w.stats.Waiting -= uint64(n[0])
-	w.stats.Alerts -= uint64(n[1])
-	w.stats.Quarantined += uint64(n[0] + n[1])
+	w.stats.Waiting -= n[0]
+	w.stats.Alerts -= n[1]
+	w.stats.Quarantined += n[0] + n[1] + n[2]
 	return nil
 }
 
-func (w *writer) exec(query string, args ...any) (n int64, err error) {
+// quarantine counts what was waiting, what were waiting alerts, and what had
+// been receipted by a mark before.
+func (w *writer) quarantine(rows []Reject) (n [3]uint64, err error) {
+	err = w.atomically(func() error {
+		for _, r := range rows {
+			reason := strings.ToValidUTF8(r.Reason[:min(len(r.Reason), reasonMost)], "")
+			for i, which := range []string{"state = 0 AND alert = 0", "state = 0 AND alert = 1", "state = 1"} {
+				m, err := w.exec("UPDATE event SET state = 2, reason = ? WHERE seq = ? AND "+which, reason, int64(r.Seq))
+				if err != nil {
+					return err
+				}
+				n[i] += uint64(m)
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (w *writer) exec(query string, args ...driver.Value) (n int64, err error) {
 	st, err := w.conn.Prepare(query)
 	if err != nil {
 		return 0, err
 	}
-	values := make([]driver.Value, len(args))
-	for i, a := range args {
-		values[i] = a
-	}
-	n, err = st.Exec(values...)
+	n, err = st.Exec(args...)
 	return n, errors.Join(err, st.Close())
 }

@@ -83,6 +83,7 @@ type writer struct {
 	failedAt time.Time
 	commits  int    // since the last checkpoint
 	cursor   uint64 // where pruning goes on
+	low      uint64 // no receipted row is below
 }
 
 func openWriter(ctx context.Context, cfg Config) (*writer, error) {

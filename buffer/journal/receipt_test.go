@@ -1,0 +1,107 @@
+package journal
+
+import (
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func state(t testing.TB, j *Journal, seq uint64) (State, string) {
+	t.Helper()
+	for r, err := range j.Range(t.Context(), seq, seq) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.State, r.Reason
+	}
+	t.Fatalf("row %d is not there", seq)
+	return 0, ""
+}
+
+// The mark covers what headquarters stored as refused too (the example of the
+// mqtt contract, section 5): such a row is quarantined, not receipted.
+func TestRefusedBelowTheMarkIsQuarantined(t *testing.T) {
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
+	add(t, j, event("crossing"), alert(), event("crossing"), event("crossing"))
+	first := Receipt{Epoch: j.Epoch(), Upto: 3, Reject: []Reject{{1, "schema"}, {2, "size"}}}
+	for range 2 {
+		if err := j.Receipted(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		for seq, want := range []State{1: Quarantined, 2: Quarantined, 3: Receipted, 4: Waiting} {
+			if seq == 0 {
+				continue
+			}
+			if got, _ := state(t, j, uint64(seq)); got != want {
+				t.Errorf("row %d is %d, want %d", seq, got, want)
+			}
+		}
+		if s := j.Stats(); s.Waiting != 1 || s.Alerts != 0 || s.Quarantined != 2 {
+			t.Errorf("%+v", s)
+		}
+	}
+	// Refused only after it had been receipted: kept for a person all the same.
+	if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Upto: 4, Reject: []Reject{{3, strings.Repeat("x", 5000)}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, why := state(t, j, 3); got != Quarantined || len(why) != reasonMost {
+		t.Errorf("row 3 is %d for %d bytes of reason", got, len(why))
+	}
+	if s := j.Stats(); s.Waiting != 0 || s.Alerts != 0 || s.Quarantined != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A range that is no range receipts nothing, least of all everything.
+func TestI4_MalformedRangeReceiptsNothing(t *testing.T) {
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
+	add(t, j, event("crossing"), event("crossing"), event("crossing"))
+	for _, r := range []Receipt{
+		{Have: [][2]uint64{{1 << 63, 3}}},
+		{Have: [][2]uint64{{math.MaxUint64, 3}}},
+		{Have: [][2]uint64{{3, 2}}},
+		{Have: [][2]uint64{{0, 2}}},
+		{Have: [][2]uint64{{1, math.MaxUint64}}},
+		{Upto: math.MaxUint64},
+		{Upto: 1, Reject: []Reject{{0, "x"}}},
+		{Upto: 1, Reject: []Reject{{math.MaxUint64, "x"}}},
+	} {
+		r.Epoch = j.Epoch()
+		if err := j.Receipted(t.Context(), r); !errors.Is(err, ErrBeyond) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if s := j.Stats(); s.Waiting != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Many small ranges share transactions, and all of them are applied.
+func TestReceiptOfManyRanges(t *testing.T) {
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
+	var have [][2]uint64
+	for i := range uint64(10) {
+		add(t, j, fill(groupMost)...)
+		for s := i*groupMost + 1; s < (i+1)*groupMost; s += 2 {
+			have = append(have, [2]uint64{s, s})
+		}
+	}
+	if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Have: have}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := j.Pending(t.Context(), Query{Lane: Backlog, Limit: 1000})
+	if err != nil || len(rows) != 320 || rows[0].Seq != 2 {
+		t.Fatalf("%d rows wait, %v", len(rows), err)
+	}
+}
+
+// fill is n entries.
+func fill(n int) []Entry {
+	out := make([]Entry, n)
+	for i := range out {
+		out[i] = event("crossing")
+	}
+	return out
+}
