@@ -20,12 +20,12 @@ func TestEveryTemplateOfTheSimulatedCamera(t *testing.T) {
 			t.Fatal(err)
 		}
 		cam.Mute(false)
-		for _, act := range []func() error{func() error { return cam.Plate("ABCD123", "ON", 0.97) }, cam.NoRead} {
+		for _, act := range []func() error{func() error { return cam.Beat("ALIVE") }, func() error { return cam.Plate("ABCD123", "ON", 0.97) }, cam.NoRead} {
 			if err := act(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		plates, errs, dropped := all(t, Config{Template: name}, wire.Bytes())
+		plates, errs, dropped := all(t, Config{Template: name, Heartbeat: "ALIVE"}, wire.Bytes())
 		if errs != 0 || dropped != 0 || len(plates) != 2 || plates[0].Text != "ABCD123" || !plates[1].NoRead {
 			t.Errorf("%s: %+v, %d errors", name, plates, errs)
 			continue
