@@ -139,6 +139,39 @@ func TestSlowCaller(t *testing.T) {
 	})
 }
 
+// A report that trickles in is one, as long as no pause within it is a cut, and
+// it is timed by its first byte.
+func TestTrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipe{in: make(chan []byte)}
+		r, err := Open(t.Context(), p, Config{Template: "nedap-raw"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := time.Now().Add(5 * time.Second)
+		go func() {
+			time.Sleep(5 * time.Second)
+			for _, part := range []string{"AB", "C", "1\r", "\n"} {
+				p.in <- []byte(part)
+				time.Sleep(600 * time.Millisecond)
+			}
+			close(p.in)
+		}()
+		n := 0
+		for read, err := range r.Reads(t.Context()) {
+			if err != nil {
+				continue
+			}
+			if n++; read.Plate.Text != "ABC1" || !read.At.Equal(first) {
+				t.Errorf("read %+v of %v, want it at %v", read, read.At, first)
+			}
+		}
+		if n != 1 || r.Counters().Resyncs != 0 {
+			t.Errorf("%d reads, %+v", n, r.Counters())
+		}
+	})
+}
+
 // Reports without an end are told apart by the pause between them.
 func TestSilenceEndsReports(t *testing.T) {
 	got, c, _ := play(t, Config{Template: "custom", Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, func(say func(string)) {
