@@ -53,7 +53,7 @@ func clean() (passage.Policy, passage.Evidence, passage.Facts) {
 			ValidFrom: noon.AddDate(-1, 0, 0), ValidUntil: noon.AddDate(2, 0, 0), CardUntil: noon.AddDate(2, 0, 0), Recent: -1,
 		}},
 	}
-	for _, kind := range passage.RequiredLists() {
+	for _, kind := range passage.RequiredLists(passage.Policy{Lane: passage.NEXUS}) {
 		f.Lists = append(f.Lists, passage.List{Kind: kind, Generation: 8841, Digest: "sha256:" + strings.Repeat("ab", 32), Age: 5400})
 	}
 	return pol, ev, f

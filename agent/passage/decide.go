@@ -13,22 +13,39 @@ import (
 //
 // Source: domain reference, sections 7.1 to 7.4.
 func Decide(pol Policy, ev Evidence, f Facts) Decision {
-	c := &weighing{pol: pol, ev: ev, f: f, distinct: distinctCards(ev.Cards)}
-	if pol.Lane != NEXUS {
-		// No other lane has rules yet. A lookout still speaks: a lane that is
-		// set up wrongly must not be the way around it.
-		c.when(ev.Closed, LaneClosed, Hold)
-		c.say(LaneConfigInvalid, Hold)
+	c := &weighing{pol: pol, ev: ev, f: f, column: columnOf(pol.Lane)}
+	c.held, c.whole = holdings(ev, f)
+	c.distinct = distinct(c.held)
+	if c.column == noColumn {
+		// A lookout still speaks: a lane that is set up wrongly must not be the
+		// way around it.
+		c.when(ev.Closed, LaneClosed)
+		c.say(LaneConfigInvalid)
 		c.lookouts()
-		return settle(c.found, f)
+		return settle(c.found, pol, f)
 	}
 	c.system()
 	c.lookouts()
 	c.cards()
-	c.occupants()
 	c.plates()
+	c.trade()
+	c.containers()
+	c.occupants()
+	switch pol.Lane {
+	case NEXUSAir:
+		c.kiosk()
+	case Ready, General:
+		c.standard()
+	}
 	c.officer()
 	return c.decision()
+}
+
+// Rows 101 and 102.
+func (c *weighing) standard() {
+	c.say(StandardLane)
+	n := c.ev.Occupants
+	c.when(c.pol.Lane == Ready && n > 0 && len(c.ev.Cards) == n && c.ev.Unreadable == 0, ReadyAllRFID)
 }
 
 // finding is what one rule says.
@@ -45,17 +62,28 @@ type weighing struct {
 	pol      Policy
 	ev       Evidence
 	f        Facts
-	distinct int // cards
-	good     int // cards with nothing against them
+	column   int       // of the table
+	held     []holding // the cards
+	whole    bool      // there is a fact for each
+	distinct int       // cards
+	good     int       // cards with nothing against them
+	matched  bool      // a bound verdict says that the traveller is the card's
 	found    []finding
 }
 
-func (c *weighing) say(code Code, o Outcome) { c.found = append(c.found, finding{code, o}) }
+// say adds a reason with the outcome that the table gives it in this lane.
+func (c *weighing) say(code Code) {
+	if o, occurs := outcomeOf(code, c.column); occurs {
+		c.sayAs(code, o)
+	}
+}
 
-// when says the code at the outcome if the condition holds.
-func (c *weighing) when(cond bool, code Code, o Outcome) {
+func (c *weighing) sayAs(code Code, o Outcome) { c.found = append(c.found, finding{code, o}) }
+
+// when says the code if the condition holds.
+func (c *weighing) when(cond bool, code Code) {
 	if cond {
-		c.say(code, o)
+		c.say(code)
 	}
 }
 
@@ -63,14 +91,14 @@ func (c *weighing) decision() Decision {
 	worst := worstOf(c.found)
 	switch {
 	case worst == Expedite && c.proven():
-		c.say(Eligible, Expedite)
+		c.say(Eligible)
 	case worst == Expedite:
 		// No rule speaks against it and yet something is not positively true:
 		// a gap in the rules must slow the lane, not open it.
-		c.say(DecisionTimeout, Primary)
+		c.say(DecisionTimeout)
 	}
-	d := settle(c.found, c.f)
-	if d.Outcome == Primary && c.onlyUnconfirmed() {
+	d := settle(c.found, c.pol, c.f)
+	if d.Outcome == Primary && c.pol.Lane != NEXUSAir && c.onlyUnconfirmed() {
 		counted := *c
 		counted.ev.Occupants = c.distinct
 		if counted.proven() {
@@ -94,24 +122,52 @@ func (c *weighing) onlyUnconfirmed() bool {
 	return seen
 }
 
-// proven tells whether every precondition of Expedite in a NEXUS lane is
-// positively true (domain reference, 7.4). It repeats in the positive what the
-// rules say in the negative, on purpose.
+// proven tells whether every precondition of Expedite is positively true
+// (domain reference, 7.4). It repeats in the positive what the rules say in the
+// negative, on purpose.
 func (c *weighing) proven() bool {
 	f, ev := c.f, c.ev
 	healthy := f.Config && !f.Now.IsZero() && f.Key && f.Store && f.Readers && f.Presence && f.Signals && !f.Late &&
-		(f.LPR || !c.pol.PlatePresent) && trusted(f.Clock)
-	for _, kind := range required {
+		trusted(f.Clock) && !ev.Closed && !ev.Ambiguous && !ev.Presence && !ev.WrongWay
+	for _, kind := range RequiredLists(c.pol) {
 		l, ok := listOf(f.Lists, kind)
 		healthy = healthy && ok && l.Generation > 0 && l.Age >= 0 && l.Age <= c.pol.HardAge
 	}
-	people := c.distinct > 0 && c.good == c.distinct && ev.Occupants == c.distinct
+	cards := c.whole && c.distinct > 0 && c.good == c.distinct
 	plate := plateOf(ev)
-	return healthy && people && plate != nil && plate.Bare != "" && !ev.Closed && !ev.Ambiguous && !ev.Presence && !ev.WrongWay
+	vehicle := plate != nil && plate.Bare != "" && (f.LPR || !c.pol.PlatePresent) && ev.Occupants == c.distinct
+	switch c.pol.Lane {
+	case NEXUS:
+		return healthy && cards && vehicle
+	case FAST:
+		return healthy && cards && vehicle && f.VehicleLinked && c.cleared()
+	case NEXUSAir:
+		s := c.session()
+		return healthy && cards && c.distinct == 1 && c.matched && s.Party > 0 && s.Answered && !s.Declared && !s.TimedOut
+	}
+	return false
+}
+
+// cleared tells whether truck and load have every approval that a FAST lane
+// asks for: one approved carrier, one trip of its own in force, and either no
+// load where that is allowed or shipments that are all eligible.
+func (c *weighing) cleared() bool {
+	t, f := c.scanned()
+	if !c.pol.FASTPort || len(t.Carriers) != 1 || len(f.Carriers) != 1 || !c.approved(f.Carriers[0]) || len(f.Trips) != 1 {
+		return false
+	}
+	trip := f.Trips[0]
+	if trip.Token == "" || trip.Carrier != t.Carriers[0].Token {
+		return false
+	}
+	if trip.Empty || t.Empty {
+		return c.pol.AllowEmpty
+	}
+	return len(trip.Shipments) > 0
 }
 
 // settle makes a decision of what the rules found.
-func settle(found []finding, f Facts) Decision {
+func settle(found []finding, pol Policy, f Facts) Decision {
 	d := Decision{Outcome: worstOf(found)}
 	best := -1
 	for _, x := range found {
@@ -126,7 +182,7 @@ func settle(found []finding, f Facts) Decision {
 	slices.Sort(d.Reasons)
 	d.Reasons = slices.Compact(d.Reasons)
 	for _, h := range f.Hits {
-		d.Caution = d.Caution || h.OfficerSafety && d.Silent && inForce(h, f)
+		d.Caution = d.Caution || h.OfficerSafety && d.Silent && inForce(h, f) && inScope(h, pol)
 	}
 	return d
 }
@@ -179,6 +235,10 @@ func precedence(x finding) int {
 func (d Decision) Public() Decision {
 	p := Decision{Outcome: d.Outcome, Ready: d.Ready}
 	var masked []finding
+	column := inNEXUS
+	if slices.Contains(d.Reasons, StandardLane) {
+		column = inGeneral
+	}
 	possible, slower := false, false
 	for _, code := range d.Reasons {
 		switch code {
@@ -191,7 +251,7 @@ func (d Decision) Public() Decision {
 			possible = true
 		default:
 			masked = append(masked, finding{code, Primary})
-			slower = slower || !mild(code) && code != OccupantsUnconfirmed
+			slower = slower || !mild(code, column) && code != OccupantsUnconfirmed
 		}
 	}
 	if possible && d.Outcome == Primary && !slower {
@@ -204,24 +264,22 @@ func (d Decision) Public() Decision {
 	p.Reasons = slices.Compact(p.Reasons)
 	p.Lead = d.Lead
 	if d.Lead >= LookoutStop && d.Lead <= LookoutPossible {
-		p.Lead = leadOf(masked)
+		p.Lead = leadOf(masked, column)
 	}
 	return p
 }
 
-// mild codes never slow a NEXUS lane by themselves.
-func mild(c Code) bool {
-	switch c {
-	case Eligible, ListRejected, ListAging, CardTIDAbsent, PlateNotLinked, OfficerRelease, OfficerOverride:
-		return true
-	}
-	return false
+// mild codes never slow such a lane by themselves. What another column than
+// general does with 603 makes no difference to who sees a masked decision.
+func mild(c Code, column int) bool {
+	o, occurs := outcomeOf(c, column)
+	return occurs && o == informational
 }
 
-func leadOf(found []finding) Code {
+func leadOf(found []finding, column int) Code {
 	best, lead := -1, Code(0)
 	for _, x := range found {
-		if mild(x.code) {
+		if mild(x.code, column) {
 			x.outcome = informational
 		}
 		if rank := precedence(x); best < 0 || rank < best {
@@ -231,14 +289,21 @@ func leadOf(found []finding) Code {
 	return lead
 }
 
-func distinctCards(cards []Card) int {
-	seen := make([]Token, 0, len(cards))
-	for _, card := range cards {
-		if !slices.Contains(seen, card.Token) {
-			seen = append(seen, card.Token)
+// distinct counts cards by token.
+func distinct(held []holding) int {
+	n := 0
+	for i, h := range held {
+		if !slices.ContainsFunc(held[:i], func(o holding) bool { return o.card.Token == h.card.Token }) {
+			n++
 		}
 	}
-	return len(seen)
+	return n
+}
+
+// inScope tells whether a lookout concerns this booth. One that names no
+// region concerns everybody.
+func inScope(h Hit, pol Policy) bool {
+	return len(pol.Regions) == 0 || h.Region == "" || slices.Contains(pol.Regions, h.Region)
 }
 
 func listOf(lists []List, kind string) (List, bool) {

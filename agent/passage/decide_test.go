@@ -32,7 +32,7 @@ func clean() (Policy, Evidence, Facts) {
 	}
 	f := Facts{Now: noon, Clock: ClockSynced, Key: true, Store: true, Readers: true, LPR: true, Presence: true,
 		Signals: true, Config: true, Draw: 9999, Cards: []CardFact{card("t1"), card("t2")}}
-	for _, kind := range RequiredLists() {
+	for _, kind := range RequiredLists(nexusPolicy()) {
 		f.Lists = append(f.Lists, List{Kind: kind, Generation: 7, Age: Of(time.Minute)})
 	}
 	return nexusPolicy(), ev, f

@@ -1,9 +1,6 @@
 package passage
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Limits of one passage (domain reference, section 8).
 const (
@@ -46,6 +43,28 @@ const (
 	PressOpenClose
 	ReleaseTaken // the shell found the release to take effect (Press)
 	LoopFault    // a loop cannot be read: the present passage is in doubt (209)
+	DocumentRead // Document
+	Scan         // Mark of ScanKind
+	PressEmpty   // the officer: no load
+	TrailerSeen
+	TruckSeen   // or, in a FAST lane, a car: the class is wrong (604)
+	PartyStated // Count travellers
+	Declare     // Yes: the traveller has something to declare
+	VerdictIn   // Verdict
+	SessionOver // the traveller gave up, or went through with the receipt
+)
+
+// ScanKind is what a bar code or a keyed number turned out to be.
+type ScanKind uint8
+
+// Scan kinds.
+const (
+	ScanCarrier ScanKind = iota + 1
+	ScanImporter
+	ScanCargo
+	ScanTrip
+	ScanContainer
+	ScanSeal
 )
 
 // Input is one thing that happened, at a time with monotonic part.
@@ -62,6 +81,15 @@ type Input struct {
 	Override bool
 	// NewID is a fresh UUIDv7, used if this input starts a passage.
 	NewID string
+
+	Document Document // DocumentRead
+	Mark     Mark     // Scan
+	ScanKind ScanKind // Scan
+	Yes      bool     // Declare
+	Verdict  Verdict  // VerdictIn
+	// NewNonce is a fresh random number, used if this input starts a kiosk
+	// session.
+	NewNonce string
 }
 
 // End says how a passage ended.
@@ -141,9 +169,7 @@ func (m *Machine) Closed() bool { return m.closed }
 // Evidence is what is known of the present passage. The copy shares nothing
 // with the machine.
 func (m *Machine) Evidence() Evidence {
-	ev := m.ev
-	ev.Cards = slices.Clone(m.ev.Cards)
-	return ev
+	return m.ev.clone()
 }
 
 // Step takes one input. Times must not run backwards; an input before the last
@@ -156,7 +182,9 @@ func (m *Machine) Step(in Input) Step {
 		m.road(in, &s)
 	case CardRead, CardUnread, FrontPlate, RearPlate:
 		m.read(in, &s)
-	case PlateKeyed, PressRelease, PressRefer, PressCount, PressDeclaration, PressGoods, ReleaseTaken:
+	case DocumentRead, Scan, TrailerSeen, TruckSeen:
+		m.paper(in, &s)
+	case PlateKeyed, PressRelease, PressRefer, PressCount, PressDeclaration, PressGoods, PressEmpty, ReleaseTaken:
 		m.officer(in, &s)
 	case PressOpenClose:
 		m.toggle = !m.toggle

@@ -14,6 +14,9 @@ func (m *Machine) officer(in Input, s *Step) {
 		ev.Declaration = !ev.Declaration
 	case PressGoods:
 		ev.Goods = !ev.Goods
+	case PressEmpty:
+		trade := ev.trade()
+		trade.Empty = !trade.Empty
 	case PressCount:
 		if in.Count < 1 || in.Count > 99 || ev.State == Acted {
 			return

@@ -88,14 +88,18 @@ type Decision struct {
 	Caution bool `json:"caution,omitempty"`
 }
 
-// Lane types. Only NEXUS has rules yet; any other type yields HOLD/201.
+// LaneType is what a lane is for. A type that is none of these yields HOLD/201.
 type LaneType string
 
 // Direction of traffic: whose rules apply.
 type Direction string
 
 const (
-	NEXUS LaneType = "nexus"
+	NEXUS    LaneType = "nexus"     // people in a car
+	FAST     LaneType = "fast"      // trucks, drivers, goods
+	NEXUSAir LaneType = "nexus-air" // a kiosk
+	Ready    LaneType = "ready"     // RFID documents of any kind; never expedites
+	General  LaneType = "general"   // never expedites
 
 	ToCanada Direction = "CA"
 	ToUS     Direction = "US"
@@ -118,6 +122,13 @@ type Policy struct {
 	ReaderCapacity   int       `json:"reader_capacity"`    // 503, default 8
 	SoftAge          Millis    `json:"soft_age_ms"`        // 211
 	HardAge          Millis    `json:"hard_age_ms"`        // 204
+
+	Regions    []string   `json:"lookout_regions,omitempty"` // whose lookouts count; none: everybody's
+	Documents  bool       `json:"document_reader,omitempty"` // the lane has a reader of documents
+	FAST       FASTPolicy `json:"fast_policy,omitempty"`     // what a carrier or importer must be (701, 702)
+	FASTPort   bool       `json:"fast_port,omitempty"`       // the port takes part in FAST (else 709)
+	AllowEmpty bool       `json:"allow_empty,omitempty"`     // empty trucks may be expedited (else 711)
+	VerdictFor Millis     `json:"verdict_ms,omitempty"`      // how old a biometric verdict may be (853)
 }
 
 // Digest names the policy: "sha256:" and the hex SHA-256 of its JSON.
@@ -175,6 +186,10 @@ type Evidence struct {
 	Presence     bool `json:"presence"`      // 209: loop stuck, missing, out of order, time-out
 	WrongWay     bool `json:"wrong_way"`
 	Closed       bool `json:"closed"` // lane closed, or closed when the vehicle was detected
+
+	Documents []Document `json:"documents,omitempty"` // read at the booth or kiosk, distinct
+	Trade     *Trade     `json:"trade,omitempty"`     // what was scanned of truck and load
+	Session   *Session   `json:"session,omitempty"`   // of a kiosk
 }
 
 // Card is one distinct card of the passage.
@@ -222,6 +237,12 @@ type Facts struct {
 	VehiclesOnFile bool  `json:"vehicles_on_file"`
 	VehicleLinked  bool  `json:"vehicle_linked"`
 	Hits           []Hit `json:"hits,omitempty"`
+
+	Documents []DocumentFact `json:"documents,omitempty"` // one per Evidence.Documents, same order
+	Trade     *TradeFacts    `json:"trade,omitempty"`     // of Evidence.Trade
+	// PartyGood is how many earlier sessions of the same party had nothing
+	// against them (854).
+	PartyGood int `json:"party_good,omitempty"`
 }
 
 // Clock is the quality of the wall clock; the zero value is not trusted.

@@ -230,7 +230,7 @@ func mayNot(pol Policy, ev Evidence, f Facts) string {
 	}
 	for _, h := range f.Hits {
 		in := !f.Now.Before(h.ValidFrom) && (f.Now.Before(h.ValidUntil) || h.ValidUntil.IsZero())
-		if in && h.Action != Observe {
+		if in && inScope(h, pol) && h.Action != Observe {
 			return "lookout"
 		}
 	}

@@ -29,22 +29,30 @@ func (m *Machine) read(in Input, s *Step) {
 }
 
 func (m *Machine) card(c Card, s *Step) {
-	i := slices.IndexFunc(m.ev.Cards, func(have Card) bool { return have.Token == c.Token })
+	known := slices.ContainsFunc(m.ev.Cards, func(have Card) bool { return have.Token == c.Token })
+	switch {
+	case c.Token == "" || !known && len(m.ev.Cards) >= cardsMost:
+		s.Dropped = true
+	case !known && m.foreign():
+		m.refuse(s)
+	default:
+		s.Changed = m.ev.hold(c) || s.Changed
+	}
+}
+
+// hold adds a card, or what a further read tells of a known one. It tells
+// whether that may change a decision.
+func (ev *Evidence) hold(c Card) (changed bool) {
+	i := slices.IndexFunc(ev.Cards, func(have Card) bool { return have.Token == c.Token })
 	if i < 0 {
-		switch {
-		case len(m.ev.Cards) >= cardsMost || c.Token == "":
-			s.Dropped = true
-			return
-		case m.foreign():
-			m.refuse(s)
-			return
+		if c.Token == "" || len(ev.Cards) >= cardsMost {
+			return false
 		}
 		c.Reads = 1
-		m.ev.Cards = append(m.ev.Cards, c)
-		s.Changed = true
-		return
+		ev.Cards = append(ev.Cards, c)
+		return true
 	}
-	have := &m.ev.Cards[i]
+	have := &ev.Cards[i]
 	have.Reads = min(have.Reads+1, 1<<30)
 	if c.RSSIDBm > have.RSSIDBm {
 		have.RSSIDBm, have.Antenna, have.Reader = c.RSSIDBm, c.Antenna, c.Reader
@@ -53,11 +61,12 @@ func (m *Machine) card(c Card, s *Step) {
 	case c.TID == "" || c.TID == have.TID:
 	case have.TID == "":
 		have.TID = c.TID
-		s.Changed = true
+		return true
 	case !have.TIDConflict:
 		have.TIDConflict = true
-		s.Changed = true
+		return true
 	}
+	return false
 }
 
 // plate keeps the better report. A report of no plate never displaces one.

@@ -4,21 +4,21 @@ package passage
 // it must change nothing.
 func (c *weighing) lookouts() {
 	for _, h := range c.f.Hits {
-		if !inForce(h, c.f) {
+		if !inForce(h, c.f) || !inScope(h, c.pol) {
 			continue
 		}
 		switch {
 		case h.Action == Observe:
-			c.say(LookoutObserve, informational)
+			c.say(LookoutObserve)
 		case h.Action != Stop && h.Action != Check:
-			c.say(DecisionTimeout, Primary)
-			c.say(LookoutPossible, Primary)
+			c.say(DecisionTimeout)
+			c.say(LookoutPossible)
 		case h.Possible:
-			c.say(LookoutPossible, Primary)
+			c.say(LookoutPossible)
 		case h.Action == Stop:
-			c.say(LookoutStop, Refer)
+			c.say(LookoutStop)
 		default:
-			c.say(LookoutRefer, Refer)
+			c.say(LookoutRefer)
 		}
 	}
 }

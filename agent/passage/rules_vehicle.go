@@ -1,5 +1,7 @@
 package passage
 
+import "slices"
+
 // plateOf is the plate that counts: the officer's, else the front camera's.
 func plateOf(ev Evidence) *Plate {
 	if ev.Keyed != nil {
@@ -8,21 +10,33 @@ func plateOf(ev Evidence) *Plate {
 	return ev.Front
 }
 
-// Rows 600 to 604.
+// Rows 600 to 605. A truck's plates differ: front is the tractor, rear the
+// trailer. Tractors are registered to their carrier, cars to nobody who
+// counts (domain reference, section 3 and 7.5).
 func (c *weighing) plates() {
 	p := plateOf(c.ev)
+	truck := c.pol.Lane == FAST
 	if p == nil || p.NoRead || p.Bare == "" {
-		c.say(PlateMissing, Primary)
+		c.say(PlateMissing)
 	} else {
-		c.when(!c.readWell(*p), PlateUncertain, Primary)
-		c.when(c.f.VehiclesOnFile && !c.f.VehicleLinked, PlateNotLinked, informational)
+		c.when(!c.readWell(*p), PlateUncertain)
+		c.when((c.f.VehiclesOnFile || truck) && !c.f.VehicleLinked, PlateNotLinked)
 	}
 	// A keyed plate stands for the front one here too: the officer has looked,
 	// and a misread front camera must not outlast that.
 	if rear := c.ev.Rear; p != nil && rear != nil && p.Bare != "" && rear.Bare != "" && c.readWell(*p) && c.readWell(*rear) {
-		c.when(differ(*p, *rear), PlateFrontRearDiffer, Primary)
+		c.when(differ(*p, *rear) && !c.towing(), PlateFrontRearDiffer)
 	}
-	c.when(c.ev.VehicleWrong, VehicleClassWrong, Primary)
+	c.when(c.ev.VehicleWrong, VehicleClassWrong)
+	rear := c.ev.Rear
+	c.when(c.towing() && (rear == nil || rear.NoRead || rear.Bare == ""), TrailerPlateMissing)
+}
+
+// towing tells whether there is a trailer, seen or announced: then the rear
+// plate is another's.
+func (c *weighing) towing() bool {
+	t, f := c.scanned()
+	return t.Trailer || slices.ContainsFunc(f.Trips, func(t Trip) bool { return t.Trailer })
 }
 
 // readWell: confidence at the limit or above, and a jurisdiction if the policy

@@ -109,7 +109,7 @@ func (r *recorder) decide(id string, revision int, edit func(*passage.Evidence, 
 		Signals: true, Config: true, Draw: 7311, Cards: []passage.CardFact{{Found: true, Card: passage.Issued, Membership: passage.Active,
 			Member: tok(5), Programs: []string{"NEXUS"}, ValidFrom: morning.AddDate(-1, 0, 0), ValidUntil: morning.AddDate(2, 0, 0),
 			CardUntil: morning.AddDate(2, 0, 0), Recent: -1}}}
-	for _, kind := range passage.RequiredLists() {
+	for _, kind := range passage.RequiredLists(passage.Policy{Lane: passage.NEXUS}) {
 		f.Lists = append(f.Lists, passage.List{Kind: kind, Generation: 8841, Digest: strings.Repeat("ab", 32), Age: 5400})
 	}
 	if edit != nil {
