@@ -8,14 +8,14 @@ import (
 // Document is one document read by its machine-readable zone: a card held to
 // the reader at a booth or put into a kiosk.
 type Document struct {
-	Token       Token `json:"token,omitempty"`        // of issuer and number
-	CheckFailed bool  `json:"check_failed,omitempty"` // a check digit is wrong (415); then no Token
+	Token       Token `json:"token,omitzero"`        // of issuer and number
+	CheckFailed bool  `json:"check_failed,omitzero"` // a check digit is wrong (415); then no Token
 }
 
 // DocumentFact is what the lists say of one document.
 type DocumentFact struct {
 	Found bool  `json:"found"`
-	Card  Token `json:"card,omitempty"` // the card that the document is
+	Card  Token `json:"card,omitzero"` // the card that the document is
 	// Fact is what the lists say of that card.
 	Fact CardFact `json:"fact"`
 }
@@ -24,11 +24,11 @@ type DocumentFact struct {
 type Session struct {
 	Nonce    string    `json:"nonce"` // that a verdict must quote
 	Party    int       `json:"party"` // travellers in the party, as stated; 0: not stated
-	Declared bool      `json:"declared,omitempty"`
-	Answered bool      `json:"answered,omitempty"` // the question for goods was answered
-	TimedOut bool      `json:"timed_out,omitempty"`
-	Waited   bool      `json:"waited,omitempty"` // no verdict came in time
-	Verdicts []Verdict `json:"verdicts,omitempty"`
+	Declared bool      `json:"declared,omitzero"`
+	Answered bool      `json:"answered,omitzero"` // the question for goods was answered
+	TimedOut bool      `json:"timed_out,omitzero"`
+	Waited   bool      `json:"waited,omitzero"` // no verdict came in time
+	Verdicts []Verdict `json:"verdicts,omitzero"`
 }
 
 // Verdict is what the biometric matcher says. No score, image or template

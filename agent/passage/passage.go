@@ -123,12 +123,12 @@ type Policy struct {
 	SoftAge          Millis    `json:"soft_age_ms"`        // 211
 	HardAge          Millis    `json:"hard_age_ms"`        // 204
 
-	Regions    []string   `json:"lookout_regions,omitempty"` // whose lookouts count; none: everybody's
-	Documents  bool       `json:"document_reader,omitempty"` // the lane has a reader of documents
-	FAST       FASTPolicy `json:"fast_policy,omitempty"`     // what a carrier or importer must be (701, 702)
-	FASTPort   bool       `json:"fast_port,omitempty"`       // the port takes part in FAST (else 709)
-	AllowEmpty bool       `json:"allow_empty,omitempty"`     // empty trucks may be expedited (else 711)
-	VerdictFor Millis     `json:"verdict_ms,omitempty"`      // how old a biometric verdict may be (853)
+	Regions    []string   `json:"lookout_regions,omitzero"` // whose lookouts count; none: everybody's
+	Documents  bool       `json:"document_reader,omitzero"` // the lane has a reader of documents
+	FAST       FASTPolicy `json:"fast_policy,omitzero"`     // what a carrier or importer must be (701, 702)
+	FASTPort   bool       `json:"fast_port,omitzero"`       // the port takes part in FAST (else 709)
+	AllowEmpty bool       `json:"allow_empty,omitzero"`     // empty trucks may be expedited (else 711)
+	VerdictFor Millis     `json:"verdict_ms,omitzero"`      // how old a biometric verdict may be (853)
 }
 
 // Digest names the policy: "sha256:" and the hex SHA-256 of its JSON.
@@ -187,9 +187,9 @@ type Evidence struct {
 	WrongWay     bool `json:"wrong_way"`
 	Closed       bool `json:"closed"` // lane closed, or closed when the vehicle was detected
 
-	Documents []Document `json:"documents,omitempty"` // read at the booth or kiosk, distinct
-	Trade     *Trade     `json:"trade,omitempty"`     // what was scanned of truck and load
-	Session   *Session   `json:"session,omitempty"`   // of a kiosk
+	Documents []Document `json:"documents,omitzero"` // read at the booth or kiosk, distinct
+	Trade     *Trade     `json:"trade,omitzero"`     // what was scanned of truck and load
+	Session   *Session   `json:"session,omitzero"`   // of a kiosk
 }
 
 // Card is one distinct card of the passage.
@@ -238,11 +238,11 @@ type Facts struct {
 	VehicleLinked  bool  `json:"vehicle_linked"`
 	Hits           []Hit `json:"hits,omitempty"`
 
-	Documents []DocumentFact `json:"documents,omitempty"` // one per Evidence.Documents, same order
-	Trade     *TradeFacts    `json:"trade,omitempty"`     // of Evidence.Trade
+	Documents []DocumentFact `json:"documents,omitzero"` // one per Evidence.Documents, same order
+	Trade     *TradeFacts    `json:"trade,omitzero"`     // of Evidence.Trade
 	// PartyGood is how many earlier sessions of the same party had nothing
 	// against them (854).
-	PartyGood int `json:"party_good,omitempty"`
+	PartyGood int `json:"party_good,omitzero"`
 }
 
 // Clock is the quality of the wall clock; the zero value is not trusted.

@@ -16,24 +16,24 @@ const (
 // Mark is one thing that was scanned or keyed: a bar code, a container's
 // number, a seal.
 type Mark struct {
-	Token Token `json:"token,omitempty"` // of the canonical text
+	Token Token `json:"token,omitzero"` // of the canonical text
 	// Carrier is the token of the carrier code that a cargo control number or a
 	// trip's number begins with.
-	Carrier   Token  `json:"carrier,omitempty"`
-	SizeType  string `json:"size_type,omitempty"` // of a container, ISO 6346
-	Malformed bool   `json:"malformed,omitempty"` // pattern or check digit is wrong
+	Carrier   Token  `json:"carrier,omitzero"`
+	SizeType  string `json:"size_type,omitzero"` // of a container, ISO 6346
+	Malformed bool   `json:"malformed,omitzero"` // pattern or check digit is wrong
 }
 
 // Trade is what was scanned of a truck, each kind distinct and in order.
 type Trade struct {
-	Carriers   []Mark `json:"carriers,omitempty"`
-	Importers  []Mark `json:"importers,omitempty"` // BN15
-	Cargo      []Mark `json:"cargo,omitempty"`     // CCN, PARS or PAPS
-	Trips      []Mark `json:"trips,omitempty"`     // CRN
-	Containers []Mark `json:"containers,omitempty"`
-	Seals      []Mark `json:"seals,omitempty"`
-	Trailer    bool   `json:"trailer,omitempty"` // one was seen
-	Empty      bool   `json:"empty,omitempty"`   // the officer says so
+	Carriers   []Mark `json:"carriers,omitzero"`
+	Importers  []Mark `json:"importers,omitzero"` // BN15
+	Cargo      []Mark `json:"cargo,omitzero"`     // CCN, PARS or PAPS
+	Trips      []Mark `json:"trips,omitzero"`     // CRN
+	Containers []Mark `json:"containers,omitzero"`
+	Seals      []Mark `json:"seals,omitzero"`
+	Trailer    bool   `json:"trailer,omitzero"` // one was seen
+	Empty      bool   `json:"empty,omitzero"`   // the officer says so
 }
 
 // Trader is what a list says of a carrier or an importer.
@@ -50,13 +50,13 @@ type Trader struct {
 type Trip struct {
 	Token      Token      `json:"token"` // of the trip's number
 	Carrier    Token      `json:"carrier"`
-	Empty      bool       `json:"empty,omitempty"`   // no load
-	Trailer    bool       `json:"trailer,omitempty"` // one is announced
-	Shipments  []Shipment `json:"shipments,omitempty"`
-	Containers []Token    `json:"containers,omitempty"` // on the manifest
-	SealNeeded bool       `json:"seal_needed,omitempty"`
-	HighSeal   bool       `json:"high_seal,omitempty"` // class H is required
-	Screening  bool       `json:"screening,omitempty"` // CSI status is required
+	Empty      bool       `json:"empty,omitzero"`   // no load
+	Trailer    bool       `json:"trailer,omitzero"` // one is announced
+	Shipments  []Shipment `json:"shipments,omitzero"`
+	Containers []Token    `json:"containers,omitzero"` // on the manifest
+	SealNeeded bool       `json:"seal_needed,omitzero"`
+	HighSeal   bool       `json:"high_seal,omitzero"` // class H is required
+	Screening  bool       `json:"screening,omitzero"` // CSI status is required
 	ValidFrom  time.Time  `json:"valid_from,omitzero"`
 	ValidUntil time.Time  `json:"valid_until,omitzero"`
 }
@@ -86,17 +86,17 @@ const (
 type Container struct {
 	Found      bool            `json:"found"`
 	Status     ContainerStatus `json:"status"`
-	Seal       Token           `json:"seal,omitempty"`
-	SealClass  string          `json:"seal_class,omitempty"` // I, S or H
-	SizeType   string          `json:"size_type,omitempty"`
+	Seal       Token           `json:"seal,omitzero"`
+	SealClass  string          `json:"seal_class,omitzero"` // I, S or H
+	SizeType   string          `json:"size_type,omitzero"`
 	ValidFrom  time.Time       `json:"valid_from,omitzero"`
 	ValidUntil time.Time       `json:"valid_until,omitzero"`
 }
 
 // TradeFacts is what the lists say of a Trade.
 type TradeFacts struct {
-	Carriers   []Trader    `json:"carriers,omitempty"`   // one per Trade.Carriers, same order
-	Importers  []Trader    `json:"importers,omitempty"`  // by token: those scanned and those of every trip
-	Trips      []Trip      `json:"trips,omitempty"`      // found by Trade.Trips and Trade.Cargo, distinct
-	Containers []Container `json:"containers,omitempty"` // one per Trade.Containers, same order
+	Carriers   []Trader    `json:"carriers,omitzero"`   // one per Trade.Carriers, same order
+	Importers  []Trader    `json:"importers,omitzero"`  // by token: those scanned and those of every trip
+	Trips      []Trip      `json:"trips,omitzero"`      // found by Trade.Trips and Trade.Cargo, distinct
+	Containers []Container `json:"containers,omitzero"` // one per Trade.Containers, same order
 }
