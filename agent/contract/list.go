@@ -13,14 +13,25 @@ import (
 // List kinds a booth may hold. A kind fixes what the token of a row is of and
 // what its value means; a new kind is added here and in CheckListRow.
 const (
-	ListMembers  = "members"  // token of the membership number -> MemberRow
-	ListCards    = "cards"    // token of the card's number (EPC) -> CardRow
-	ListVehicles = "vehicles" // token of the membership number -> VehicleRow
-	ListLookouts = "lookouts" // token of the subject -> LookoutRow
+	ListMembers = "members" // token of the membership number -> MemberRow
+	ListCards   = "cards"   // token of the card's number (EPC) -> CardRow
+	// ListVehicles: token of the membership number -> VehicleRow of every
+	// vehicle on file. Carriers have fleets: token of carrier and plate
+	// (token.Tractor), once with and once without jurisdiction -> VehicleRow of
+	// that tractor alone.
+	ListVehicles   = "vehicles"
+	ListLookouts   = "lookouts"   // token of the subject -> LookoutRow
+	ListDocuments  = "documents"  // token of issuer and number -> DocumentRow
+	ListCarriers   = "carriers"   // token of the carrier code -> TraderRow
+	ListImporters  = "importers"  // token of the business number -> TraderRow
+	ListTrips      = "trips"      // token of a trip's or cargo control number -> TripRow
+	ListContainers = "containers" // token of the container's number -> ContainerRow
 )
 
 // ListKinds gives every kind, in the order in which they are told.
-func ListKinds() []string { return []string{ListMembers, ListCards, ListVehicles, ListLookouts} }
+func ListKinds() []string {
+	return []string{ListMembers, ListCards, ListDocuments, ListVehicles, ListLookouts, ListCarriers, ListImporters, ListTrips, ListContainers}
+}
 
 // Limits of a row, in bytes and items.
 const (
@@ -53,6 +64,14 @@ func CheckListRow(kind string, value []byte) error {
 		_, err = ParseVehicleRow(value)
 	case ListLookouts:
 		_, err = ParseLookoutRow(value)
+	case ListDocuments:
+		_, err = ParseDocumentRow(value)
+	case ListCarriers, ListImporters:
+		_, err = ParseTraderRow(value)
+	case ListTrips:
+		_, err = ParseTripRow(value)
+	case ListContainers:
+		_, err = ParseContainerRow(value)
 	default:
 		err = fmt.Errorf("%w: unknown kind %q", ErrListRow, kind)
 	}

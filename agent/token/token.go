@@ -111,6 +111,52 @@ func (k *Key) Plate(text devices.Ident, jurisdiction string, confidence float64)
 	return p
 }
 
+// Document is the token of a travel document: issuing state and number.
+func (k *Key) Document(issuer string, number devices.Ident) passage.Token {
+	n := alphanumeric(number.Reveal(), 24)
+	if n == "" {
+		return ""
+	}
+	return k.token("document", alphanumeric(issuer, 3)+"/"+n)
+}
+
+// Carrier is the token of a carrier code, whose dashes are part of it.
+func (k *Key) Carrier(code devices.Ident) passage.Token { return k.token("carrier", code4(code)) }
+
+// Importer is the token of a business number (BN15).
+func (k *Key) Importer(number devices.Ident) passage.Token {
+	return k.token("importer", alphanumeric(number.Reveal(), 15))
+}
+
+// Cargo is the token of a cargo control number or of a trip's, which have one
+// form: compared whole, inner letters and dashes included.
+func (k *Key) Cargo(number devices.Ident) passage.Token {
+	s := strings.ToUpper(number.Reveal())
+	if len(s) > 29 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return k.token("cargo", s)
+}
+
+// Container is the token of a container's number.
+func (k *Key) Container(number devices.Ident) passage.Token {
+	return k.token("container", alphanumeric(number.Reveal(), 11))
+}
+
+// Seal is the token of a seal's number: upper case, without spaces and dashes.
+func (k *Key) Seal(number devices.Ident) passage.Token {
+	return k.token("seal", alphanumeric(number.Reveal(), 24))
+}
+
+// Tractor is the token of a carrier's tractor: the carrier's token and one of
+// its plate's.
+func (k *Key) Tractor(carrier, plate passage.Token) passage.Token {
+	if carrier == "" || plate == "" {
+		return ""
+	}
+	return k.token("tractor", string(carrier)+"/"+string(plate))
+}
+
 // Draw is the random draw of a passage, 0..9999: unpredictable at the booth,
 // reproducible by an audit that holds the key. The day is UTC (domain
 // reference 7.5).
@@ -152,6 +198,15 @@ var fold = strings.NewReplacer("O", "0", "Q", "0", "D", "0", "I", "1", "L", "1",
 
 // FoldPlate is the fold key of a canonical plate. It is never shown.
 func FoldPlate(canonical string) string { return fold.Replace(canonical) }
+
+// code4 is the canonical form of a carrier code: 4 of A-Z, 0-9 and the dash.
+func code4(code devices.Ident) string {
+	s := strings.ToUpper(code.Reveal())
+	if len(s) != 4 || strings.ContainsFunc(s, func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' }) {
+		return ""
+	}
+	return s
+}
 
 func alphanumeric(s string, most int) string {
 	var b strings.Builder
