@@ -44,15 +44,24 @@ const (
 	RoleCard       Role = "card"        // trusted-traveller cards
 	RolePlateFront Role = "plate.front" // plate camera, front
 	RolePlateRear  Role = "plate.rear"  // plate camera, rear
+	RoleDocument   Role = "document"    // machine-readable zones
+	RoleScan       Role = "scan"        // bar codes of trade
+	RoleSeal       Role = "seal"        // bar codes of seals
+	RoleKeypad     Role = "keypad"      // the officer's
+	RoleReceipt    Role = "receipt"     // a kiosk's printer
 )
 
-// Read is one report by one reader. Exactly one of Tag and Plate is set.
+// Read is one report by one reader. Exactly one of the pointers is set.
 type Read struct {
 	Device string    // name from the configuration
 	Role   Role      // from the configuration
 	At     time.Time // arrival of the frame's first byte, with monotonic part
 	Tag    *Tag
 	Plate  *Plate
+
+	Document *Document
+	Scan     *Scan
+	Key      *Key
 }
 
 // Tag is one UHF tag seen.
@@ -72,6 +81,27 @@ type Plate struct {
 	NoRead       bool    // the camera saw a vehicle and no plate
 	Camera       string
 	DeviceAt     time.Time // the camera's own clock; zero if not reported
+}
+
+// Document is one travel document read by its machine-readable zone.
+type Document struct {
+	Issuer      string // issuing state, 3 letters
+	Number      Ident  // empty if a check digit is wrong
+	CheckFailed bool   // a check digit is wrong (reason 415)
+	Unreadable  bool   // something was there and could not be read (reason 401)
+}
+
+// Scan is one bar code.
+type Scan struct {
+	Text       Ident // without symbology, start and end
+	Unreadable bool  // too long, or with characters that no bar code of trade has
+}
+
+// Key is one press on a keypad: a button, or a plate that was typed.
+type Key struct {
+	Button       string // name of the button as the configuration wires points; "" for a plate
+	Plate        Ident
+	Jurisdiction string // of the plate; "" if none was typed
 }
 
 // Counters is what each serial driver counts (protocols, rules of every

@@ -12,7 +12,8 @@ import (
 
 // rowsOfTrade are one of each, with everything set.
 func rowsOfTrade() map[string]interface{ Append([]byte) ([]byte, error) } {
-	from, until := noon.AddDate(-1, 0, 0), noon.AddDate(1, 0, 0)
+	whole := noon.Truncate(time.Second) // rows keep no more
+	from, until := whole.AddDate(-1, 0, 0), whole.AddDate(1, 0, 0)
 	return map[string]interface{ Append([]byte) ([]byte, error) }{
 		ListDocuments: DocumentRow{Card: tok(1)},
 		ListCarriers:  TraderRow{Status: passage.Active, Programs: []string{"CSA", "PIP"}, ValidFrom: from, ValidUntil: until},
