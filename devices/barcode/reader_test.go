@@ -44,7 +44,7 @@ func (w *wire) Read(b []byte) (int, error) {
 func (w *wire) Write(b []byte) (int, error) { return len(b), nil }
 func (w *wire) Close() error                { return nil }
 
-func scans(t *testing.T, cfg Config, pieces ...string) (got []devices.Scan, r *Reader) {
+func readAll(t *testing.T, cfg Config, pieces ...string) (got []devices.Scan, r *Reader) {
 	t.Helper()
 	r, err := Open(t.Context(), &wire{pieces}, cfg)
 	if err != nil {
@@ -61,7 +61,7 @@ func scans(t *testing.T, cfg Config, pieces ...string) (got []devices.Scan, r *R
 
 // Somebody held something to the scanner: it is told, and not what it was.
 func TestUnreadableScanIsTold(t *testing.T) {
-	got, r := scans(t, Config{Name: "s"}, "12\x0134\r", "1234AB\r")
+	got, r := readAll(t, Config{Name: "s"}, "12\x0134\r", "1234AB\r")
 	if len(got) != 2 || !got[0].Unreadable || got[0].Text != "" || got[1].Text != "1234AB" {
 		t.Errorf("%+v", got)
 	}
@@ -72,7 +72,7 @@ func TestUnreadableScanIsTold(t *testing.T) {
 
 // The same code held before the window is one scan.
 func TestRepeatedScanIsOne(t *testing.T) {
-	got, _ := scans(t, Config{Name: "s"}, "1234AB\r\n", "1234AB\r\n", "1234AC\r", "1234AB\r")
+	got, _ := readAll(t, Config{Name: "s"}, "1234AB\r\n", "1234AB\r\n", "1234AC\r", "1234AB\r")
 	if len(got) != 3 {
 		t.Errorf("%d scans", len(got))
 	}
