@@ -30,6 +30,6 @@ func TestContract(t *testing.T) {
 		Is: func(r devices.Read, n int) bool {
 			return r.Document != nil && r.Document.Number == devices.Ident(fmt.Sprintf("%09d", n)) && r.Document.Issuer == "UTO"
 		},
-		Weak: true, Pause: time.Second,
+		Weak: true, Pause: time.Second, Spare: len("\r\x03"),
 	})
 }
