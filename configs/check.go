@@ -104,8 +104,15 @@ func (c *checker) lane() {
 	l := c.cfg.Lane
 	c.need("lane.type", `type = "nexus"`)
 	c.fraction("lane.random_rate", l.RandomRate)
-	if l.Type != "" && l.Type != NEXUS && !c.bad["lane.type"] {
-		c.warn("lane.type", fmt.Sprintf("no rules for %q yet: every passage is HOLD 201", l.Type), `only "nexus" decides`)
+	if l.Type == NEXUSAir && l.LightMode == Staffed && !c.bad["lane.light_mode"] {
+		c.refuse("lane.light_mode", "a kiosk has no officer beside it", `write "auto"`)
+	}
+	if (l.Type == Ready || l.Type == General) && l.LightMode == Auto && !c.bad["lane.light_mode"] {
+		c.refuse("lane.light_mode", fmt.Sprintf("a %s lane never expedites: it needs an officer", l.Type), `write "staffed"`)
+	}
+	k := c.cfg.Kiosk
+	if l.Type != NEXUSAir && (k.Matcher != "" || k.MatcherKey != "") {
+		c.refuse("kiosk", fmt.Sprintf("a lane of type %q is no kiosk", l.Type), "take [kiosk] out")
 	}
 }
 
@@ -126,13 +133,45 @@ func (c *checker) policy() {
 			c.refuse(path, fmt.Sprintf("%q is given twice", prog), "")
 		case c.cfg.Lane.Type == NEXUS && (prog == ProgramFAST || prog == ProgramCDRP):
 			c.refuse(path, fmt.Sprintf("%q is for drivers of trucks, not for a nexus lane", prog), "")
-		case c.cfg.Booth.Direction == ToCanada && (prog == ProgramSENTRI || prog == ProgramGlobalEntry):
+		case c.cfg.Lane.Type == FAST && prog != ProgramFAST && prog != ProgramCDRP:
+			c.refuse(path, fmt.Sprintf("%q is not for drivers of trucks", prog), `write ["FAST"], into Canada also "CDRP"`)
+		case c.cfg.Lane.Type == FAST && c.cfg.Booth.Direction == ToUS && prog == ProgramCDRP:
+			c.refuse(path, `"CDRP" is accepted into Canada only`, `write ["FAST"]`)
+		case (c.cfg.Lane.Type == NEXUS || c.cfg.Lane.Type == NEXUSAir) && c.cfg.Booth.Direction == ToCanada && (prog == ProgramSENTRI || prog == ProgramGlobalEntry):
 			c.refuse(path, fmt.Sprintf("%q is not accepted into Canada", prog), `only where direction = "US"`)
 		}
 		seen[prog] = true
 	}
+	c.trade(p)
+	if c.has("policy.verdict_age") {
+		c.span("policy.verdict_age", p.VerdictAge, time.Second, 30*time.Second, "an older verdict may be of another traveller")
+	}
+	for i, r := range p.LookoutRegions {
+		if path := item("policy.lookout_regions", i); r == "" || len(r) > 32 || strings.ContainsFunc(r, unicode.IsControl) {
+			c.refuse(path, "not a region: 1 to 32 characters", "")
+		}
+	}
 	if !p.AntiPassback {
 		c.warn("policy.anti_passback", "off: a copied card is not noticed (413, 414)", "")
+	}
+}
+
+// trade checks what only a FAST lane is asked.
+func (c *checker) trade(p Policy) {
+	if c.cfg.Lane.Type == FAST {
+		if p.FASTPolicy == CTPAT && c.cfg.Booth.Direction == ToCanada || p.FASTPolicy != "" && p.FASTPolicy != CTPAT && c.cfg.Booth.Direction == ToUS {
+			c.refuse("policy.fast_policy", fmt.Sprintf("%q is not what direction %q asks for", p.FASTPolicy, c.cfg.Booth.Direction),
+				`"CTPAT" goes with "US", the others with "CA"`)
+		}
+		if !p.FASTPort {
+			c.warn("policy.fast_port", "false: no truck is expedited (709)", "write true if the port takes part in FAST")
+		}
+		return
+	}
+	for _, key := range []string{"policy.fast_policy", "policy.fast_port", "policy.allow_empty"} {
+		if c.has(key) && c.cfg.Lane.Type != "" && c.cfg.Lane.Type != Ready && c.cfg.Lane.Type != General {
+			c.refuse(key, fmt.Sprintf("a lane of type %q has no trade", c.cfg.Lane.Type), "take it out")
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 var (
 	inPoints = []string{"approach_loop", "booth_loop", "exit_loop", "release", "refer", "open_close", "ack",
 		"count_1", "count_2", "count_3", "count_4", "count_5", "count_6", "count_7", "count_8", "count_9",
-		"declaration", "goods"}
+		"declaration", "goods", "empty", "trailer", "other_class", "declare_yes", "declare_no", "session_over"}
 	outPoints = []string{"traveller_red", "traveller_amber", "traveller_green",
 		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"}
 )
@@ -41,6 +41,9 @@ var driverKeys = map[Driver][]string{
 	Mercury: {"region", "power", "antennas", "read_tid"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"heartbeat", "charset", "zone", "max_length", "window"},
+	Barcode: {"suffix"},
+	MRZ:     {"xor"},
+	Printer: {"language", "columns"},
 }
 
 func (c *checker) devices() {
@@ -52,8 +55,8 @@ func (c *checker) devices() {
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
 		c.need(sub(p, "name"), `name = "pre-read"`)
-		c.need(sub(p, "driver"), `driver = "mercury" or "line"`)
-		c.need(sub(p, "role"), `role = "card", "plate.front" or "plate.rear"`)
+		c.need(sub(p, "driver"), "driver = "+listed(driverNames()))
+		c.need(sub(p, "role"), `role = "card", "plate.front", ...: what it is for`)
 		c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
 		if d.Name != "" && !deviceName.MatchString(d.Name) {
 			c.refuse(sub(p, "name"), quoted(d.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
@@ -66,8 +69,8 @@ func (c *checker) devices() {
 		c.port(p, d)
 		c.driver(p, d)
 	}
-	if c.cfg.Lane.Type == NEXUS && !c.bad["lane.type"] {
-		c.cardReader()
+	if c.cfg.Lane.Type != "" && !c.bad["lane.type"] && !c.bad["device"] {
+		c.roles()
 	}
 }
 
@@ -90,7 +93,7 @@ func (c *checker) port(p string, d *Device) {
 		if c.has(baud) {
 			c.refuse(baud, "a tcp:// device has no baud rate", "")
 		}
-	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) {
+	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) && (d.Driver != Keypad || d.Baud != 0) {
 		c.refuse(baud, fmt.Sprintf("%d is not one of %s", d.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
 	}
 	for _, unstable := range []string{"/dev/ttyUSB", "/dev/ttyACM"} {
@@ -105,22 +108,35 @@ func (c *checker) driver(p string, d *Device) {
 	if d.Driver == "" || c.bad[sub(p, "driver")] {
 		return
 	}
-	for _, other := range []Driver{Mercury, Line} {
+	for _, other := range Drivers() {
 		for _, k := range driverKeys[other] {
 			if other != d.Driver && c.has(sub(p, k)) {
 				c.refuse(sub(p, k), fmt.Sprintf("only driver %q has this key", other), "")
 			}
 		}
 	}
-	if card := d.Role == RoleCard; d.Role != "" && card != (d.Driver == Mercury) {
-		c.refuse(sub(p, "role"), fmt.Sprintf("driver %q cannot be %q", d.Driver, d.Role),
-			`"mercury" reads cards, "line" reads plates`)
+	if roles := rolesOf[d.Driver]; d.Role != "" && !slices.Contains(roles, d.Role) {
+		words := make([]string, len(roles))
+		for i, r := range roles {
+			words[i] = string(r)
+		}
+		c.refuse(sub(p, "role"), fmt.Sprintf("driver %q cannot be %q", d.Driver, d.Role), "its role is "+strings.Join(words, " or "))
 	}
-	if d.Driver == Mercury {
+	switch d.Driver {
+	case Mercury:
 		c.mercury(p, d)
-		return
+	case Line:
+		c.line(p, d)
+	case Printer:
+		c.count(sub(p, "columns"), d.Columns, 16, 80)
 	}
-	c.line(p, d)
+}
+
+func driverNames() (names []string) {
+	for _, d := range Drivers() {
+		names = append(names, string(d))
+	}
+	return names
 }
 
 func (c *checker) mercury(p string, d *Device) {
@@ -176,21 +192,39 @@ func (c *checker) line(p string, d *Device) {
 	}
 }
 
-// cardReader: a nexus lane is nothing without one, and slow without a camera.
-func (c *checker) cardReader() {
-	if c.bad["device"] {
-		return
+// roles: what kind of lane is nothing without which device, and slow without
+// which.
+func (c *checker) roles() {
+	have := func(roles ...Role) bool {
+		for i, d := range c.cfg.Devices {
+			if slices.Contains(roles, d.Role) || c.bad[sub(item("device", i), "role")] {
+				return true
+			}
+		}
+		return false
 	}
-	camera := func(d Device) bool { return d.Role == RolePlateFront || d.Role == RolePlateRear }
-	if !slices.ContainsFunc(c.cfg.Devices, camera) {
+	l := c.cfg.Lane.Type
+	expedites := l == NEXUS || l == FAST || l == NEXUSAir
+	if l != NEXUSAir && !have(RolePlateFront, RolePlateRear) {
 		c.warn("device", "no plate camera: the officer keys every plate", `add one with role = "plate.front"`)
 	}
+	if l == FAST && !have(RoleScan) {
+		c.warn("device", "no scanner: nobody can present a carrier or a cargo control number (700, 704)", `add one with role = "scan"`)
+	}
+	if l == NEXUSAir && !have(RoleReceipt) {
+		c.warn("device", "no printer: travellers get no receipt", `add one with driver = "printer"`)
+	}
+	if l == Ready && !have(RoleCard) {
+		c.warn("device", "no card reader in a Ready lane", `add one with role = "card"`)
+	}
 	for i, d := range c.cfg.Devices {
-		if d.Role == RoleCard || c.bad[sub(item("device", i), "role")] {
-			return
+		if d.Role == RoleReceipt && l != NEXUSAir {
+			c.refuse(sub(item("device", i), "role"), fmt.Sprintf("a lane of type %q has no use for a printer", l), "only a kiosk prints receipts")
 		}
 	}
-	c.contradiction(`lane type "nexus" needs a device with role = "card"`, "add one [[device]]")
+	if expedites && !have(RoleCard) {
+		c.contradiction(fmt.Sprintf("lane type %q needs a device with role = \"card\"", l), "add one [[device]]")
+	}
 }
 
 // linePattern is what the kernel and a technician can both write.
@@ -278,6 +312,9 @@ func (c *checker) wiring() {
 		out = append(out, "officer_green", "officer_amber", "officer_red", "officer_health")
 	} else {
 		out = append(out, "traveller_amber") // tells "see an officer" from "stop"
+	}
+	if l.Type == NEXUSAir {
+		in = []string{"declare_yes", "declare_no", "count_1"} // a kiosk has no road
 	}
 	if c.bad["lane.light_mode"] {
 		return

@@ -43,6 +43,7 @@ type Config struct {
 	MQTT    MQTT     `toml:"mqtt"`
 	Devices []Device `toml:"device,omitempty"`
 	GPIO    GPIO     `toml:"gpio"`
+	Kiosk   Kiosk    `toml:"kiosk,omitempty"`
 	Status  Status   `toml:"status"`
 	Clock   Clock    `toml:"clock"`
 
@@ -74,6 +75,18 @@ type Policy struct {
 	PlateConfidence    float64   `toml:"plate_confidence"`     // 0..1, default 0.8; under it: reason 601
 	PlateJurisdiction  bool      `toml:"plate_jurisdiction"`   // default true: none reported is reason 601
 	ReaderCapacity     int       `toml:"reader_capacity"`      // cards, default 8: reason 503 above
+
+	LookoutRegions []string   `toml:"lookout_regions,omitempty" json:",omitempty"` // whose lookouts count; none: everybody's
+	FASTPolicy     FASTPolicy `toml:"fast_policy,omitempty"`                       // default PIP_OR_BOTH, into the US CTPAT
+	FASTPort       bool       `toml:"fast_port,omitempty"`                         // the port takes part in FAST; else reason 709
+	AllowEmpty     bool       `toml:"allow_empty,omitempty"`                       // empty trucks may be expedited; else reason 711
+	VerdictAge     Duration   `toml:"verdict_age,omitempty"`                       // default 30s, which is also the most: reason 853 above
+}
+
+// Kiosk says how a kiosk's face matcher reaches the booth. Other lanes have none.
+type Kiosk struct {
+	Matcher    Path `toml:"matcher,omitempty"`     // unix socket; default /run/boothd/matcher.sock
+	MatcherKey Ref  `toml:"matcher_key,omitempty"` // the key shared with it, 64 hex digits; default credential:matcher-key
 }
 
 // Lists says how old lists may get and whom to trust for them.
@@ -101,7 +114,7 @@ type MQTT struct {
 	AckMode  AckMode  `toml:"ack_mode"` // default receipt
 }
 
-// Device is one reader on a serial line or a TCP port. Fields of another
+// Device is one reader, keypad or printer on a serial line or a TCP port. Fields of another
 // driver than its own are zero.
 type Device struct {
 	Name   string `toml:"name"`
@@ -132,6 +145,14 @@ type Device struct {
 	Zone            string   `toml:"zone,omitempty"`       // of the camera's clock, "UTC" or "America/Vancouver"
 	MaxLength       int      `toml:"max_length,omitempty"` // bytes of a report, at most 4096
 	Window          Duration `toml:"window,omitempty"`     // in which the same plate is the same report
+
+	// Of driver barcode.
+	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
+	// Of driver mrz.
+	XOR bool `toml:"xor,omitempty"` // the reader sends a check byte after each document
+	// Of driver printer.
+	Language Language `toml:"language,omitempty"` // default "escpos"
+	Columns  int      `toml:"columns,omitempty"`  // characters of a line, 16 to 80; default 42
 }
 
 // GPIO names the chip and what is wired to its lines.
@@ -192,7 +213,7 @@ func (c *Config) Redacted() *Config {
 	r.Warnings = slices.Clone(c.Warnings)
 	r.Devices = slices.Clone(c.Devices)
 	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
-	for _, ref := range []*Ref{&r.Lists.Key, &r.MQTT.Key} {
+	for _, ref := range []*Ref{&r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey} {
 		if *ref != "" {
 			*ref = redactedRef
 		}

@@ -79,8 +79,10 @@ func example(t testing.TB, name string) []byte {
 func TestExamples(t *testing.T) {
 	for _, tt := range []struct {
 		file string
+		lane LaneType
 		mode LightMode
-	}{{"nexus.toml", Staffed}, {"egate.toml", Auto}} {
+	}{{"nexus.toml", NEXUS, Staffed}, {"egate.toml", NEXUS, Auto}, {"fast.toml", FAST, Staffed},
+		{"nexus-air.toml", NEXUSAir, Auto}, {"ready.toml", Ready, Staffed}, {"general.toml", General, Staffed}} {
 		cfg, err := Load(tt.file)
 		if err != nil {
 			t.Errorf("%s: %v", tt.file, err)
@@ -89,7 +91,7 @@ func TestExamples(t *testing.T) {
 		if len(cfg.Warnings) > 0 {
 			t.Errorf("%s: warnings\n%v", tt.file, cfg.Warnings)
 		}
-		if cfg.Lane.LightMode != tt.mode || cfg.Lane.Type != NEXUS {
+		if cfg.Lane.LightMode != tt.mode || cfg.Lane.Type != tt.lane {
 			t.Errorf("%s: lane %+v", tt.file, cfg.Lane)
 		}
 		again(t, cfg)
@@ -112,11 +114,13 @@ func again(t testing.TB, cfg *Config) {
 	}
 }
 
+var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml", "ready.toml", "general.toml"}
+
 var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 
 // A default that is told in a comment of an example is the default in the code.
 func TestExamplesTellTheDefaults(t *testing.T) {
-	for _, file := range []string{"nexus.toml", "egate.toml"} {
+	for _, file := range examples {
 		plain, err := Load(file)
 		if err != nil {
 			t.Fatal(err)
@@ -145,19 +149,9 @@ func TestExamplesTellTheDefaults(t *testing.T) {
 	}
 }
 
-// nexus.toml is the manual: with every comment opened it is valid and sets
-// every key that there is.
-func TestNexusExampleIsComplete(t *testing.T) {
-	b := commented.ReplaceAll(example(t, "nexus.toml"), []byte("$1"))
-	cfg, err := Parse("nexus.toml", b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again(t, cfg)
-	root, fault := parse("nexus.toml", b)
-	if fault != nil {
-		t.Fatal(fault)
-	}
+// The examples are the manual: with every comment opened each is valid, and
+// together they set every key that there is.
+func TestExamplesAreComplete(t *testing.T) {
 	set := map[string]bool{}
 	var walk func(path string, n *node)
 	walk = func(path string, n *node) {
@@ -169,10 +163,22 @@ func TestNexusExampleIsComplete(t *testing.T) {
 			walk(path, inner)
 		}
 	}
-	walk("", root)
+	for _, file := range examples {
+		b := commented.ReplaceAll(example(t, file), []byte("$1"))
+		cfg, err := Parse(file, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again(t, cfg)
+		root, fault := parse(file, b)
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		walk("", root)
+	}
 	for _, key := range allKeys("", reflect.TypeFor[Config]()) {
 		if !set[key] {
-			t.Errorf("nexus.toml does not show %s", key)
+			t.Errorf("no example shows %s", key)
 		}
 	}
 }
@@ -257,7 +263,7 @@ func TestConfDFaultsAreToldOfTheirFile(t *testing.T) {
 	got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
 	for _, want := range []string{
 		`conf.d/a.toml:3:1: lane.random: unknown key`,
-		`conf.d/a.toml:4:3: device.driver: missing; write driver = "mercury" or "line"`,
+		`conf.d/a.toml:4:3: device.driver: missing; write driver = "mercury", "line", "barcode"`,
 		`conf.d/a.toml:5:8: device.name: "front" is taken, first at boothd.toml:`,
 		`conf.d/b.toml:2:1: lane.light_mode: set twice, first at conf.d/a.toml:2:1; keep one of the two`,
 		`conf.d/b.toml:4:1: gpio.in.ack: set twice, first at boothd.toml:`,

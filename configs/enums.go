@@ -94,6 +94,48 @@ func (p *Program) UnmarshalText(b []byte) error {
 	return choose(p, b, ProgramNEXUS, ProgramSENTRI, ProgramGlobalEntry, ProgramFAST, ProgramCDRP)
 }
 
+// FASTPolicy is what a carrier or importer must be (domain reference, section 3).
+type FASTPolicy string
+
+// FAST policies.
+const (
+	CSAAndPIP FASTPolicy = "CSA_AND_PIP"
+	PIPOrBoth FASTPolicy = "PIP_OR_BOTH"
+	CTPAT     FASTPolicy = "CTPAT"
+)
+
+// UnmarshalText takes a FAST policy.
+func (p *FASTPolicy) UnmarshalText(b []byte) error { return choose(p, b, CSAAndPIP, PIPOrBoth, CTPAT) }
+
+// Suffix is what a scanner sends after a bar code.
+type Suffix string
+
+// Suffixes; with "none" only silence ends a scan.
+const (
+	SuffixCR   Suffix = "cr"
+	SuffixCRLF Suffix = "crlf"
+	SuffixLF   Suffix = "lf"
+	SuffixETX  Suffix = "etx"
+	SuffixNone Suffix = "none"
+)
+
+// UnmarshalText takes a suffix.
+func (s *Suffix) UnmarshalText(b []byte) error {
+	return choose(s, b, SuffixCR, SuffixCRLF, SuffixLF, SuffixETX, SuffixNone)
+}
+
+// Language is what a printer understands.
+type Language string
+
+// Languages.
+const (
+	ESCPOS Language = "escpos"
+	Plain  Language = "plain"
+)
+
+// UnmarshalText takes a language.
+func (l *Language) UnmarshalText(b []byte) error { return choose(l, b, ESCPOS, Plain) }
+
 // AckMode says what counts as delivered.
 type AckMode string
 
@@ -114,10 +156,17 @@ type Driver string
 const (
 	Mercury Driver = "mercury" // ThingMagic/JADAK UHF readers
 	Line    Driver = "line"    // cameras that send text
+	Barcode Driver = "barcode" // scanners that send text
+	MRZ     Driver = "mrz"     // document readers that send the machine-readable zone
+	Keypad  Driver = "keypad"  // an officer's keys on a serial line, or a USB keyboard
+	Printer Driver = "printer" // receipts
 )
 
+// Drivers lists every driver.
+func Drivers() []Driver { return []Driver{Mercury, Line, Barcode, MRZ, Keypad, Printer} }
+
 // UnmarshalText takes a driver.
-func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Mercury, Line) }
+func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Drivers()...) }
 
 // Role is what a device is for.
 type Role string
@@ -127,11 +176,22 @@ const (
 	RoleCard       Role = "card"
 	RolePlateFront Role = "plate.front"
 	RolePlateRear  Role = "plate.rear"
+	RoleDocument   Role = "document"
+	RoleScan       Role = "scan" // bar codes of carrier, importer, cargo, trip and container
+	RoleSeal       Role = "seal" // bar codes of seals alone
+	RoleKeypad     Role = "keypad"
+	RoleReceipt    Role = "receipt"
 )
+
+// rolesOf are the roles that a driver may have.
+var rolesOf = map[Driver][]Role{
+	Mercury: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
+	MRZ: {RoleDocument}, Keypad: {RoleKeypad}, Printer: {RoleReceipt},
+}
 
 // UnmarshalText takes a role.
 func (r *Role) UnmarshalText(b []byte) error {
-	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear)
+	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear, RoleDocument, RoleScan, RoleSeal, RoleKeypad, RoleReceipt)
 }
 
 // Region is a radio region of a UHF reader, by the reader's own names.

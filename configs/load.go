@@ -162,6 +162,18 @@ func (c *checker) complete() {
 			// SENTRI members may use NEXUS lanes into the US, not into Canada.
 			c.cfg.Policy.AcceptedPrograms = append(c.cfg.Policy.AcceptedPrograms, ProgramSENTRI)
 		}
+		if p, ok := programs(c.cfg.Lane.Type, c.cfg.Booth.Direction); ok {
+			c.cfg.Policy.AcceptedPrograms = p
+		}
+	}
+	if c.cfg.Lane.Type == FAST && !c.has("policy.fast_policy") {
+		c.cfg.Policy.FASTPolicy = PIPOrBoth
+		if c.cfg.Booth.Direction == ToUS {
+			c.cfg.Policy.FASTPolicy = CTPAT
+		}
+	}
+	if c.cfg.Lane.Type == NEXUSAir {
+		c.kioskDefaults()
 	}
 	if !c.has("mqtt.username") {
 		c.cfg.MQTT.Username = string(c.cfg.Booth.ID)
@@ -173,8 +185,20 @@ func (c *checker) complete() {
 		case c.has(sub(p, "baud")) || tcp:
 		case d.Driver == Mercury:
 			d.Baud = 115200
-		case d.Driver == Line:
+		case d.Driver == Keypad && strings.HasPrefix(string(d.Path), "/dev/input/"): // not a serial line
+		case d.Driver != "":
 			d.Baud = 9600
+		}
+		if d.Driver == Barcode && d.Suffix == "" {
+			d.Suffix = SuffixCR
+		}
+		if d.Driver == Printer {
+			if d.Language == "" {
+				d.Language = ESCPOS
+			}
+			if !c.has(sub(p, "columns")) {
+				d.Columns = 42
+			}
 		}
 		if d.Driver != Mercury {
 			continue
@@ -194,6 +218,38 @@ func (c *checker) complete() {
 			in.Debounce = Duration{debounceOf(name)}
 			c.cfg.GPIO.In[name] = in
 		}
+	}
+}
+
+// programs are the default programmes of a lane other than NEXUS: whose drivers
+// may use a FAST lane (domain reference, section 3), and every one where nobody
+// is expedited.
+func programs(lane LaneType, direction Direction) ([]Program, bool) {
+	switch {
+	case lane == FAST && direction == ToCanada:
+		return []Program{ProgramFAST, ProgramCDRP}, true
+	case lane == FAST:
+		return []Program{ProgramFAST}, true
+	case lane == NEXUSAir:
+		return []Program{ProgramNEXUS}, true
+	case lane == Ready || lane == General:
+		return []Program{ProgramNEXUS, ProgramSENTRI, ProgramGlobalEntry, ProgramFAST, ProgramCDRP}, true
+	}
+	return nil, false
+}
+
+func (c *checker) kioskDefaults() {
+	if !c.has("policy.verdict_age") {
+		c.cfg.Policy.VerdictAge = Duration{30 * time.Second}
+	}
+	if !c.has("kiosk.matcher") {
+		c.cfg.Kiosk.Matcher = "/run/boothd/matcher.sock"
+	}
+	if !c.has("kiosk.matcher_key") {
+		c.cfg.Kiosk.MatcherKey = "credential:matcher-key"
+	}
+	if !c.has("lane.light_mode") {
+		c.cfg.Lane.LightMode = Auto
 	}
 }
 
