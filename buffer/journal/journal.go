@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,10 @@ var (
 	// ErrStorage says that the disk refused. Nothing was stored, or it will be
 	// found when the journal is read again.
 	ErrStorage = errors.New("journal cannot be written")
+	// ErrDamaged says that the file is broken: some of it cannot be read, or,
+	// beside ErrStorage, nothing more be written. Opening it anew sets it aside
+	// and begins another epoch; until then it stays as it is.
+	ErrDamaged = errors.New("journal is damaged; it has to be opened anew")
 	// ErrFull says that there is no room, and nothing receipted to give up.
 	ErrFull = errors.New("journal is full")
 	// ErrEpoch says that a receipt is for another life of the journal.
@@ -61,13 +66,14 @@ var (
 // Config says where the journal is and how much it keeps.
 type Config struct {
 	Path     string
-	MaxBytes int64         // of the file; 0: no limit
-	Retain   time.Duration // of receipted rows; 0: 7 days
+	MaxBytes int64         // of the file; 0: no limit. The WAL beside it adds up to 16 MiB
+	Retain   time.Duration // of receipted rows, by their At; 0: 7 days
 }
 
-// Opened says what was found.
+// Opened says what was found. It is told again at every Open until the epoch's
+// first event is stored, so that a crash between does not leave it unannounced.
 type Opened struct {
-	New      bool   // the epoch begins with this run
+	New      bool   // the epoch has no event yet
 	SetAside string // where a damaged journal was put; "" if there was none
 	OldEpoch string // of the one set aside, if it could still be read
 }
@@ -101,6 +107,8 @@ type Journal struct {
 	closed   chan struct{} // the writer has ended
 	once     sync.Once
 	read     *sqlite.DB
+	held     *os.File // the lock
+	closeErr error    // of the writer, before closed; then of Close, inside once
 
 	last     atomic.Uint64
 	liveFrom atomic.Uint64 // rows from here on are live; math.MaxInt64: none
@@ -120,34 +128,39 @@ type Stats struct {
 
 // Open opens the journal and makes it if it is missing. A damaged one is set
 // aside, and a new epoch begins; one that a newer program wrote is an error and
-// is not touched. One process at a time may have it open for writing: that is
-// for the caller to see to.
+// is not touched. One process at a time may have it open for writing: the
+// second gets ErrInUse.
 func Open(ctx context.Context, cfg Config) (*Journal, Opened, error) {
 	if cfg.Retain == 0 {
 		cfg.Retain = 7 * 24 * time.Hour
 	}
-	var opened Opened
-	w, err := openWriter(ctx, cfg)
-	if errors.Is(err, sqlite.ErrCorrupt) {
-		if opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
-			w, err = openWriter(ctx, cfg)
-		}
-	}
+	j, opened, err := openLocked(ctx, cfg)
 	if err != nil {
 		return nil, Opened{}, fmt.Errorf("opening journal %s: %w", filepath.Base(cfg.Path), err)
 	}
-	opened.New = w.fresh
+	return j, opened, nil
+}
+
+func openLocked(ctx context.Context, cfg Config) (_ *Journal, _ Opened, err error) {
+	held, err := lock(cfg.Path)
+	if err != nil {
+		return nil, Opened{}, err
+	}
+	w, err := openOrSetAside(ctx, cfg)
+	if err != nil {
+		return nil, Opened{}, errors.Join(err, held.Close())
+	}
 	read, err := sqlite.Open(ctx, cfg.Path, sqlite.Options{ReadOnly: true})
 	if err != nil {
-		return nil, Opened{}, errors.Join(fmt.Errorf("opening journal %s: %w", filepath.Base(cfg.Path), err), w.close())
+		return nil, Opened{}, errors.Join(err, w.close(), held.Close())
 	}
 	j := &Journal{cfg: cfg, epoch: w.epoch, requests: make(chan request, waitingMost), jobs: make(chan *job, waitingMost),
-		bell: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), read: read}
+		bell: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), read: read, held: held}
 	j.liveFrom.Store(math.MaxInt64)
 	j.last.Store(w.head.seq)
 	w.publish(j)
 	go w.run(j)
-	return j, opened, nil
+	return j, w.opened, nil
 }
 
 // Epoch names the journal's life, a UUIDv7.
@@ -201,11 +214,16 @@ func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error)
 	}
 }
 
-// Close stores what waits and closes the journal.
+// Close stores what waits and closes the journal. Closing it again does nothing.
 func (j *Journal) Close() error {
-	j.once.Do(func() { close(j.closing) })
-	<-j.closed
-	return j.read.Close()
+	j.once.Do(func() {
+		close(j.closing)
+		<-j.closed
+		if err := errors.Join(j.closeErr, j.held.Close()); err != nil {
+			j.closeErr = fmt.Errorf("closing journal: %w", err)
+		}
+	})
+	return j.closeErr
 }
 
 // newID gives a UUIDv7.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -246,7 +247,7 @@ func TestI4_PruneKeepsTheEndOfTheChain(t *testing.T) {
 	if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Have: [][2]uint64{{1, 99}, {101, 1400}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.do(t.Context(), (*writer).prune); err != nil {
+	if err := j.do(t.Context(), pruning()); err != nil {
 		t.Fatal(err)
 	}
 	v, err := j.Verify(t.Context(), 1, 1<<40)
@@ -391,7 +392,7 @@ func TestSince(t *testing.T) {
 func TestI4_GoesOnAfterAFault(t *testing.T) {
 	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
 	add(t, j, event("crossing"), event("crossing"))
-	if err := j.do(t.Context(), func(w *writer) (bool, error) { w.fail(); return false, nil }); err != nil {
+	if err := j.do(t.Context(), func(w *writer) (bool, error) { _ = w.fail(io.EOF); return false, nil }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := j.Append(t.Context(), event("crossing")); !errors.Is(err, ErrStorage) {

@@ -25,6 +25,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// child is another process that stores in the journal at path.
+func child(t testing.TB, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
 // storeUntilKilled appends from several goroutines, receipts and prunes, and
 // prints each place once it is acknowledged.
 func storeUntilKilled(path string) int {
@@ -65,9 +74,7 @@ func TestI4_KillNineLosesNothing(t *testing.T) {
 	names := map[uint64]string{}
 	epoch := ""
 	for round := range 20 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childEnv+"="+path)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd := child(t, path)
 		out, err := cmd.StdoutPipe()
 		if err == nil {
 			err = cmd.Start()

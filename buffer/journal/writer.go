@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"time"
+
+	"github.com/google/uuid"
 
 	"boothd/buffer/internal/sqlite"
 )
@@ -16,20 +19,19 @@ const (
 	stateReceipted   = 1
 	stateQuarantined = 2
 
-	// idleAfter is how long nothing must have been stored before the writer
-	// tidies up: checkpoints and pruning are off the append's path.
-	idleAfter = 200 * time.Millisecond
-	// pruneEvery is how often old rows are looked for.
-	pruneEvery = time.Minute
-	// walMost is how many commits may be in the WAL before it is moved into the
-	// database: often and little keeps the slowest append near the others.
-	walMost = 64
-	// reopenPause keeps a broken disk from being hammered.
-	reopenPause = 100 * time.Millisecond
+	// reopenPause to reopenLongest, doubling, keep a broken disk from being
+	// hammered.
+	reopenPause   = 100 * time.Millisecond
+	reopenLongest = 5 * time.Second
+	// walKept is the size in bytes that the WAL falls back to after a reader
+	// held it up. It is overwritten in place, which is cheaper than to grow it.
+	walKept = 16 << 20
 )
 
 // schema of the file. Bodies are opaque; prev lets the chain be verified
-// without understanding them.
+// without understanding them. Deleted rows are not overwritten with zeros
+// (secure_delete): bodies hold tokens only (I7), and it would double what
+// pruning costs the flash.
 var schema = []sqlite.Migration{{SQL: `
 CREATE TABLE event (
   seq    INTEGER PRIMARY KEY,
@@ -47,22 +49,6 @@ CREATE INDEX quarantined ON event (seq) WHERE state = 2;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `}}
 
-type request struct {
-	entries []Entry
-	done    chan answer // holds one
-}
-
-type answer struct {
-	stamps []Stamp
-	err    error
-}
-
-// job is other writing, done in slices between appends.
-type job struct {
-	slice func(w *writer) (more bool, err error)
-	done  chan error // holds one
-}
-
 // head is the end of the chain.
 type head struct {
 	seq  uint64
@@ -72,31 +58,78 @@ type head struct {
 // writer owns the writing connection. conn is nil after a fault, until it could
 // be opened again.
 type writer struct {
-	cfg   Config
-	epoch string
-	fresh bool
-	conn  *sqlite.RawConn
-	add   *sqlite.Stmt
-	head  head
-	stats Stats
+	cfg    Config
+	epoch  string
+	opened Opened
+	conn   *sqlite.RawConn
+	add    *sqlite.Stmt
+	head   head
+	stats  Stats
 
 	failedAt time.Time
-	commits  int    // since the last checkpoint
-	cursor   uint64 // where pruning goes on
-	low      uint64 // no receipted row is below
+	pause    time.Duration // until the next try to open
+	commits  int           // since the last checkpoint
+	low      uint64        // no receipted row is below
+	pruning  bool          // a job of pruning waits or runs
+	search   bool          // look for receipted rows soon: the file is full
 }
 
-func openWriter(ctx context.Context, cfg Config) (*writer, error) {
+// openOrSetAside opens the file for the first time in this run.
+func openOrSetAside(ctx context.Context, cfg Config) (*writer, error) {
+	check := int64(checkedMost)
+	if _, err := os.Lstat(suspicion(cfg.Path)); err == nil {
+		check = math.MaxInt64
+	}
 	w := &writer{cfg: cfg}
-	if err := w.open(ctx); err != nil {
+	err := w.open(ctx, check)
+	if sqlite.IsCorrupt(err) {
+		*w = writer{cfg: cfg, opened: Opened{OldEpoch: oldEpoch(ctx, cfg.Path)}}
+		if w.opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
+			err = w.open(ctx, check)
+		}
+	}
+	if err != nil {
 		return nil, err
+	}
+	if err := os.Remove(suspicion(cfg.Path)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
 }
 
+// suspicion is the file that has the whole journal read at the next start,
+// whatever its size.
+func suspicion(path string) string { return path + ".suspect" }
+
+// suspect notes for the next start that err told of damage. Nothing is set
+// aside under way: the epoch of a running booth does not change.
+func suspect(path string, err error) error {
+	if !sqlite.IsCorrupt(err) {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	if writeErr := os.WriteFile(suspicion(path), nil, 0o600); writeErr != nil {
+		return errors.Join(err, writeErr)
+	}
+	return err
+}
+
+// oldEpoch reads what it can of a damaged journal: its epoch, or "".
+func oldEpoch(ctx context.Context, path string) string {
+	conn, err := sqlite.OpenRaw(ctx, path, sqlite.Options{ReadOnly: true})
+	if err != nil {
+		return ""
+	}
+	epoch, err := text(conn, "SELECT value FROM meta WHERE name = 'epoch'")
+	if closeErr := conn.Close(); err != nil || closeErr != nil || uuid.Validate(epoch) != nil {
+		return ""
+	}
+	return epoch
+}
+
 // open opens the file and reads where the chain stands.
-func (w *writer) open(ctx context.Context) error {
-	conn, err := sqlite.OpenRaw(ctx, w.cfg.Path, sqlite.Options{Migrations: schema, CheckLimit: checkedMost})
+func (w *writer) open(ctx context.Context, check int64) error {
+	conn, err := sqlite.OpenRaw(ctx, w.cfg.Path, sqlite.Options{Migrations: schema, CheckLimit: check})
 	if err != nil {
 		return err
 	}
@@ -109,6 +142,9 @@ func (w *writer) open(ctx context.Context) error {
 
 func (w *writer) begin() error {
 	if err := w.conn.Exec("PRAGMA wal_autocheckpoint=0"); err != nil {
+		return err
+	}
+	if _, err := w.conn.Int(fmt.Sprintf("PRAGMA journal_size_limit=%d", walKept)); err != nil {
 		return err
 	}
 	if w.cfg.MaxBytes > 0 {
@@ -133,31 +169,39 @@ func (w *writer) begin() error {
 
 // life reads the epoch, or begins one.
 func (w *writer) life() error {
-	known, err := w.text("SELECT value FROM meta WHERE name = 'epoch'")
+	known, err := text(w.conn, "SELECT value FROM meta WHERE name = 'epoch'")
 	switch {
 	case err != nil:
 		return err
 	case known != "" && w.epoch != "" && known != w.epoch:
 		return errors.New("the file was exchanged for another journal; start again")
+	case known == "" && w.epoch != "":
+		return errors.New("the file has gone; start again")
 	case known != "":
 		w.epoch = known
 		return nil
-	case w.epoch != "":
-		return errors.New("the file has gone; start again")
 	}
 	id, err := newID()
 	if err != nil {
 		return err
 	}
-	if err := w.conn.Exec("INSERT INTO meta (name, value) VALUES ('epoch', ?)", id); err != nil {
-		return err
+	err = w.atomically(func() error {
+		for _, m := range [][2]string{{"epoch", id}, {"old_epoch", w.opened.OldEpoch}, {"set_aside", w.opened.SetAside}} {
+			if err := w.conn.Exec("INSERT INTO meta (name, value) VALUES (?, ?)", m[0], m[1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		w.epoch = id
 	}
-	w.epoch, w.fresh = id, true
-	return nil
+	return err
 }
 
-func (w *writer) text(query string) (string, error) {
-	st, err := w.conn.Prepare(query)
+// text is the first column of the first row, "" without a row.
+func text(conn *sqlite.RawConn, query string) (string, error) {
+	st, err := conn.Prepare(query)
 	if err != nil {
 		return "", err
 	}
@@ -171,13 +215,15 @@ func (w *writer) text(query string) (string, error) {
 				out = string(v)
 			}
 		}
+		break
 	}
 	return out, errors.Join(err, st.Close())
 }
 
-// load reads the end of the chain and counts what waits.
+// load reads the end of the chain, counts what waits, and tells whether the
+// epoch is still to be announced.
 func (w *writer) load() error {
-	w.head = head{}
+	w.head, w.low, w.opened = head{}, 0, Opened{}
 	st, err := w.conn.Prepare("SELECT seq, body FROM event ORDER BY seq DESC LIMIT 1")
 	if err != nil {
 		return err
@@ -192,6 +238,14 @@ func (w *writer) load() error {
 	}
 	if err := errors.Join(err, st.Close()); err != nil {
 		return err
+	}
+	if w.head.seq == 0 {
+		old, oldErr := text(w.conn, "SELECT value FROM meta WHERE name = 'old_epoch'")
+		aside, asideErr := text(w.conn, "SELECT value FROM meta WHERE name = 'set_aside'")
+		if err := errors.Join(oldErr, asideErr); err != nil {
+			return err
+		}
+		w.opened = Opened{New: true, SetAside: aside, OldEpoch: old}
 	}
 	counts := [3]int64{}
 	for i, q := range []string{"SELECT count(*) FROM event WHERE state = 0 AND alert = 0", "SELECT count(*) FROM event WHERE state = 0 AND alert = 1",
@@ -231,212 +285,6 @@ func link(body []byte) (prev [16]byte) {
 	return prev
 }
 
-// run writes until the journal closes: appends first, then the other jobs.
-func (w *writer) run(j *Journal) {
-	defer close(j.closed)
-	idle := time.NewTicker(idleAfter)
-	defer idle.Stop()
-	prune := time.NewTicker(pruneEvery)
-	defer prune.Stop()
-	var jobs []*job
-	for {
-		var ready chan struct{}
-		if len(jobs) > 0 {
-			ready = always
-		}
-		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-			continue
-		default:
-		}
-		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-		case k := <-j.jobs:
-			jobs = append(jobs, k)
-		case <-ready:
-			if w.slice(j, jobs[0]) {
-				jobs = jobs[1:]
-			}
-		case <-idle.C:
-			w.tidy(walMost)
-		case <-prune.C:
-			if w.cursor == 0 {
-				jobs = append(jobs, &job{slice: (*writer).prune, done: make(chan error, 1)})
-			}
-		case <-j.closing:
-			w.finish(j, jobs)
-			return
-		}
-	}
-}
-
-var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// finish serves what is still waiting and closes the connection.
-func (w *writer) finish(j *Journal, jobs []*job) {
-	for {
-		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-			continue
-		case k := <-j.jobs:
-			jobs = append(jobs, k)
-			continue
-		default:
-		}
-		break
-	}
-	for _, k := range jobs {
-		k.done <- ErrClosed
-	}
-	w.tidy(1)
-	_ = w.close() // everything acknowledged is synced
-}
-
-// serve stores a request together with those that wait behind it.
-func (w *writer) serve(j *Journal, first request) {
-	batch, n := []request{first}, len(first.entries)
-	for n < groupMost {
-		select {
-		case r := <-j.requests:
-			if n+len(r.entries) > groupMost {
-				w.group(j, batch)
-				batch, n = nil, 0
-			}
-			batch, n = append(batch, r), n+len(r.entries)
-			continue
-		default:
-		}
-		break
-	}
-	w.group(j, batch)
-	if w.commits >= walMost {
-		w.tidy(walMost)
-	}
-}
-
-// row is an entry with its place and body.
-type row struct {
-	Stamp
-	Entry
-	body []byte
-}
-
-// group stores a batch in one transaction and answers everyone.
-func (w *writer) group(j *Journal, batch []request) {
-	if err := w.ready(); err != nil {
-		answerAll(batch, err)
-		return
-	}
-	next := w.head
-	var rows []row
-	var good []request
-	var stamps [][]Stamp
-	live := j.liveFrom.Load()
-	for _, r := range batch {
-		mine, end, err := w.build(r.entries, next, live)
-		if err != nil {
-			r.done <- answer{err: err} // one caller's mistake is no other's
-			continue
-		}
-		next = end
-		rows, good = append(rows, mine...), append(good, r)
-		places := make([]Stamp, len(mine))
-		for i := range mine {
-			places[i] = mine[i].Stamp
-		}
-		stamps = append(stamps, places)
-	}
-	if len(rows) == 0 {
-		return
-	}
-	if err := w.commit(rows); err != nil {
-		answerAll(good, err)
-		return
-	}
-	w.head = next
-	w.count(rows)
-	j.last.Store(w.head.seq)
-	w.publish(j)
-	select {
-	case j.bell <- struct{}{}:
-	default:
-	}
-	for i, r := range good {
-		r.done <- answer{stamps: stamps[i]}
-	}
-}
-
-func answerAll(batch []request, err error) {
-	for _, r := range batch {
-		r.done <- answer{err: err}
-	}
-}
-
-// build makes the bodies of one request from where the chain stands.
-func (w *writer) build(entries []Entry, at head, live uint64) ([]row, head, error) {
-	rows := make([]row, 0, len(entries))
-	for _, e := range entries {
-		id, err := newID()
-		if err != nil {
-			return nil, at, fmt.Errorf("naming an event: %w", err)
-		}
-		s := Stamp{Epoch: w.epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= live}
-		body, err := e.Build(s)
-		if err != nil {
-			return nil, at, fmt.Errorf("building an event of class %s: %w", e.Class, err)
-		}
-		if len(body) == 0 || len(body) > MaxBody {
-			return nil, at, fmt.Errorf("event of class %s has %d bytes, 1 to %d are possible", e.Class, len(body), MaxBody)
-		}
-		rows = append(rows, row{s, e, body})
-		at = head{seq: s.Seq, prev: link(body)}
-	}
-	return rows, at, nil
-}
-
-// commit writes rows durably. A full file gives up its oldest receipted rows
-// and is tried once more.
-func (w *writer) commit(rows []row) error {
-	err := w.insert(rows)
-	if sqlite.IsFull(err) {
-		freed, freeErr := w.makeRoom()
-		switch {
-		case freeErr != nil:
-			err = errors.Join(err, freeErr)
-		case freed > 0:
-			err = w.insert(rows)
-		}
-		if sqlite.IsFull(err) {
-			return fmt.Errorf("%w: %w", ErrFull, err)
-		}
-	}
-	if err != nil {
-		// What was committed is not known: the next append reads it from disk.
-		w.fail()
-		return fmt.Errorf("%w: %w", ErrStorage, err)
-	}
-	w.commits++
-	return nil
-}
-
-func (w *writer) insert(rows []row) error {
-	return w.atomically(func() error {
-		for _, r := range rows {
-			alert := int64(0)
-			if r.Alert {
-				alert = 1
-			}
-			if _, err := w.add.Exec(int64(r.Seq), r.ID, sqlite.Micros(r.At), r.Class, alert, r.Prev[:], r.body); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // atomically runs f in a transaction.
 func (w *writer) atomically(f func() error) error {
 	if err := w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
@@ -454,35 +302,25 @@ func (w *writer) atomically(f func() error) error {
 	return err
 }
 
-func (w *writer) count(rows []row) {
-	for _, r := range rows {
-		if r.Alert {
-			w.stats.Alerts++
-			continue
-		}
-		if w.stats.Waiting++; w.stats.Waiting == 1 {
-			w.stats.Oldest = r.At.Round(0).UTC().Truncate(time.Microsecond)
-		}
-	}
-}
-
-// fail gives the connection up.
-func (w *writer) fail() {
+// fail gives the connection up and tells what for.
+func (w *writer) fail(err error) error {
 	_ = w.close() // the fault that led here is the one to tell
 	w.failedAt = time.Now()
+	w.pause = min(max(2*w.pause, reopenPause), reopenLongest)
+	return fmt.Errorf("%w: %w", ErrStorage, suspect(w.cfg.Path, err))
 }
 
-// ready opens the file again after a fault.
+// ready opens the file again after a fault. It is not read whole: those who
+// wait for an append cannot wait for that.
 func (w *writer) ready() error {
 	if w.conn != nil {
 		return nil
 	}
-	if time.Since(w.failedAt) < reopenPause {
+	if time.Since(w.failedAt) < w.pause {
 		return ErrStorage
 	}
-	if err := w.open(context.Background()); err != nil {
-		w.failedAt = time.Now()
-		return fmt.Errorf("%w: %w", ErrStorage, err)
+	if err := w.open(context.Background(), 0); err != nil {
+		return w.fail(err)
 	}
 	return nil
 }
@@ -499,93 +337,4 @@ func (w *writer) close() error {
 	err = errors.Join(err, w.conn.Close())
 	w.conn = nil
 	return err
-}
-
-// slice does one slice of a job; it tells whether the job is done.
-func (w *writer) slice(j *Journal, k *job) bool {
-	err := w.ready()
-	more := false
-	if err == nil {
-		before := w.stats
-		if more, err = k.slice(w); err != nil && !errors.Is(err, ErrBeyond) {
-			w.fail()
-			err = fmt.Errorf("%w: %w", ErrStorage, err)
-		}
-		if w.conn != nil && before != w.stats {
-			w.publish(j)
-		}
-	}
-	if more && err == nil {
-		return false
-	}
-	k.done <- err
-	return true
-}
-
-// tidy moves what was committed into the database file, if it is worth it.
-func (w *writer) tidy(least int) {
-	if w.conn == nil || w.commits < least {
-		return
-	}
-	w.commits = 0
-	// A reader may hold it up; the next idle moment tries again.
-	if _, err := w.conn.Int("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
-		w.fail()
-	}
-}
-
-// prune gives up receipted rows over their time, a slice at once.
-func (w *writer) prune() (more bool, err error) {
-	cut := sqlite.Micros(time.Now().Add(-w.cfg.Retain))
-	if w.cursor == 0 {
-		first, err := w.conn.Int("SELECT seq FROM event ORDER BY seq LIMIT 1")
-		if err != nil || first == 0 {
-			return false, err
-		}
-		w.cursor = uint64(first)
-	}
-	if _, err := w.drop(cut, w.cursor); err != nil {
-		return false, err
-	}
-	w.cursor += pruneSlice
-	older, err := w.conn.Int("SELECT count(*) FROM (SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1) WHERE at < ?", int64(w.cursor), cut)
-	if err != nil {
-		return false, err
-	}
-	if w.cursor >= w.head.seq || older == 0 {
-		w.cursor = 0
-		return false, w.measure()
-	}
-	return true, nil
-}
-
-// pruneSlice is how many sequence numbers one slice looks at.
-const pruneSlice = 512
-
-// drop deletes receipted rows of a window that are older than cut, never the
-// newest row: it is the end of the chain.
-func (w *writer) drop(cut int64, from uint64) (n int64, err error) {
-	err = w.atomically(func() error {
-		st, err := w.conn.Prepare("DELETE FROM event WHERE seq >= ? AND seq < ? AND state = 1 AND at < ? AND seq < ?")
-		if err != nil {
-			return err
-		}
-		n, err = st.Exec(int64(from), int64(from+pruneSlice), cut, int64(w.head.seq))
-		return errors.Join(err, st.Close())
-	})
-	return n, err
-}
-
-// makeRoom deletes the oldest receipted rows whatever their age.
-func (w *writer) makeRoom() (freed int64, err error) {
-	first, err := w.conn.Int("SELECT seq FROM event WHERE state = 1 ORDER BY seq LIMIT 1")
-	if err != nil || first == 0 {
-		return 0, err
-	}
-	freed, err = w.drop(math.MaxInt64, uint64(first))
-	if err != nil {
-		return 0, err
-	}
-	w.commits++
-	return freed, w.measure()
 }

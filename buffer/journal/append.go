@@ -1,0 +1,252 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"boothd/buffer/internal/sqlite"
+)
+
+const (
+	// idleAfter is how long nothing must have been stored before the writer
+	// tidies up: checkpoints and pruning are off the append's path.
+	idleAfter = 200 * time.Millisecond
+	// pruneEvery is how often old rows are looked for.
+	pruneEvery = time.Minute
+	// walMost is how many commits may be in the WAL before it is moved into the
+	// database: often and little keeps the slowest append near the others.
+	walMost = 64
+)
+
+type request struct {
+	entries []Entry
+	done    chan answer // holds one
+}
+
+type answer struct {
+	stamps []Stamp
+	err    error
+}
+
+// run writes until the journal closes: appends first, then the other jobs.
+func (w *writer) run(j *Journal) {
+	defer close(j.closed)
+	idle := time.NewTicker(idleAfter)
+	defer idle.Stop()
+	prune := time.NewTicker(pruneEvery)
+	defer prune.Stop()
+	var jobs []*job
+	for {
+		select {
+		case r := <-j.requests:
+			w.serve(j, r)
+			continue
+		default:
+		}
+		if w.search && !w.pruning {
+			jobs = append(jobs, w.startPruning())
+		}
+		var ready chan struct{}
+		if len(jobs) > 0 {
+			ready = always
+		}
+		select {
+		case r := <-j.requests:
+			w.serve(j, r)
+		case k := <-j.jobs:
+			jobs = append(jobs, k)
+		case <-ready:
+			if w.slice(j, jobs[0]) {
+				jobs = jobs[1:]
+			}
+		case <-idle.C:
+			w.tidy(walMost)
+		case <-prune.C:
+			if !w.pruning {
+				jobs = append(jobs, w.startPruning())
+			}
+		case <-j.closing:
+			w.finish(j, jobs)
+			return
+		}
+	}
+}
+
+var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// finish serves what is still waiting and closes the connection.
+func (w *writer) finish(j *Journal, jobs []*job) {
+	for {
+		select {
+		case r := <-j.requests:
+			w.serve(j, r)
+			continue
+		case k := <-j.jobs:
+			jobs = append(jobs, k)
+			continue
+		default:
+		}
+		break
+	}
+	for _, k := range jobs {
+		k.done <- ErrClosed
+	}
+	w.tidy(1)
+	// The writer closes last: only then does SQLite empty the WAL into the file,
+	// and a journal at rest is one file that can be checked and copied.
+	j.closeErr = errors.Join(j.read.Close(), w.close())
+}
+
+// serve stores a request together with those that wait behind it.
+func (w *writer) serve(j *Journal, first request) {
+	batch, n := []request{first}, len(first.entries)
+	for n < groupMost {
+		select {
+		case r := <-j.requests:
+			if n+len(r.entries) > groupMost {
+				w.group(j, batch)
+				batch, n = nil, 0
+			}
+			batch, n = append(batch, r), n+len(r.entries)
+			continue
+		default:
+		}
+		break
+	}
+	w.group(j, batch)
+	if w.commits >= walMost {
+		w.tidy(walMost)
+	}
+}
+
+// stored is an entry with its place and body.
+type stored struct {
+	Stamp
+	Entry
+	body []byte
+}
+
+// group stores a batch in one transaction and answers everyone.
+func (w *writer) group(j *Journal, batch []request) {
+	if err := w.ready(); err != nil {
+		answerAll(batch, err)
+		return
+	}
+	next := w.head
+	var rows []stored
+	var good []request
+	var stamps [][]Stamp
+	live := j.liveFrom.Load()
+	for _, r := range batch {
+		mine, end, err := w.build(r.entries, next, live)
+		if err != nil {
+			r.done <- answer{err: err} // one caller's mistake is no other's
+			continue
+		}
+		next = end
+		rows, good = append(rows, mine...), append(good, r)
+		places := make([]Stamp, len(mine))
+		for i := range mine {
+			places[i] = mine[i].Stamp
+		}
+		stamps = append(stamps, places)
+	}
+	if len(rows) == 0 {
+		return
+	}
+	if err := w.store(rows); err != nil {
+		answerAll(good, err)
+		return
+	}
+	w.head = next
+	w.count(rows)
+	j.last.Store(w.head.seq)
+	w.publish(j)
+	select {
+	case j.bell <- struct{}{}:
+	default:
+	}
+	for i, r := range good {
+		r.done <- answer{stamps: stamps[i]}
+	}
+}
+
+func answerAll(batch []request, err error) {
+	for _, r := range batch {
+		r.done <- answer{err: err}
+	}
+}
+
+// build makes the bodies of one request from where the chain stands.
+func (w *writer) build(entries []Entry, at head, live uint64) ([]stored, head, error) {
+	rows := make([]stored, 0, len(entries))
+	for _, e := range entries {
+		id, err := newID()
+		if err != nil {
+			return nil, at, fmt.Errorf("naming an event: %w", err)
+		}
+		s := Stamp{Epoch: w.epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= live}
+		body, err := e.Build(s)
+		if err != nil {
+			return nil, at, fmt.Errorf("building an event of class %s: %w", e.Class, err)
+		}
+		if len(body) == 0 || len(body) > MaxBody {
+			return nil, at, fmt.Errorf("event of class %s has %d bytes, 1 to %d are possible", e.Class, len(body), MaxBody)
+		}
+		rows = append(rows, stored{s, e, body})
+		at = head{seq: s.Seq, prev: link(body)}
+	}
+	return rows, at, nil
+}
+
+// store writes rows durably. A full file gives up its oldest receipted rows
+// and is tried once more.
+func (w *writer) store(rows []stored) error {
+	err := w.insert(rows)
+	if sqlite.IsFull(err) {
+		freed, freeErr := w.makeRoom()
+		switch {
+		case freeErr != nil:
+			err = errors.Join(err, freeErr)
+		case freed > 0:
+			err = w.insert(rows)
+		}
+	}
+	if sqlite.IsFull(err) && !w.conn.InTransaction() {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if err != nil {
+		// What was committed is not known: the next append reads it from disk.
+		return w.fail(err)
+	}
+	w.commits++
+	return nil
+}
+
+func (w *writer) insert(rows []stored) error {
+	return w.atomically(func() error {
+		for _, r := range rows {
+			alert := int64(0)
+			if r.Alert {
+				alert = 1
+			}
+			if _, err := w.add.Exec(int64(r.Seq), r.ID, sqlite.Micros(r.At), r.Class, alert, r.Prev[:], r.body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (w *writer) count(rows []stored) {
+	for _, r := range rows {
+		if r.Alert {
+			w.stats.Alerts++
+			continue
+		}
+		if w.stats.Waiting++; w.stats.Waiting == 1 {
+			w.stats.Oldest = r.At.Round(0).UTC().Truncate(time.Microsecond)
+		}
+	}
+}
