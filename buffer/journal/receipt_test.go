@@ -3,9 +3,12 @@ package journal
 import (
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func state(t testing.TB, j *Journal, seq uint64) (State, string) {
@@ -76,6 +79,98 @@ func TestI4_MalformedRangeReceiptsNothing(t *testing.T) {
 	if s := j.Stats(); s.Waiting != 3 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Ranges that overlap count each row once.
+func TestI4_OverlappingRangesCountOnce(t *testing.T) {
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
+	add(t, j, event("crossing"), alert(), event("crossing"), alert(), event("crossing"), event("crossing"))
+	r := Receipt{Epoch: j.Epoch(), Upto: 2, Have: [][2]uint64{{1, 3}, {2, 4}, {3, 3}, {2, 4}}, Reject: []Reject{{4, "a"}, {4, "b"}}}
+	if err := j.Receipted(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if s := j.Stats(); s.Waiting != 2 || s.Alerts != 0 || s.Quarantined != 1 {
+		t.Errorf("%+v", s)
+	}
+	if _, why := state(t, j, 4); why != "a" {
+		t.Errorf("refused for %q, then for something else", why)
+	}
+}
+
+// Whatever is in a receipt, it marks what it names and nothing besides, or is
+// refused as a whole.
+func TestI4_ReceiptMarksWhatItNames(t *testing.T) {
+	const rows = 40
+	rapid.Check(t, func(r *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		j, _, err := Open(t.Context(), Config{Path: filepath.Join(dir, "j.db")})
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer func() { _ = j.Close() }()
+		add(t, j, fill(rows)...)
+		number := rapid.OneOf(rapid.Uint64Range(0, rows+1), rapid.Uint64Range(0, rows+1), rapid.Uint64())
+		want := [rows + 1]State{}
+		for range rapid.IntRange(1, 3).Draw(r, "receipts") {
+			in := Receipt{Epoch: j.Epoch(), Upto: rapid.Uint64Range(0, rows/2).Draw(r, "upto")}
+			for range rapid.IntRange(0, 4).Draw(r, "ranges") {
+				in.Have = append(in.Have, [2]uint64{number.Draw(r, "from"), number.Draw(r, "to")})
+			}
+			for range rapid.IntRange(0, 2).Draw(r, "refused") {
+				in.Reject = append(in.Reject, Reject{Seq: number.Draw(r, "refused"), Reason: "x"})
+			}
+			sound := apply(in, want[:])
+			if err := j.Receipted(t.Context(), in); (err == nil) != sound {
+				r.Fatalf("%+v: %v", in, err)
+			}
+		}
+		var s Stats
+		for rec, err := range j.Range(t.Context(), 1, rows) {
+			if err != nil {
+				r.Fatal(err)
+			}
+			if rec.State != want[rec.Seq] {
+				r.Fatalf("row %d is %d, want %d", rec.Seq, rec.State, want[rec.Seq])
+			}
+			switch rec.State {
+			case Waiting:
+				s.Waiting++
+			case Quarantined:
+				s.Quarantined++
+			}
+		}
+		if got := j.Stats(); got.Waiting != s.Waiting || got.Quarantined != s.Quarantined {
+			r.Fatalf("%+v, counted %+v", got, s)
+		}
+	})
+}
+
+// apply is what a receipt means, said plainly. It tells whether it is sound.
+func apply(in Receipt, rows []State) bool {
+	for _, x := range in.Have {
+		if x[0] < 1 || x[1] < x[0] || x[1] >= uint64(len(rows)) {
+			return false
+		}
+	}
+	for _, x := range in.Reject {
+		if x.Seq < 1 || x.Seq >= uint64(len(rows)) {
+			return false
+		}
+	}
+	for _, x := range append([][2]uint64{{1, in.Upto}}, in.Have...) {
+		for seq := x[0]; seq <= x[1]; seq++ {
+			if rows[seq] == Waiting {
+				rows[seq] = Receipted
+			}
+		}
+	}
+	for _, x := range in.Reject {
+		rows[x.Seq] = Quarantined
+	}
+	return true
 }
 
 // Many small ranges share transactions, and all of them are applied.
