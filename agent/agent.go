@@ -32,6 +32,7 @@ import (
 	"boothd/agent/signal"
 	"boothd/agent/status"
 	"boothd/agent/token"
+	"boothd/agent/verdict"
 	"boothd/buffer/eligibility"
 	"boothd/configs"
 	"boothd/devices"
@@ -55,7 +56,8 @@ type booth struct {
 	lane     *lane
 	lamps    *lamps
 	wires    map[signal.Lamp]*wire
-	notices  chan remark // what the link found, to be stored
+	notices  chan remark     // what the link found, to be stored
+	faces    *verdict.Server // a kiosk's matcher; nil: this is none
 }
 
 // Run runs one booth until ctx ends, and returns ctx's error, ErrSecond, or a
@@ -92,6 +94,9 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	for _, d := range cfg.Devices {
 		parts.run(func(ctx context.Context) { b.device(ctx, d) })
 	}
+	if b.faces != nil {
+		parts.run(b.matcher)
+	}
 	parts.run(func(ctx context.Context) {
 		if r := b.reload(ctx); r != nil {
 			cancel(r)
@@ -127,7 +132,7 @@ func (b *booth) live(ctx context.Context) {
 		}
 		b.log.Error("lane stopped and is started anew", "err", err)
 		b.lamps.show(signal.View{})
-		b.lane.machine = passage.NewMachine(b.lane.machine.Closed())
+		b.lane.machine = newRoad(b.lane.policy.Lane, b.lane.machine.Closed())
 		b.lane.begin()
 		sleep(ctx, time.Second)
 	}
@@ -163,7 +168,12 @@ func build(cfg *configs.Config, w World) *booth {
 	b.lane = &lane{log: b.log, policy: policy, mode: modeOf(cfg), key: b.key(), inbox: b.inbox, store: b.outbox.store,
 		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
-		machine: passage.NewMachine(false), recent: newRecent(), storeOK: true}
+		machine: newRoad(policy.Lane, false), recent: newRecent(), storeOK: true}
+	if policy.Lane == passage.NEXUSAir {
+		arrivals := make(chan verdict.Arrival, 4)
+		b.faces = verdict.NewServer(b.faceKey(), arrivals)
+		b.lane.faces, b.lane.ask = arrivals, b.faces.Ask
+	}
 	b.lane.health.noChip = true
 	for _, d := range cfg.Devices {
 		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: d.Name, Driver: string(d.Driver), Role: devices.Role(d.Role)})
@@ -205,10 +215,13 @@ func policyOf(cfg *configs.Config) passage.Policy {
 		RandomRate: cfg.Lane.RandomRate, TIDRequired: cfg.Policy.TIDRequired, AntiPassback: cfg.Policy.AntiPassback,
 		AntiPassbackFor: passage.Of(cfg.Policy.AntiPassbackWindow.Duration), PlateConfidence: cfg.Policy.PlateConfidence,
 		JurisdictionNeed: cfg.Policy.PlateJurisdiction, ReaderCapacity: cfg.Policy.ReaderCapacity,
-		SoftAge: passage.Of(cfg.Lists.SoftAge.Duration), HardAge: passage.Of(cfg.Lists.HardAge.Duration)}
+		SoftAge: passage.Of(cfg.Lists.SoftAge.Duration), HardAge: passage.Of(cfg.Lists.HardAge.Duration),
+		Regions: cfg.Policy.LookoutRegions, FAST: passage.FASTPolicy(cfg.Policy.FASTPolicy), FASTPort: cfg.Policy.FASTPort,
+		AllowEmpty: cfg.Policy.AllowEmpty, VerdictFor: passage.Of(cfg.Policy.VerdictAge.Duration)}
 	for _, a := range cfg.Policy.AcceptedPrograms {
 		p.AcceptedPrograms = append(p.AcceptedPrograms, string(a))
 	}
+	p.Documents = slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return devices.Role(d.Role) == devices.RoleDocument })
 	p.PlatePresent = slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return devices.Role(d.Role) == devices.RolePlateFront })
 	return p
 }

@@ -106,7 +106,7 @@ func (b *bulletin) picture(p *picture) status.Picture {
 		At: p.At, StartedAt: b.startedAt, Version: b.world.Version, Simulated: b.simulated,
 		Booth:  status.Booth{ID: string(b.cfg.Booth.ID), Site: b.cfg.Booth.Site, Port: string(b.cfg.Booth.Port), Direction: string(b.cfg.Booth.Direction)},
 		Health: status.HealthWord(p.Health), Lane: b.lanePicture(p), Lamps: b.lampPictures(), Totals: p.Totals,
-		Clock: status.Clock{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.verdict.Load().most.Milliseconds()},
+		Clock: status.Clock{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.judgement.Load().most.Milliseconds()},
 		Store: status.Store{OK: p.StoreOK, Bytes: kept.bytes, MaxBytes: b.cfg.Store.MaxBytes.Bytes, FreeBytes: free(string(b.cfg.Store.Dir)), Dropped: p.Dropped},
 		Outbox: status.Outbox{Link: link.Connected, Since: link.Since, Broker: link.Broker, Waiting: kept.waiting, OldestMS: -1, ReceiptMS: -1,
 			Quarantined: kept.quarantined},
@@ -222,7 +222,7 @@ func (b *bulletin) state() contract.State {
 func (b *bulletin) health(now time.Time) contract.StateHealth {
 	kept, link := b.outbox.stats(), b.outbox.link()
 	h := contract.StateHealth{At: now.UTC(), Level: string(status.HealthWord(signal.Out)), Simulated: b.simulated,
-		Clock:  contract.ClockHealth{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.verdict.Load().most.Milliseconds()},
+		Clock:  contract.ClockHealth{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.judgement.Load().most.Milliseconds()},
 		Disk:   contract.DiskHealth{FreeBytes: free(string(b.cfg.Store.Dir))},
 		Outbox: contract.OutboxHealth{Depth: kept.waiting, Quarantined: kept.quarantined, Bytes: kept.bytes, ReceiptS: -1}}
 	if !kept.oldest.IsZero() {

@@ -14,6 +14,7 @@ import (
 type knowledge struct {
 	cards map[passage.Token]passage.CardFact
 	hits  map[passage.Token][]passage.Hit
+	trips map[passage.Token]contract.TripRow
 	fault error // a look-up failed: 206 for the rest of the passage
 }
 
@@ -32,7 +33,7 @@ func (k knowledge) hit() bool {
 func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.key != nil, Config: true, Draw: 9999,
 		Lists: l.lists(now)}
-	l.health.facts(&f)
+	l.health.facts(&f, l.policy.Lane)
 	if l.key != nil {
 		f.Draw = l.key.Draw(ev.ID, ev.StartedAt)
 	}
@@ -50,7 +51,13 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 			f.Hits = append(f.Hits, l.hits(t)...)
 		}
 	}
+	l.documents(ev, &f, now)
+	l.trade(ev, &f)
 	f.Hits = distinctHits(f.Hits)
+	l.held = holdings(ev, f)
+	if ev.Session != nil {
+		f.PartyGood = l.party.standing(ev.Session.Party, now)
+	}
 	l.vehicles(ev, &f)
 	f.Store = l.storeOK && l.known.fault == nil
 	return f
@@ -118,6 +125,10 @@ func (l *lane) vehicles(ev passage.Evidence, f *passage.Facts) {
 		p = ev.Keyed
 	}
 	if p == nil || p.Bare == "" {
+		return
+	}
+	if l.policy.Lane == passage.FAST {
+		l.tractors(ev, p, f)
 		return
 	}
 	for _, c := range f.Cards {

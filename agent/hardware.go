@@ -15,9 +15,11 @@ import (
 	"boothd/agent/signal"
 	"boothd/configs"
 	"boothd/devices"
+	"boothd/devices/barcode"
 	"boothd/devices/gpio"
 	"boothd/devices/line"
 	"boothd/devices/mercury"
+	"boothd/devices/mrz"
 	"boothd/devices/port"
 )
 
@@ -42,6 +44,9 @@ type reader interface {
 // start-up).
 var regions = map[configs.Region]byte{configs.RegionNA: 0x01, configs.RegionNA2: 0x0d, configs.RegionNA3: 0x0e}
 
+var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, configs.SuffixCRLF: barcode.CRLF,
+	configs.SuffixLF: barcode.LF, configs.SuffixETX: barcode.ETX, configs.SuffixNone: barcode.None}
+
 // open opens one device by its driver's name. It is the one place that knows
 // them all.
 func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (reader, error) {
@@ -62,6 +67,10 @@ func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (
 			}})
 	case configs.Line:
 		return line.Open(ctx, p, lineConfig(d))
+	case configs.Barcode:
+		return barcode.Open(ctx, p, barcode.Config{Name: d.Name, Role: devices.Role(d.Role), Suffix: suffixes[d.Suffix]})
+	case configs.MRZ:
+		return mrz.Open(ctx, p, mrz.Config{Name: d.Name, Role: devices.Role(d.Role), XOR: d.XOR})
 	}
 	return nil, errors.Join(fmt.Errorf("no driver %q", d.Driver), p.Close())
 }

@@ -42,14 +42,15 @@ func (h *health) read(r devices.Read) {
 
 func (h *health) list() []deviceState { return slices.Clone(h.devices) }
 
-// facts fills in what the hardware contributes.
-func (h *health) facts(f *passage.Facts) {
+// facts fills in what the hardware contributes. A lane that expedites cannot do
+// without a card reader.
+func (h *health) facts(f *passage.Facts, lane passage.LaneType) {
 	f.Readers, f.LPR = true, true
-	cards := false
+	cards := lane == passage.Ready || lane == passage.General
 	for _, d := range h.devices {
 		switch d.Role {
-		case devices.RoleCard:
-			cards = true
+		case devices.RoleCard, devices.RoleDocument, devices.RoleScan:
+			cards = cards || d.Role == devices.RoleCard
 			f.Readers = f.Readers && d.Online
 		case devices.RolePlateFront, devices.RolePlateRear:
 			f.LPR = f.LPR && d.Online
@@ -124,7 +125,7 @@ func (l *lane) assess() {
 	}
 	now := time.Now()
 	f := passage.Facts{Now: now, Clock: l.quality(), Key: l.key != nil, Config: true, Store: l.storeOK, Lists: l.lists(now)}
-	l.health.facts(&f)
+	l.health.facts(&f, l.policy.Lane)
 	l.level, l.why = signal.Healthy, nil
 	for _, c := range passage.Decide(l.policy, passage.Evidence{}, f).Reasons {
 		if c > passage.LaneClosed && c <= passage.KeyUnavailable && c != passage.ListRejected && c != passage.ListAging {
@@ -136,7 +137,23 @@ func (l *lane) assess() {
 // points of the configuration and what they mean to the machine.
 var pressOf = map[string]passage.Kind{
 	"release": passage.PressRelease, "refer": passage.PressRefer, "open_close": passage.PressOpenClose,
-	"declaration": passage.PressDeclaration, "goods": passage.PressGoods,
+	"declaration": passage.PressDeclaration, "goods": passage.PressGoods, "empty": passage.PressEmpty,
+	"trailer": passage.TrailerSeen, "other_class": passage.TruckSeen, "session_over": passage.SessionOver,
+	"declare_yes": passage.Declare, "declare_no": passage.Declare,
+}
+
+// button makes the input of a button by its name; it is not ok if it has none.
+func (l *lane) button(in passage.Input, name string) (passage.Input, bool) {
+	if n, ok := strings.CutPrefix(name, "count_"); ok && len(n) == 1 && n[0] >= '1' && n[0] <= '9' {
+		in.Kind, in.Count = passage.PressCount, int(n[0]-'0')
+		if l.policy.Lane == passage.NEXUSAir {
+			in.Kind = passage.PartyStated // the traveller's own buttons
+		}
+		return in, true
+	}
+	kind, ok := pressOf[name]
+	in.Kind, in.Yes = kind, name == "declare_yes"
+	return in, ok
 }
 
 // press takes a change of a wired point.
@@ -160,17 +177,9 @@ func (l *lane) press(ctx context.Context, p press) {
 		if !p.active || p.first {
 			return // a button acts when it is pressed, not when it is let go or found held
 		}
-		if n, ok := strings.CutPrefix(p.point, "count_"); ok && len(n) == 1 {
-			in.Kind, in.Count = passage.PressCount, int(n[0]-'0')
+		if in, ok := l.button(in, p.point); ok {
 			l.step(ctx, in)
-			return
 		}
-		kind, ok := pressOf[p.point]
-		if !ok {
-			return
-		}
-		in.Kind = kind
-		l.step(ctx, in)
 		return
 	}
 	if p.lost {

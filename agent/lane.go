@@ -13,6 +13,7 @@ import (
 	"boothd/agent/signal"
 	"boothd/agent/status"
 	"boothd/agent/token"
+	"boothd/agent/verdict"
 	"boothd/devices"
 )
 
@@ -53,7 +54,7 @@ type lane struct {
 	alive   func() // feeds the watchdog, after the loop's own check
 	newID   func() string
 
-	machine  *passage.Machine
+	machine  road
 	recent   *recent
 	health   health
 	level    signal.Health  // of the booth, as last assessed
@@ -68,6 +69,32 @@ type lane struct {
 	totals   status.Totals
 	seq      uint64 // of the last event stored
 	wake     *time.Timer
+
+	// Of a kiosk alone.
+	faces   <-chan verdict.Arrival // nil: no matcher
+	ask     func(verdict.Challenge) error
+	print   func(receipt) // hands a receipt to the printer; it never blocks. nil: none
+	party   party
+	asked   verdict.Challenge
+	held    []passage.Token // cards of the session
+	printed string          // the session whose result was acted on
+}
+
+// road is what attributes inputs to one vehicle or traveller.
+type road interface {
+	Step(passage.Input) passage.Step
+	Active() bool
+	Stuck() bool
+	Closed() bool
+	Evidence() passage.Evidence
+}
+
+// newRoad makes an empty road, or a free kiosk.
+func newRoad(lane passage.LaneType, closed bool) road {
+	if lane == passage.NEXUSAir {
+		return passage.NewKiosk(closed)
+	}
+	return passage.NewMachine(closed)
 }
 
 // picture is what the page and the metrics may know of the lane.
@@ -129,6 +156,8 @@ func (l *lane) run(ctx context.Context) error {
 			l.read(ctx, r)
 		case n := <-l.inbox.news:
 			l.news(ctx, n)
+		case a := <-l.faces:
+			l.matched(ctx, a)
 		case <-l.wake.C:
 			l.step(ctx, passage.Input{At: time.Now(), Kind: passage.Tick})
 		case <-pulse.C:
@@ -152,40 +181,20 @@ func (l *lane) pulse(ctx context.Context) {
 	l.alive()
 }
 
-// read turns a reader's report into tokens at the door: the raw identifier
-// goes no further (I7).
+// read takes a reader's report.
 func (l *lane) read(ctx context.Context, r devices.Read) {
-	in := passage.Input{At: r.At}
 	l.health.read(r)
-	switch {
-	case r.Tag != nil && r.Tag.Unreadable:
-		in.Kind = passage.CardUnread
-	case r.Tag != nil && l.key == nil:
-		in.Kind = passage.CardUnread // somebody presented a card; 214 speaks of the key
-	case r.Tag != nil:
-		in.Kind = passage.CardRead
-		in.Card = passage.Card{Token: l.key.Card(r.Tag.EPC), TID: l.key.TID(r.Tag.TID),
-			Reader: r.Device, RSSIDBm: r.Tag.RSSIDBm, Antenna: r.Tag.Antenna}
-		if in.Card.Token == "" {
-			in.Kind = passage.CardUnread
-		}
-	case r.Plate != nil && l.key != nil:
-		in.Kind = passage.FrontPlate
-		if r.Role == devices.RolePlateRear {
-			in.Kind = passage.RearPlate
-		}
-		in.Plate = l.key.Plate(r.Plate.Text, r.Plate.Jurisdiction, r.Plate.Confidence)
-		in.Plate.NoRead = in.Plate.NoRead || r.Plate.NoRead
-		in.Plate.Reader = r.Device
-	default:
-		return
+	if in, ok := l.input(r); ok {
+		l.step(ctx, in)
 	}
-	l.step(ctx, in)
 }
 
 // step moves the machine and does what follows.
 func (l *lane) step(ctx context.Context, in passage.Input) {
 	in.NewID = l.newID()
+	if l.ask != nil {
+		in.NewNonce = newNonce()
+	}
 	s := l.machine.Step(in)
 	if s.Ended != nil {
 		l.finish(ctx, in.At, *s.Ended, s.How)
@@ -203,6 +212,7 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	case s.Changed:
 		l.display()
 	}
+	l.challenge()
 }
 
 // arm sets the one timer to the machine's next limit.
@@ -215,7 +225,7 @@ func (l *lane) arm(at time.Time) {
 }
 
 func (l *lane) begin() {
-	l.known = knowledge{}
+	l.known, l.held = knowledge{}, nil
 	l.decision, l.durable, l.revision, l.latency = passage.Decision{}, false, 0, 0
 }
 
@@ -256,6 +266,7 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		// the pulse finds the store answering again.
 		_, l.decision = l.decide(ev)
 	}
+	l.result(ev, facts, at)
 	l.display()
 	l.mention(ev, d, took)
 }
@@ -338,8 +349,8 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 		seq = l.seq
 	}
 	if how == passage.Cleared && ev.AtBooth {
-		for _, c := range ev.Cards {
-			l.recent.note(c.Token, at)
+		for _, t := range l.held {
+			l.recent.note(t, at)
 		}
 	}
 	l.totals.Note(pub.Outcome, ev.Overridden, l.latency)
@@ -353,7 +364,7 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 // display hands the present view to lamps and page. It never waits.
 func (l *lane) display() {
 	ev := l.machine.Evidence()
-	v := signal.View{Mode: l.mode, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
+	v := signal.View{Mode: l.mode, Kiosk: l.policy.Lane == passage.NEXUSAir, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
 		Released: ev.Released, Durable: l.durable, Decision: l.decision}
 	l.show(v)
 	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn

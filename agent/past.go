@@ -25,7 +25,7 @@ func (b *booth) past(ctx context.Context) {
 		now   = time.Now()
 		last  = j.Last()
 		open  *contract.CrossingDecided
-		cards []passage.Card // of the open passage
+		cards []passage.Token // of the open passage
 	)
 	from, err := j.Since(ctx, now.Add(-recentKept))
 	if err != nil {
@@ -48,7 +48,7 @@ func (b *booth) past(ctx context.Context) {
 		switch e.Type {
 		case contract.TypeCrossingDecided:
 			if d, err := contract.As[contract.CrossingDecided](e); err == nil {
-				open, cards = &d, d.Evidence.Cards
+				open, cards = &d, holdings(d.Evidence, d.Facts)
 			}
 		case contract.TypeCrossingEnded:
 			d, err := contract.As[contract.CrossingEnded](e)
@@ -73,10 +73,10 @@ func (b *booth) past(ctx context.Context) {
 
 // remember puts cards into the lane's memory at the distance from now that the
 // wall clock tells.
-func (b *booth) remember(cards []passage.Card, at, now time.Time) {
+func (b *booth) remember(cards []passage.Token, at, now time.Time) {
 	at = now.Add(-max(now.Round(0).Sub(at), 0))
 	for _, c := range cards {
-		b.lane.recent.note(c.Token, at)
+		b.lane.recent.note(c, at)
 	}
 }
 

@@ -17,7 +17,7 @@ const lookEvery = time.Second
 const unsaidMost = 32
 
 // timekeeper watches the wall clock for the whole booth. The goroutine in run
-// owns it; the others read the last verdict.
+// owns it; the others read the last judgement.
 type timekeeper struct {
 	began  time.Time     // with monotonic part
 	mono   time.Duration // the kernel's monotonic clock at began
@@ -29,11 +29,11 @@ type timekeeper struct {
 	watch  clockWatch
 	unsaid []remark // oldest first, waiting for the journal
 
-	verdict atomic.Pointer[verdict]
+	judgement atomic.Pointer[judgement]
 }
 
-// verdict is what was last found of the clock.
-type verdict struct {
+// judgement is what was last found of the clock.
+type judgement struct {
 	quality passage.Clock
 	most    time.Duration
 	offset  uint64 // seq of the last clock.corrected; 0: none in this run
@@ -45,7 +45,7 @@ type remark struct {
 	data contract.Data
 }
 
-// newTimekeeper looks once, so that there is a verdict from the first moment.
+// newTimekeeper looks once, so that there is a judgement from the first moment.
 func newTimekeeper(w World, source string) *timekeeper {
 	k := &timekeeper{began: time.Now(), mono: w.Mono(), boot: w.Boot, source: source, ask: w.Clock,
 		watch: clockWatch{floor: w.Built}}
@@ -65,13 +65,13 @@ func (k *timekeeper) run(ctx context.Context) {
 func (k *timekeeper) look() {
 	now := time.Now()
 	kernel, most := k.ask()
-	was := k.verdict.Load()
+	was := k.judgement.Load()
 	c, moved := k.watch.look(now.Round(0), now.Sub(k.began), kernel)
-	v := &verdict{quality: k.watch.quality, most: most}
+	v := &judgement{quality: k.watch.quality, most: most}
 	if was != nil {
 		v.offset = was.offset
 	}
-	k.verdict.Store(v)
+	k.judgement.Store(v)
 	if moved {
 		k.note(now, contract.ClockCorrected{OffsetUS: c.Offset.Microseconds(), Clock: k.stamp(now)})
 	}
@@ -97,19 +97,19 @@ func (k *timekeeper) say(ctx context.Context) {
 		}
 		k.unsaid = k.unsaid[1:]
 		if _, ok := r.data.(contract.ClockCorrected); ok {
-			v := *k.verdict.Load()
+			v := *k.judgement.Load()
 			v.offset = seq
-			k.verdict.Store(&v)
+			k.judgement.Store(&v)
 		}
 	}
 }
 
-func (k *timekeeper) quality() passage.Clock { return k.verdict.Load().quality }
+func (k *timekeeper) quality() passage.Clock { return k.judgement.Load().quality }
 
 // stamp describes the time of an event. Its monotonic part tells where in the
 // boot it was, so that a stepped wall clock can be put right afterwards.
 func (k *timekeeper) stamp(at time.Time) contract.Clock {
-	v := k.verdict.Load()
+	v := k.judgement.Load()
 	return contract.Clock{Boot: k.boot, MonoUS: (k.mono + at.Sub(k.began)).Microseconds(), Quality: contract.Quality(v.quality),
 		ErrMS: v.most.Milliseconds(), Source: k.source, Offset: v.offset}
 }

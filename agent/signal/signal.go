@@ -72,6 +72,7 @@ const (
 // View is what the table is read with.
 type View struct {
 	Mode     LightMode
+	Kiosk    bool // a traveller stands before it: nothing is shown before the session is complete
 	Health   Health
 	Closed   bool
 	Active   bool          // there is a passage
@@ -94,6 +95,9 @@ func Show(v View) Aspects {
 		return a // advice begins at the booth
 	}
 	advise(&a, v)
+	if v.Kiosk && v.State != passage.Acted {
+		return a
+	}
 	may := v.Durable && v.Decision.Outcome != passage.Hold
 	switch v.Mode {
 	case Staffed:
