@@ -256,6 +256,7 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		return
 	}
 	if l.revision > 0 && l.durable && same(d, l.decision) {
+		l.result(ev, facts, at)
 		l.display()
 		return
 	}

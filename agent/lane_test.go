@@ -92,7 +92,7 @@ func (b *bench) lookup(kind string, t passage.Token) ([]byte, bool, error) {
 }
 
 func (b *bench) lists(time.Time) (out []passage.List) {
-	for _, kind := range passage.RequiredLists(passage.Policy{Lane: passage.NEXUS}) {
+	for _, kind := range passage.RequiredLists(b.lane.policy) {
 		out = append(out, passage.List{Kind: kind, Generation: 3, Age: passage.Of(b.age)})
 	}
 	return out
