@@ -80,7 +80,7 @@ func (c *listsInitCmd) Run(t *tool) error {
 }
 
 type listsBuildCmd struct {
-	In       string `required:"" help:"Folder with members.csv, cards.csv, vehicles.csv, lookouts.csv, as far as there are any." type:"existingdir"`
+	In       string `required:"" help:"Folder with members.csv, cards.csv, documents.csv, vehicles.csv, lookouts.csv, carriers.csv, importers.csv, tractors.csv, trips.csv, shipments.csv, containers.csv, as far as there are any." type:"existingdir"`
 	Out      string `required:"" help:"Folder for the built lists; must not exist."`
 	TokenKey string `required:"" help:"The port's token key: 64 hex digits in a file." type:"existingfile"`
 }

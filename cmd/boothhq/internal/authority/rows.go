@@ -31,6 +31,7 @@ type entry struct {
 	value    []byte
 	vehicles contract.VehicleRow
 	lookouts contract.LookoutRow
+	trip     contract.TripRow
 }
 
 // Build reads every CSV file of in and writes a list for each into out,
@@ -72,19 +73,19 @@ func (o *office) readAll(in string) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("no CSV file in %s; want members.csv, cards.csv, vehicles.csv or lookouts.csv", in)
+		return fmt.Errorf("no CSV file in %s; want members.csv, cards.csv, lookouts.csv or another of boothhq lists build --help", in)
 	}
 	return o.faults.err()
 }
 
 func (o *office) tables() []table {
-	return []table{
+	return append([]table{
 		{"members.csv", contract.ListMembers, []string{"member", "status", "programs", "valid_from", "valid_until"}, o.member},
 		{"cards.csv", contract.ListCards, []string{"epc", "status", "member", "card_until", "extended", "tid"}, o.card},
 		{"vehicles.csv", contract.ListVehicles, []string{"member", "plate", "jurisdiction"}, o.vehicle},
 		{"lookouts.csv", contract.ListLookouts, []string{"id", "version", "subject_type", "subject", "jurisdiction", "action", "reason_code",
 			"caveat", "agency", "region", "officer_safety", "valid_from", "valid_until"}, o.lookout},
-	}
+	}, o.tablesOfTrade()...)
 }
 
 // at gives the entry of a token, a new one at its first row.
@@ -201,7 +202,8 @@ func (o *office) lookout(r *record) {
 	if err != nil || version == 0 {
 		r.fault("version", "is no number from 1")
 	}
-	subject := choice(r, "subject_type", map[string]string{"PLATE": "PLATE", "CARD": "CARD"})
+	subject := choice(r, "subject_type", map[string]string{"PLATE": "PLATE", "CARD": "CARD", "DOCUMENT": "DOCUMENT",
+		"CONTAINER": "CONTAINER", "CARRIER": "CARRIER"})
 	l := contract.Lookout{
 		ID: r.field("id"), Version: version, Subject: subject,
 		Action:     choice(r, "action", map[string]passage.Action{"STOP": passage.Stop, "REFER": passage.Check, "OBSERVE": passage.Observe}),
@@ -210,8 +212,8 @@ func (o *office) lookout(r *record) {
 		ValidFrom:     r.time("valid_from", false), ValidUntil: r.time("valid_until", true),
 	}
 	switch subject {
-	case "CARD":
-		o.lookFor(r, l, contract.MatchExact, r.identifier("subject", o.hex(o.key.Card)))
+	case "CARD", "DOCUMENT", "CONTAINER", "CARRIER":
+		o.subject(r, l)
 	case "PLATE":
 		p := o.plate(r, "subject")
 		bare := contract.MatchBare
