@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -44,7 +45,7 @@ func (w *writer) run(j *Journal) {
 			continue
 		default:
 		}
-		if w.search && !w.pruning {
+		if w.short && !w.pruning {
 			jobs = append(jobs, w.startPruning())
 		}
 		var ready chan struct{}
@@ -61,7 +62,7 @@ func (w *writer) run(j *Journal) {
 				jobs = jobs[1:]
 			}
 		case <-idle.C:
-			w.tidy(walMost)
+			w.tidy(j, walMost)
 		case <-prune.C:
 			if !w.pruning {
 				jobs = append(jobs, w.startPruning())
@@ -92,7 +93,7 @@ func (w *writer) finish(j *Journal, jobs []*job) {
 	for _, k := range jobs {
 		k.done <- ErrClosed
 	}
-	w.tidy(1)
+	w.tidy(j, 1)
 	// The writer closes last: only then does SQLite empty the WAL into the file,
 	// and a journal at rest is one file that can be checked and copied.
 	j.closeErr = errors.Join(j.read.Close(), w.close())
@@ -116,7 +117,7 @@ func (w *writer) serve(j *Journal, first request) {
 	}
 	w.group(j, batch)
 	if w.commits >= walMost {
-		w.tidy(walMost)
+		w.tidy(j, walMost)
 	}
 }
 
@@ -127,49 +128,70 @@ type stored struct {
 	body []byte
 }
 
-// group stores a batch in one transaction and answers everyone.
+// group stores a batch in one transaction and answers everyone. In a full
+// journal the bodies are made once more, for the places behind a thinning.
 func (w *writer) group(j *Journal, batch []request) {
 	if err := w.ready(); err != nil {
 		answerAll(batch, err)
 		return
 	}
-	next := w.head
-	var rows []stored
-	var good []request
-	var stamps [][]Stamp
-	live := j.liveFrom.Load()
+	w.live = j.liveFrom.Load()
+	g := w.place(batch)
+	err := w.store(g.rows)
+	if errors.Is(err, ErrFull) {
+		w.short = true
+		n, _, thinErr := w.thin(math.MaxInt64)
+		switch {
+		case thinErr != nil:
+			err = errors.Join(err, w.fault(thinErr))
+		case n > 0:
+			w.publish(j)
+			j.ring()
+			g = w.place(g.requests)
+			err = w.store(g.rows)
+		}
+	}
+	if err != nil {
+		answerAll(g.requests, err)
+		return
+	}
+	if len(g.rows) == 0 {
+		return
+	}
+	w.head = g.end
+	w.count(g.rows)
+	w.publish(j)
+	j.ring()
+	for i, r := range g.requests {
+		r.done <- answer{stamps: g.stamps[i]}
+	}
+}
+
+// placed is a batch with its places in the chain.
+type placed struct {
+	rows     []stored
+	requests []request
+	stamps   [][]Stamp // of each request
+	end      head
+}
+
+// place makes the bodies of a batch. Whoever cannot make his is answered: one
+// caller's mistake is no other's.
+func (w *writer) place(batch []request) placed {
+	g := placed{end: w.head}
 	for _, r := range batch {
-		mine, end, err := w.build(r.entries, next, live)
+		mine, end, err := w.build(r.entries, g.end)
 		if err != nil {
-			r.done <- answer{err: err} // one caller's mistake is no other's
+			r.done <- answer{err: err}
 			continue
 		}
-		next = end
-		rows, good = append(rows, mine...), append(good, r)
 		places := make([]Stamp, len(mine))
 		for i := range mine {
 			places[i] = mine[i].Stamp
 		}
-		stamps = append(stamps, places)
+		g.rows, g.requests, g.stamps, g.end = append(g.rows, mine...), append(g.requests, r), append(g.stamps, places), end
 	}
-	if len(rows) == 0 {
-		return
-	}
-	if err := w.store(rows); err != nil {
-		answerAll(good, err)
-		return
-	}
-	w.head = next
-	w.count(rows)
-	j.last.Store(w.head.seq)
-	w.publish(j)
-	select {
-	case j.bell <- struct{}{}:
-	default:
-	}
-	for i, r := range good {
-		r.done <- answer{stamps: stamps[i]}
-	}
+	return g
 }
 
 func answerAll(batch []request, err error) {
@@ -179,14 +201,14 @@ func answerAll(batch []request, err error) {
 }
 
 // build makes the bodies of one request from where the chain stands.
-func (w *writer) build(entries []Entry, at head, live uint64) ([]stored, head, error) {
+func (w *writer) build(entries []Entry, at head) ([]stored, head, error) {
 	rows := make([]stored, 0, len(entries))
 	for _, e := range entries {
 		id, err := newID()
 		if err != nil {
 			return nil, at, fmt.Errorf("naming an event: %w", err)
 		}
-		s := Stamp{Epoch: w.epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= live}
+		s := Stamp{Epoch: w.epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= w.live}
 		body, err := e.Build(s)
 		if err != nil {
 			return nil, at, fmt.Errorf("building an event of class %s: %w", e.Class, err)
@@ -203,6 +225,12 @@ func (w *writer) build(entries []Entry, at head, live uint64) ([]stored, head, e
 // store writes rows durably. A full file gives up its oldest receipted rows
 // and is tried once more.
 func (w *writer) store(rows []stored) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if w.cfg.MaxRows > 0 && w.unreceipted()+uint64(len(rows)) > w.cfg.MaxRows {
+		return fmt.Errorf("%w: %d rows wait or are quarantined, %d are possible", ErrFull, w.unreceipted(), w.cfg.MaxRows)
+	}
 	err := w.insert(rows)
 	if sqlite.IsFull(err) {
 		freed, freeErr := w.makeRoom()
@@ -213,30 +241,29 @@ func (w *writer) store(rows []stored) error {
 			err = w.insert(rows)
 		}
 	}
-	if sqlite.IsFull(err) && !w.conn.InTransaction() {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
 	if err != nil {
 		// What was committed is not known: the next append reads it from disk.
-		return w.fail(err)
+		return w.fault(err)
 	}
 	w.commits++
 	return nil
 }
 
 func (w *writer) insert(rows []stored) error {
-	return w.atomically(func() error {
-		for _, r := range rows {
-			alert := int64(0)
-			if r.Alert {
-				alert = 1
-			}
-			if _, err := w.add.Exec(int64(r.Seq), r.ID, sqlite.Micros(r.At), r.Class, alert, r.Prev[:], r.body); err != nil {
-				return err
-			}
+	return w.atomically(func() error { return w.addAll(rows) })
+}
+
+func (w *writer) addAll(rows []stored) error {
+	for _, r := range rows {
+		alert := int64(0)
+		if r.Alert {
+			alert = 1
 		}
-		return nil
-	})
+		if _, err := w.add.Exec(int64(r.Seq), r.ID, sqlite.Micros(r.At), r.Class, alert, r.Prev[:], r.body); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *writer) count(rows []stored) {

@@ -63,11 +63,15 @@ var (
 	ErrClosed = errors.New("journal is closed")
 )
 
-// Config says where the journal is and how much it keeps.
+// Config says where the journal is and how much it keeps. Near a limit it gives
+// up, in this order: receipted rows, the oldest first, whatever Retain says;
+// then what Thin names. When neither is left, Append is ErrFull.
 type Config struct {
 	Path     string
 	MaxBytes int64         // of the file; 0: no limit. The WAL beside it adds up to 16 MiB
+	MaxRows  uint64        // not receipted; 0: no limit
 	Retain   time.Duration // of receipted rows, by their At; 0: 7 days
+	Thin     Thin
 }
 
 // Opened says what was found. It is told again at every Open until the epoch's
@@ -88,7 +92,8 @@ type Stamp struct {
 }
 
 // Entry is one event to be stored. Build makes its body for the place it gets;
-// it is called once, on the journal's goroutine, and must not wait.
+// it is called on the journal's goroutine and must not wait, and again, for
+// another place, if the first was not to be had.
 type Entry struct {
 	Class string
 	Alert bool // overtakes everything
@@ -123,7 +128,16 @@ type Stats struct {
 	Alerts      uint64    // not receipted
 	Quarantined uint64    // refused by headquarters, kept for a person
 	Oldest      time.Time // of those waiting; zero: none
+	Thinned     uint64    // given up unsent since the journal was opened
 	Bytes       int64     // in use
+	// FlashPerDay is at most how many bytes were written to the medium in the
+	// last 24 hours, or would be at the rate since the journal was opened; 0 in
+	// its first minutes. What the file system adds for itself is not in it.
+	FlashPerDay int64
+	// Holds is how long it takes to fill the journal, or the disk if that is
+	// less, when nothing is receipted any more and events come as in the last 24
+	// hours of the journal; 0: not known.
+	Holds time.Duration
 }
 
 // Open opens the journal and makes it if it is missing. A damaged one is set
@@ -133,6 +147,9 @@ type Stats struct {
 func Open(ctx context.Context, cfg Config) (*Journal, Opened, error) {
 	if cfg.Retain == 0 {
 		cfg.Retain = 7 * 24 * time.Hour
+	}
+	if err := cfg.Thin.check(); err != nil {
+		return nil, Opened{}, fmt.Errorf("opening journal %s: %w", filepath.Base(cfg.Path), err)
 	}
 	j, opened, err := openLocked(ctx, cfg)
 	if err != nil {
@@ -157,7 +174,6 @@ func openLocked(ctx context.Context, cfg Config) (_ *Journal, _ Opened, err erro
 	j := &Journal{cfg: cfg, epoch: w.epoch, requests: make(chan request, waitingMost), jobs: make(chan *job, waitingMost),
 		bell: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), read: read, held: held}
 	j.liveFrom.Store(math.MaxInt64)
-	j.last.Store(w.head.seq)
 	w.publish(j)
 	go w.run(j)
 	return j, w.opened, nil
@@ -171,6 +187,13 @@ func (j *Journal) Last() uint64 { return j.last.Load() }
 
 // Bell rings, at least once, after rows became durable.
 func (j *Journal) Bell() <-chan struct{} { return j.bell }
+
+func (j *Journal) ring() {
+	select {
+	case j.bell <- struct{}{}:
+	default:
+	}
+}
 
 // Stats tells what the journal holds, as of the last change.
 func (j *Journal) Stats() Stats { return *j.stats.Load() }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,7 @@ func TestClosedJournalOpensAgain(t *testing.T) {
 // A journal that cannot be opened is not kept locked.
 func TestRefusedJournalIsNotKeptLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
-	db, err := sqlite.Open(t.Context(), path, sqlite.Options{Migrations: append(schema[:1:1], sqlite.Migration{SQL: "CREATE TABLE future (x ANY) STRICT"})})
+	db, err := sqlite.Open(t.Context(), path, sqlite.Options{Migrations: append(slices.Clip(schema), sqlite.Migration{SQL: "CREATE TABLE future (x ANY) STRICT"})})
 	if err != nil {
 		t.Fatal(err)
 	}

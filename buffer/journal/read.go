@@ -96,7 +96,7 @@ func (r *Reader) ByID(ctx context.Context, id string) (rec Record, ok bool, err 
 
 // Verify checks the chain of rows from..to.
 func (r *Reader) Verify(ctx context.Context, from, to uint64) (Verified, error) {
-	return verify(readRange(ctx, r.db, from, to))
+	return verify(ctx, r.db, from, to)
 }
 
 // Count tells what the journal holds.
@@ -137,7 +137,7 @@ func (j *Journal) Range(ctx context.Context, from, to uint64) iter.Seq2[Record, 
 
 // Verify checks the chain of rows from..to.
 func (j *Journal) Verify(ctx context.Context, from, to uint64) (Verified, error) {
-	return verify(readRange(ctx, j.read, from, to))
+	return verify(ctx, j.read, from, to)
 }
 
 // Since finds the first row stored at or after t, by halving: times in a
@@ -217,13 +217,15 @@ type Verified struct {
 	Rows        uint64
 	First, Last uint64
 	Gaps        [][2]uint64 // numbers that are not kept any more, both ends included
+	Thinned     []Thinning  // what of the gaps was given up unsent; the rest was receipted
 }
 
-// verify walks rows in order. Gaps are where rows were given up after their
-// receipt; the row behind one cannot be checked against the row before.
-func verify(rows iter.Seq2[Record, error]) (v Verified, err error) {
+// verify walks rows in order. Gaps are where rows were given up, after their
+// receipt or by a thinning; the row behind one cannot be checked against the
+// row before.
+func verify(ctx context.Context, db *sqlite.DB, from, to uint64) (v Verified, err error) {
 	var before Record
-	for r, err := range rows {
+	for r, err := range readRange(ctx, db, from, to) {
 		if err != nil {
 			return v, err
 		}
@@ -239,6 +241,9 @@ func verify(rows iter.Seq2[Record, error]) (v Verified, err error) {
 			return v, fmt.Errorf("%w: event 1 has a predecessor", ErrChain)
 		}
 		v.Rows, v.Last, before = v.Rows+1, r.Seq, r
+	}
+	if v.Thinned, err = thinnings(ctx, db, from, to); err != nil {
+		return v, fmt.Errorf("reading tombstones: %w", err)
 	}
 	return v, nil
 }

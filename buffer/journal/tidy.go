@@ -12,9 +12,14 @@ import (
 const (
 	// pruneSlice is how many sequence numbers one slice of pruning looks at.
 	pruneSlice = 512
-	// searchMost is how many numbers an append that found the file full looks
-	// at: some megabytes of reading. The rest is for the time between appends.
+	// searchMost is how many numbers are looked at for something to give up
+	// before appends are served again: some megabytes of reading.
 	searchMost = 4096
+
+	// nearFull is the part of a limit from where on room is made beside the
+	// appends, until relieved: an append that has to wait for it is late.
+	nearFull = 0.9
+	relieved = 0.8
 )
 
 // job is other writing, done in slices between appends.
@@ -29,12 +34,16 @@ func (w *writer) slice(j *Journal, k *job) bool {
 	err := w.ready()
 	more := false
 	if err == nil {
-		before := w.stats
-		if more, err = k.slice(w); err != nil && !errors.Is(err, ErrFull) {
-			err = w.fail(err)
+		w.live = j.liveFrom.Load()
+		before, last := w.stats, w.head.seq
+		if more, err = k.slice(w); err != nil {
+			err = w.fault(err)
 		}
-		if w.conn != nil && before != w.stats {
+		if w.conn != nil && (before != w.stats || last != w.head.seq) {
 			w.publish(j)
+		}
+		if last != w.head.seq {
+			j.ring()
 		}
 	}
 	if more && err == nil {
@@ -47,23 +56,58 @@ func (w *writer) slice(j *Journal, k *job) bool {
 	return true
 }
 
-// tidy moves what was committed into the database file, if it is worth it.
-func (w *writer) tidy(least int) {
+// tidy moves what was committed into the database file, if it is worth it, and
+// looks whether there is room.
+func (w *writer) tidy(j *Journal, least int) {
 	if w.conn == nil || w.commits < least {
 		return
 	}
 	w.commits = 0
 	// A reader may hold it up; the next idle moment tries again.
-	if _, err := w.conn.Int("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
-		_ = w.fail(err) // nobody waits for it; the next append says so
+	err := w.checkpoint()
+	if err == nil {
+		err = w.measure()
 	}
+	if err != nil {
+		_ = w.fail(err) // nobody waits for it; the next append says so
+		return
+	}
+	w.short = w.short || w.near(nearFull)
+	w.publish(j)
 }
 
-// startPruning gives up receipted rows over their time, or, when the file was
-// full, the oldest whatever their time.
+// near tells whether a part of one of the limits is reached.
+func (w *writer) near(part float64) bool { return w.nearRows(part) || w.nearBytes(part) }
+
+func (w *writer) nearRows(part float64) bool {
+	return w.cfg.MaxRows > 0 && float64(w.unreceipted()) > part*float64(w.cfg.MaxRows)
+}
+
+func (w *writer) nearBytes(part float64) bool {
+	return w.cfg.MaxBytes > 0 && float64(w.stats.Bytes) > part*float64(w.cfg.MaxBytes)
+}
+
+func (w *writer) unreceipted() uint64 {
+	return w.stats.Waiting + w.stats.Alerts + w.stats.Quarantined
+}
+
+// startPruning makes room if there is little, then gives up what is over its
+// time.
 func (w *writer) startPruning() *job {
 	w.pruning = true
-	return &job{slice: pruning(), done: make(chan error, 1), prune: true}
+	steps := []func(w *writer) (bool, error){pruning(), aging()}
+	if w.short {
+		w.short = false
+		steps = append([]func(w *writer) (bool, error){relieving()}, steps...)
+	}
+	slice := func(w *writer) (bool, error) {
+		more, err := steps[0](w)
+		if !more && err == nil {
+			steps = steps[1:]
+		}
+		return len(steps) > 0, err
+	}
+	return &job{slice: slice, done: make(chan error, 1), prune: true}
 }
 
 // pruning goes through the numbers a slice at a time, from the lowest that may
@@ -71,18 +115,32 @@ func (w *writer) startPruning() *job {
 func pruning() func(w *writer) (more bool, err error) {
 	from := uint64(0)
 	return func(w *writer) (bool, error) {
-		if w.search {
-			freed, err := w.makeRoom()
-			return w.search && freed == 0, err
-		}
 		cut := sqlite.Micros(time.Now().Add(-w.cfg.Retain))
 		first, older, err := w.oldest(max(from, w.low), cut)
-		if err != nil || !older || first >= w.head.seq {
-			return false, errors.Join(err, w.measure())
+		if err != nil {
+			return false, err
 		}
-		from = first + pruneSlice
-		_, err = w.drop(cut, first, from)
-		return true, err
+		if older && first < w.head.seq {
+			from = first + pruneSlice
+			_, err = w.drop(cut, first, from)
+			return true, err
+		}
+		// A tombstone goes with the event that told of it.
+		if _, err := w.exec("DELETE FROM thinned WHERE event < (SELECT seq FROM event ORDER BY seq LIMIT 1)"); err != nil {
+			return false, err
+		}
+		return false, errors.Join(w.measure(), w.forecast())
+	}
+}
+
+// aging thins what waits for longer than it is worth.
+func aging() func(w *writer) (more bool, err error) {
+	return func(w *writer) (bool, error) {
+		if w.cfg.Thin.After == 0 {
+			return false, nil
+		}
+		_, more, err := w.thin(sqlite.Micros(time.Now().Add(-w.cfg.Thin.After)))
+		return more, err
 	}
 }
 
@@ -93,8 +151,8 @@ func (w *writer) oldest(from uint64, cut int64) (seq uint64, older bool, err err
 	if err != nil || n == 0 {
 		return math.MaxInt64, false, err
 	}
-	n2, err := w.conn.Int("SELECT at < ? FROM event WHERE seq = ?", cut, n)
-	return uint64(n), n2 == 1, err
+	is, err := w.conn.Int("SELECT at < ? FROM event WHERE seq = ?", cut, n)
+	return uint64(n), is == 1, err
 }
 
 // drop deletes receipted rows of a window that are older than cut, never the
@@ -122,15 +180,17 @@ func (w *writer) drop(cut int64, from, to uint64) (n int64, err error) {
 }
 
 // makeRoom deletes the oldest receipted rows whatever their age. It does not
-// look far: while w.search is set there may be more, and pruning goes on.
+// look far: while w.low is below the end there may be more.
 func (w *writer) makeRoom() (freed int64, err error) {
 	first, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(w.low))
-	if err != nil || first == 0 {
-		w.search = false
-		return 0, err
+	if err != nil {
+		return 0, fmt.Errorf("looking for room: %w", err)
+	}
+	if first == 0 {
+		w.low = w.head.seq
+		return 0, nil
 	}
 	w.low = max(w.low, uint64(first)) // nothing is below the first row
-	w.search = true
 	end := w.low + searchMost
 	found, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? AND seq < ? AND state = 1 ORDER BY seq LIMIT 1", int64(w.low), int64(end))
 	switch {
@@ -138,11 +198,9 @@ func (w *writer) makeRoom() (freed int64, err error) {
 		return 0, fmt.Errorf("looking for room: %w", err)
 	case found == 0:
 		w.low = end
-		w.search = w.low < w.head.seq
 		return 0, nil
 	}
 	w.low = uint64(found)
 	freed, err = w.drop(math.MaxInt64, w.low, w.low+pruneSlice)
-	w.search = w.low < w.head.seq && freed == 0
 	return freed, errors.Join(err, w.measure())
 }

@@ -47,6 +47,13 @@ CREATE TABLE event (
 CREATE INDEX waiting ON event (alert, seq) WHERE state = 0;
 CREATE INDEX quarantined ON event (seq) WHERE state = 2;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`}, {SQL: `
+CREATE TABLE thinned (
+  first INTEGER PRIMARY KEY,
+  last  INTEGER NOT NULL CHECK (last >= first),
+  count INTEGER NOT NULL CHECK (count BETWEEN 1 AND last - first + 1),
+  event INTEGER NOT NULL
+) STRICT;
 `}}
 
 // head is the end of the chain.
@@ -70,8 +77,15 @@ type writer struct {
 	pause    time.Duration // until the next try to open
 	commits  int           // since the last checkpoint
 	low      uint64        // no receipted row is below
+	thinned  uint64        // nothing below is to be thinned any more
+	live     uint64        // rows from here on are live
 	pruning  bool          // a job of pruning waits or runs
-	search   bool          // look for receipted rows soon: the file is full
+	short    bool          // room is to be made soon
+
+	began   time.Time
+	page    int64 // bytes
+	wal     walRead
+	written daily // bytes
 }
 
 // openOrSetAside opens the file for the first time in this run.
@@ -80,10 +94,10 @@ func openOrSetAside(ctx context.Context, cfg Config) (*writer, error) {
 	if _, err := os.Lstat(suspicion(cfg.Path)); err == nil {
 		check = math.MaxInt64
 	}
-	w := &writer{cfg: cfg}
+	w := &writer{cfg: cfg, began: time.Now()}
 	err := w.open(ctx, check)
 	if sqlite.IsCorrupt(err) {
-		*w = writer{cfg: cfg, opened: Opened{OldEpoch: oldEpoch(ctx, cfg.Path)}}
+		*w = writer{cfg: cfg, began: w.began, opened: Opened{OldEpoch: oldEpoch(ctx, cfg.Path)}}
 		if w.opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
 			err = w.open(ctx, check)
 		}
@@ -147,12 +161,12 @@ func (w *writer) begin() error {
 	if _, err := w.conn.Int(fmt.Sprintf("PRAGMA journal_size_limit=%d", walKept)); err != nil {
 		return err
 	}
+	var err error
+	if w.page, err = w.conn.Int("PRAGMA page_size"); err != nil {
+		return err
+	}
 	if w.cfg.MaxBytes > 0 {
-		size, err := w.conn.Int("PRAGMA page_size")
-		if err != nil {
-			return err
-		}
-		if _, err := w.conn.Int(fmt.Sprintf("PRAGMA max_page_count=%d", max(w.cfg.MaxBytes/size, 32))); err != nil {
+		if _, err := w.conn.Int(fmt.Sprintf("PRAGMA max_page_count=%d", max(w.cfg.MaxBytes/w.page, 32))); err != nil {
 			return err
 		}
 	}
@@ -162,7 +176,6 @@ func (w *writer) begin() error {
 	if err := w.load(); err != nil {
 		return err
 	}
-	var err error
 	w.add, err = w.conn.Prepare("INSERT INTO event (seq, id, at, class, alert, prev, body) VALUES (?, ?, ?, ?, ?, ?, ?)")
 	return err
 }
@@ -254,8 +267,13 @@ func (w *writer) load() error {
 			return err
 		}
 	}
-	w.stats = Stats{Waiting: uint64(counts[0]), Alerts: uint64(counts[1]), Quarantined: uint64(counts[2])}
-	return w.measure()
+	w.stats.Waiting, w.stats.Alerts, w.stats.Quarantined = uint64(counts[0]), uint64(counts[1]), uint64(counts[2])
+	thinned, err := w.conn.Int("SELECT last FROM thinned ORDER BY first DESC LIMIT 1")
+	if err != nil {
+		return err
+	}
+	w.thinned = uint64(thinned) + 1
+	return errors.Join(w.measure(), w.forecast())
 }
 
 // measure reads what is cheap to ask: the oldest row that waits, and the size.
@@ -276,6 +294,7 @@ func (w *writer) publish(j *Journal) {
 	s := w.stats
 	s.Last = w.head.seq
 	j.stats.Store(&s)
+	j.last.Store(s.Last)
 }
 
 // link is the chain's link to a body.
@@ -308,6 +327,21 @@ func (w *writer) fail(err error) error {
 	w.failedAt = time.Now()
 	w.pause = min(max(2*w.pause, reopenPause), reopenLongest)
 	return fmt.Errorf("%w: %w", ErrStorage, suspect(w.cfg.Path, err))
+}
+
+// fault gives the connection up, unless the trouble is only that there is no
+// room and nothing was changed.
+func (w *writer) fault(err error) error {
+	if w.conn.InTransaction() {
+		return w.fail(err)
+	}
+	switch {
+	case errors.Is(err, ErrFull), errors.Is(err, errEvent):
+		return err
+	case sqlite.IsFull(err):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return w.fail(err)
 }
 
 // ready opens the file again after a fault. It is not read whole: those who

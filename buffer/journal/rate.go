@@ -1,0 +1,202 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// rateLeast is how long must have been watched before a rate is told.
+	rateLeast = 5 * time.Minute
+	// forecastLeast is the span of events below which no forecast is made.
+	forecastLeast = time.Hour
+	forecastMost  = 10 * 365 * 24 * time.Hour
+	// rowOwn is what a row takes in its page besides body and class: id, link,
+	// numbers and header; indexOwn is its entry in an index.
+	rowOwn   = 80
+	indexOwn = 16
+	// sampled is how many of the newest rows tell the usual size.
+	sampled = 256
+	// frameOwn is the header of each page in the WAL.
+	frameOwn = 24
+)
+
+// daily sums up amounts over the last 24 hours, in steps of an hour. Times are
+// since it began, so that steps of the clock are no matter.
+type daily struct {
+	hours [25]int64 // by hour modulo 25; the current one is not whole yet
+	hour  int64
+}
+
+func (d *daily) add(since time.Duration, n int64) {
+	now := int64(since / time.Hour)
+	for d.hour < now {
+		d.hour++
+		d.hours[d.hour%25] = 0
+		if now-d.hour > 25 {
+			d.hour = now - 25
+		}
+	}
+	d.hours[now%25] += n
+}
+
+// perDay is 0 until something was watched for a while.
+func (d *daily) perDay(since time.Duration) int64 {
+	if since < rateLeast {
+		return 0
+	}
+	d.add(since, 0)
+	sum := int64(0)
+	for _, n := range d.hours {
+		sum += n
+	}
+	watched := min(since, 24*time.Hour+since%time.Hour)
+	return int64(float64(sum) * float64(24*time.Hour) / float64(watched))
+}
+
+// walRead is how far the WAL has been counted.
+type walRead struct {
+	round         uint32 // its number of beginnings
+	logged, moved int64  // pages
+}
+
+// checkpoint moves the WAL into the database as far as no reader holds it up,
+// and counts what went to the medium since the last one: pages into the WAL and
+// out of it. A page that changed often is moved once, but that SQLite does not
+// tell, so the sum is an upper bound.
+func (w *writer) checkpoint() (err error) {
+	st, err := w.conn.Prepare("PRAGMA wal_checkpoint(PASSIVE)")
+	if err != nil {
+		return err
+	}
+	var now walRead
+	for row, rowErr := range st.Rows() {
+		if err = rowErr; err == nil && len(row) == 3 {
+			now.logged, _ = row[1].(int64)
+			now.moved, _ = row[2].(int64)
+		}
+	}
+	if err := errors.Join(err, st.Close()); err != nil {
+		return err
+	}
+	if now.round, err = walRound(w.cfg.Path); err != nil || now.logged < 0 {
+		return err
+	}
+	logged, moved := now.logged, now.moved
+	if now.round == w.wal.round {
+		logged, moved = max(logged-w.wal.logged, 0), max(moved-w.wal.moved, 0)
+	}
+	w.wal = now
+	w.written.add(time.Since(w.began), logged*(w.page+frameOwn)+moved*w.page)
+	w.stats.FlashPerDay = w.written.perDay(time.Since(w.began))
+	return nil
+}
+
+// walRound reads how often the WAL was begun anew, from its header (SQLite's
+// file format, section 4.1). 0: there is none.
+func walRound(path string) (uint32, error) {
+	f, err := os.Open(path + "-wal")
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var b [4]byte
+	n, err := f.ReadAt(b[:], 12)
+	if n < len(b) {
+		return 0, f.Close() // empty
+	}
+	return binary.BigEndian.Uint32(b[:]), errors.Join(err, f.Close())
+}
+
+// forecast tells how long the room lasts without receipts.
+func (w *writer) forecast() error {
+	w.stats.Holds = 0
+	perDay, size, err := w.rate()
+	if err != nil || perDay == 0 {
+		return err
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(w.cfg.Path), &disk); err != nil {
+		return err
+	}
+	room := float64(w.stats.Bytes) + float64(disk.Bavail)*float64(disk.Bsize)
+	if w.cfg.MaxBytes > 0 {
+		room = min(room, float64(w.cfg.MaxBytes))
+	}
+	held := float64(w.unreceipted())
+	rows := room/size - held
+	if w.cfg.MaxRows > 0 {
+		rows = min(rows, float64(w.cfg.MaxRows)-held)
+	}
+	days := max(rows, 0) / perDay
+	w.stats.Holds = forecastMost
+	if days < forecastMost.Hours()/24 {
+		w.stats.Holds = time.Duration(days * float64(24*time.Hour))
+	}
+	return nil
+}
+
+// rate is how many events a day were stored in the last 24 hours of the
+// journal, and the bytes that one takes. It is 0 when less than an hour is there.
+func (w *writer) rate() (perDay, size float64, err error) {
+	last, err := w.conn.Int("SELECT at FROM event WHERE seq = ?", int64(w.head.seq))
+	if err != nil {
+		return 0, 0, err
+	}
+	first, at, err := w.dayBefore(last)
+	span := time.Duration(last-at) * time.Microsecond
+	if err != nil || first == 0 || span < forecastLeast {
+		return 0, 0, err
+	}
+	bytes, err := w.conn.Int("SELECT coalesce(sum(length(body) + length(class) + ?), 0) FROM (SELECT body, class FROM event ORDER BY seq DESC LIMIT ?)", int64(rowOwn), int64(sampled))
+	if err != nil {
+		return 0, 0, err
+	}
+	rows, err := w.conn.Int("SELECT count(*) FROM (SELECT seq FROM event ORDER BY seq DESC LIMIT ?)", int64(sampled))
+	if err != nil || rows == 0 {
+		return 0, 0, err
+	}
+	return float64(w.head.seq-first) * float64(24*time.Hour) / float64(span), w.footprint(bytes / rows), nil
+}
+
+// footprint is the part of a page that a row takes up. Rows are not split
+// between pages, unless they are larger than one.
+func (w *writer) footprint(row int64) float64 {
+	const pageOwn = 8
+	if fit := (w.page - pageOwn) / row; fit > 0 {
+		return float64(w.page)/float64(fit) + indexOwn
+	}
+	return float64((row+w.page-1)/w.page*w.page) + indexOwn
+}
+
+// dayBefore finds the first row of the 24 hours before a time, by halving: times
+// run forwards but for steps of the clock.
+func (w *writer) dayBefore(last int64) (seq uint64, at int64, err error) {
+	cut := last - (24 * time.Hour).Microseconds()
+	lowest, err := w.conn.Int("SELECT seq FROM event ORDER BY seq LIMIT 1")
+	if err != nil {
+		return 0, 0, err
+	}
+	low, high := uint64(lowest), w.head.seq
+	for low < high {
+		mid := low + (high-low)/2
+		at, err := w.conn.Int("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(mid))
+		if err != nil {
+			return 0, 0, err
+		}
+		if at >= cut {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	at, err = w.conn.Int("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(low))
+	return low, at, err
+}
