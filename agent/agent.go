@@ -58,6 +58,7 @@ type booth struct {
 	wires    map[signal.Lamp]*wire
 	notices  chan remark     // what the link found, to be stored
 	faces    *verdict.Server // a kiosk's matcher; nil: this is none
+	receipts chan receipt    // for its printer
 }
 
 // Run runs one booth until ctx ends, and returns ctx's error, ErrSecond, or a
@@ -92,7 +93,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 		parts.run(run)
 	}
 	for _, d := range cfg.Devices {
-		parts.run(func(ctx context.Context) { b.device(ctx, d) })
+		parts.run(func(ctx context.Context) { b.attend(ctx, d) })
 	}
 	if b.faces != nil {
 		parts.run(b.matcher)
@@ -173,6 +174,10 @@ func build(cfg *configs.Config, w World) *booth {
 		arrivals := make(chan verdict.Arrival, 4)
 		b.faces = verdict.NewServer(b.faceKey(), arrivals)
 		b.lane.faces, b.lane.ask = arrivals, b.faces.Ask
+		if slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return d.Driver == configs.Printer }) {
+			b.receipts = make(chan receipt, receiptsMost)
+			b.lane.print = b.hand
+		}
 	}
 	b.lane.health.noChip = true
 	for _, d := range cfg.Devices {

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"boothd/configs"
+	"boothd/devices"
+	"boothd/devices/port"
+	"boothd/devices/printer"
+)
+
+// receiptsMost is how many receipts may wait for the printer. A traveller does
+// not wait for more than one.
+const receiptsMost = 2
+
+// receiptLife is how old a receipt may get before it is not printed any more:
+// the traveller has gone, and the next must not find it.
+const receiptLife = 10 * time.Second
+
+// hand gives a receipt to the printer, or drops it: the light has told the
+// traveller already.
+func (b *booth) hand(r receipt) {
+	select {
+	case b.receipts <- r:
+	default:
+		b.log.Warn("receipt dropped, the printer is behind", "passage", r.Passage)
+	}
+}
+
+// printer keeps one printer at work until ctx ends.
+func (b *booth) printer(ctx context.Context, d configs.Device) {
+	tell := func(online bool, reason error) {
+		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, at: time.Now()})
+	}
+	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
+		p, err := b.world.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
+		if err != nil {
+			return err
+		}
+		pr, err := printer.Open(ctx, p, printer.Config{Name: d.Name, Language: printer.Language(d.Language), Columns: d.Columns,
+			Cut: d.Language == configs.ESCPOS})
+		if err != nil {
+			return err
+		}
+		defer pr.Close()
+		up()
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case r := <-b.receipts:
+				if time.Since(r.At) > receiptLife {
+					b.log.Warn("receipt too old to be printed", "passage", r.Passage)
+					continue
+				}
+				if err := pr.Print(ctx, r.lines(string(b.cfg.Booth.ID))); err != nil {
+					return fmt.Errorf("printing a receipt: %w", err)
+				}
+			}
+		}
+	}, tell)
+}
+
+// attend runs a device by what it is: readers report, printers print.
+func (b *booth) attend(ctx context.Context, d configs.Device) {
+	if devices.Role(d.Role) == devices.RoleReceipt {
+		b.printer(ctx, d)
+		return
+	}
+	b.device(ctx, d)
+}
