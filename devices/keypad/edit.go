@@ -2,8 +2,8 @@ package keypad
 
 import (
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"boothd/devices"
 )
@@ -32,23 +32,14 @@ func keyNames() []string {
 	return strings.Fields("# * + / . A B C D F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12")
 }
 
-// Press is one thing an officer has said: a button, a plate, or a line that was
-// neither. Exactly one of Button, Plate and Refused is set.
-type Press struct {
-	Device string    // name from the configuration
-	At     time.Time // arrival of the key that completed it, with monotonic part
-
-	Button string // the name that its key is bound to: "release", "refer", "count", ...
-	Count  int    // with button "count": the number typed before it, 1 to 99
-
-	Plate        devices.Ident // A-Z, 0-9 and "-" as typed, 1 to 10 letters and digits
-	Jurisdiction string        // "ON", "NY", ... if it was typed before the plate, with a dash
-
-	Refused bool // what was typed is no plate or count, and was dropped: worth a buzz
+// press is one thing an officer has said: a button, a plate, or what was neither.
+type press struct {
+	devices.Key
+	refused bool // what was typed is no plate or count, and was dropped
 }
 
-// Count is the button that takes the number typed before it. Others drop what
-// was typed.
+// Count is the button that takes the number typed before it, 1 to 99: with 3 it
+// is read as "count_3". Others drop what was typed.
 const Count = "count"
 
 // editor turns keys into presses. It holds what is typed and nothing else.
@@ -61,9 +52,8 @@ type editor struct {
 	over  bool // more was typed than fits
 }
 
-// strike takes one key; ok tells that it completed a press. At and Device of
-// the press are for the caller to fill in.
-func (e *editor) strike(k key) (p Press, ok bool) {
+// strike takes one key; ok tells that it completed a press.
+func (e *editor) strike(k key) (p press, ok bool) {
 	if button, bound := e.buttons[string(k)]; bound {
 		return e.button(button), true
 	}
@@ -71,7 +61,7 @@ func (e *editor) strike(k key) (p Press, ok bool) {
 	case enter:
 		p = e.line()
 		e.wipe()
-		return p, p != Press{}
+		return p, p != press{}
 	case back:
 		if e.n > 0 && !e.over {
 			e.n--
@@ -81,19 +71,19 @@ func (e *editor) strike(k key) (p Press, ok bool) {
 		e.wipe()
 	case lost:
 		e.wipe()
-		return Press{Refused: true}, true
+		return press{refused: true}, true
 	default:
 		if len(k) != 1 || !plate(k[0]) {
-			return Press{}, false // a key that means nothing here
+			return press{}, false // a key that means nothing here
 		}
 		if e.n == maxTyped {
 			e.over = true
-			return Press{}, false
+			return press{}, false
 		}
 		e.typed[e.n] = k[0]
 		e.n++
 	}
-	return Press{}, false
+	return press{}, false
 }
 
 // wipe forgets what is typed, and tells whether there was something.
@@ -105,12 +95,13 @@ func (e *editor) wipe() bool {
 }
 
 // button is never kept from the lane by what was typed before it.
-func (e *editor) button(name string) Press {
-	p := Press{Button: name}
+func (e *editor) button(name string) press {
+	p := press{Key: devices.Key{Button: name}}
 	if name == Count {
-		p.Count = e.count()
-		if p.Count == 0 {
-			p = Press{Refused: true}
+		n := e.count()
+		p = press{refused: n == 0}
+		if n > 0 {
+			p.Button = Count + "_" + strconv.Itoa(n)
 		}
 	}
 	e.wipe()
@@ -131,12 +122,12 @@ func (e *editor) count() (n int) {
 }
 
 // line is the plate typed, zero if nothing was.
-func (e *editor) line() Press {
+func (e *editor) line() press {
 	if e.n == 0 {
-		return Press{}
+		return press{}
 	}
 	if e.over {
-		return Press{Refused: true}
+		return press{refused: true}
 	}
 	text, where := string(e.typed[:e.n]), ""
 	if prefix, rest, found := strings.Cut(text, "-"); found && slices.Contains(e.jurisdictions, prefix) {
@@ -149,9 +140,9 @@ func (e *editor) line() Press {
 		}
 	}
 	if signs < 1 || signs > maxPlate {
-		return Press{Refused: true}
+		return press{refused: true}
 	}
-	return Press{Plate: devices.Ident(text), Jurisdiction: where}
+	return press{Key: devices.Key{Plate: devices.Ident(text), Jurisdiction: where}}
 }
 
 func plate(c byte) bool {

@@ -16,7 +16,7 @@
 // is never echoed, logged or counted.
 //
 // Keys that name no button and no character mean nothing. A silent pad is no
-// fault; one that is gone ends Presses with an error, and the caller opens again.
+// fault; one that is gone ends Reads with an error, and the caller opens again.
 //
 // Source: domain reference 8 (officer buttons), 7.5 (keyed plates); the templates
 // are ours, as is every number that names no other source.
@@ -50,6 +50,7 @@ const (
 // Config says which pad and how.
 type Config struct {
 	Name     string
+	Role     devices.Role
 	Template Template // of a serial pad; strokes if not given
 	// Buttons binds keys to buttons over the defaults; "" unbinds. The keys are
 	// # * + / . A B C D and F1 to F12; letters with the template matrix only.
@@ -58,6 +59,9 @@ type Config struct {
 	// and states by their two letters.
 	Jurisdictions []string
 	Idle          time.Duration // after which half a plate is forgotten; 10 s if not given, 1 s to 2 min
+	// Refused is called from Reads when what was typed is no plate or count and
+	// was dropped: worth a buzz. May be nil.
+	Refused func()
 }
 
 // buttons are the keys as they are bound without further words. Buttons have the
@@ -113,14 +117,14 @@ type decoder interface {
 	quiet(strike func(key))
 }
 
-// Keypad is an open pad. Presses belongs to one goroutine.
+// Keypad is an open pad. Reads belongs to one goroutine.
 type Keypad struct {
 	port    io.ReadWriteCloser
 	cfg     Config
 	decoder decoder
 	editor  editor
 	in      [128]byte
-	presses []Press   // of the bytes last read
+	presses []press   // of the bytes last read
 	now     time.Time // arrival of the bytes last read
 	idle    time.Duration
 
@@ -169,25 +173,24 @@ func (k *Keypad) Counters() devices.Counters {
 	return devices.Counters{}
 }
 
-// Presses yields every press until ctx ends or the pad does; the error comes
-// last, once. What is typed by then is wiped.
-func (k *Keypad) Presses(ctx context.Context) iter.Seq2[Press, error] {
-	return func(yield func(Press, error) bool) {
+// Reads yields every press until ctx ends or the pad does; the error comes last,
+// once. A read's time is that of the key which completed it. What is typed by
+// the end is wiped.
+func (k *Keypad) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
+	return func(yield func(devices.Read, error) bool) {
 		stop := context.AfterFunc(ctx, func() { _ = k.port.Close() }) // wakes a Read that waits
 		defer stop()
 		defer k.forget()
 		for {
 			err := k.hear()
-			for _, p := range k.presses {
-				if !yield(p, nil) {
-					return
-				}
+			if !k.hand(yield) {
+				return
 			}
 			switch {
 			case ctx.Err() != nil:
-				yield(Press{}, ctx.Err())
+				yield(devices.Read{}, ctx.Err())
 			case err != nil:
-				yield(Press{}, fmt.Errorf("keypad %s: %w", k.cfg.Name, err))
+				yield(devices.Read{}, fmt.Errorf("keypad %s: %w", k.cfg.Name, err))
 			default:
 				continue
 			}
@@ -196,11 +199,29 @@ func (k *Keypad) Presses(ctx context.Context) iter.Seq2[Press, error] {
 	}
 }
 
+// hand gives the caller what was pressed, in order.
+func (k *Keypad) hand(yield func(devices.Read, error) bool) bool {
+	defer func() { // a plate is not kept longer than it is told
+		clear(k.presses)
+		k.presses = k.presses[:0]
+	}()
+	for _, p := range k.presses {
+		if p.refused {
+			if k.cfg.Refused != nil {
+				k.cfg.Refused()
+			}
+			continue
+		}
+		if !yield(devices.Read{Device: k.cfg.Name, Role: k.cfg.Role, At: k.now, Key: &p.Key}, nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // hear reads once; presses go to presses. The pause is the time spent waiting
 // for keys: a caller who is slow to take a press is no silence of the officer.
 func (k *Keypad) hear() error {
-	clear(k.presses) // a plate is not kept longer than it is told
-	k.presses = k.presses[:0]
 	asked := time.Now()
 	n, err := k.port.Read(k.in[:])
 	n = max(n, 0)
@@ -228,8 +249,7 @@ func (k *Keypad) strike(struck key) {
 	if !ok {
 		return
 	}
-	p.Device, p.At = k.cfg.Name, k.now
-	if p.Refused {
+	if p.refused {
 		k.counted.CheckErrors++
 	} else {
 		k.counted.Frames++

@@ -1,0 +1,32 @@
+package keypad
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"boothd/devices"
+	"boothd/devices/devicestest"
+)
+
+// A pad keeps the contract of all readers. Cut off, a plate is forgotten after
+// the idle time; a line of the template lines is whole only with its end, and
+// what is cut off before it is no plate of any vehicle.
+func TestContract(t *testing.T) {
+	plate := func(n int) string { return fmt.Sprintf("ABC%03d", n) }
+	for _, template := range []Template{Strokes, Lines} {
+		t.Run(string(template), func(t *testing.T) {
+			devicestest.Run(t, devicestest.Device{
+				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+					return Open(ctx, w, Config{Name: "desk", Role: devices.RoleKeypad, Template: template, Idle: time.Second})
+				},
+				Frame: func(n int) []byte { return []byte("ON-" + plate(n) + "\r") },
+				Is: func(r devices.Read, n int) bool {
+					return r.Key != nil && r.Key.Button == "" && string(r.Key.Plate) == plate(n) && r.Key.Jurisdiction == "ON"
+				},
+				Weak: true, Pause: 2 * time.Second,
+			})
+		})
+	}
+}
