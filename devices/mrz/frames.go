@@ -90,6 +90,9 @@ func (f *Frames) Silence(yield func(Document, error)) {
 	f.end(yield)
 }
 
+// Begun reports whether some of a document has come.
+func (f *Frames) Begun() bool { return f.n+f.ln > 0 || f.long || f.framed || f.summed }
+
 // Drop wipes what is held and tells how many bytes that were.
 func (f *Frames) Drop() int {
 	n := f.n + f.ln

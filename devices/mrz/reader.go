@@ -59,15 +59,16 @@ func (r *Reader) Close() error { return r.port.Close() }
 func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 	return func(yield func(devices.Read, error) bool) {
 		frames := Frames{XOR: r.cfg.XOR}
-		var first, lastAt time.Time
+		var first, heard time.Time // the document's first byte, and the last byte of any
 		var last devices.Document
+		var lastAt time.Time
 		buf := make([]byte, 256)
 		defer clear(buf)
 		defer frames.Drop()
 		more := true
 		hand := func(d Document, err error) {
 			at := first
-			first = time.Time{}
+			first = heard // should another one follow in the same bytes
 			r.note(func(c *devices.Counters) { tally(c, d, err) })
 			doc := devices.Document{Unreadable: err != nil, CheckFailed: err == nil && d.Failed != 0, Issuer: d.Issuer, Number: d.Number}
 			again := doc == last && at.Sub(lastAt) < Repeat
@@ -86,14 +87,13 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 			switch {
 			case n > 0:
 				r.note(func(c *devices.Counters) { c.Bytes += uint64(n) })
-				if first.IsZero() {
+				if heard = now; !frames.Begun() {
 					first = now
 				}
 				frames.Push(buf[:n], hand)
 				clear(buf[:n])
-			case err == nil && !first.IsZero() && now.Sub(first) >= Gap:
+			case err == nil && now.Sub(heard) >= Gap:
 				frames.Silence(hand)
-				first = time.Time{}
 			}
 			if err != nil && more {
 				yield(devices.Read{}, fmt.Errorf("reading document reader %s: %w", r.cfg.Name, err))

@@ -2,8 +2,14 @@ package mrz
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"boothd/devices"
@@ -32,4 +38,57 @@ func TestContract(t *testing.T) {
 		},
 		Weak: true, Pause: time.Second, Spare: len("\r\x03"),
 	})
+}
+
+// Every document has the time of its own first byte, however they come: one by
+// one with pauses between their lines, or two in one read.
+func TestReadAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		r, err := Open(t.Context(), slow{near}, Config{Name: "mrz", Role: devices.RoleDocument})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			for _, part := range strings.SplitAfter(specimen(1), "\r") {
+				_, _ = far.Write([]byte(part)) // the read below tells what came
+				time.Sleep(Gap - 10*time.Millisecond)
+			}
+			time.Sleep(Gap)
+			_, _ = far.Write([]byte(specimen(2)[:40]))
+			time.Sleep(100 * time.Millisecond)
+			_, _ = far.Write([]byte(specimen(2)[40:] + specimen(3)))
+			_ = far.Close()
+		}()
+		var got []time.Duration
+		for read, err := range r.Reads(t.Context()) {
+			if err == nil {
+				if read.Document.Unreadable {
+					t.Error("a document is unreadable")
+				}
+				got = append(got, read.At.Sub(began))
+			}
+		}
+		lines := 4 * (Gap - 10*time.Millisecond) // the last part is empty
+		second := time.Second + lines + Gap
+		if want := []time.Duration{time.Second, second, second + 100*time.Millisecond}; !slices.Equal(got, want) {
+			t.Errorf("read at %v, want %v", got, want)
+		}
+	})
+}
+
+// slow is a port in memory: silence is 0, nil after 100 ms.
+type slow struct{ net.Conn }
+
+func (s slow) Read(b []byte) (int, error) {
+	if err := s.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		return 0, err
+	}
+	n, err := s.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, nil
+	}
+	return n, err
 }
