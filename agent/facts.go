@@ -56,7 +56,7 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 	f.Hits = distinctHits(f.Hits)
 	l.held = holdings(ev, f)
 	if ev.Session != nil {
-		f.PartyGood = l.party.standing(ev.Session.Party, now)
+		f.PartyGood, _ = l.party.standing(ev.Session.Party, now)
 	}
 	l.vehicles(ev, &f)
 	f.Store = l.storeOK && l.known.fault == nil

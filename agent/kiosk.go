@@ -41,17 +41,17 @@ type party struct {
 // partyGap is how long the next traveller of a party may take.
 const partyGap = 2 * time.Minute
 
-// standing gives how many sessions of the present party were good, for a
-// session that states the given size.
-func (p *party) standing(size int, now time.Time) int {
+// standing gives how many sessions of the present party were good, and how many
+// there were, for a session that states the given size.
+func (p *party) standing(size int, now time.Time) (good, seen int) {
 	if size != p.size || now.Sub(p.at) > partyGap {
-		return 0
+		return 0, 0
 	}
-	return p.good
+	return p.good, p.seen
 }
 
-// note counts a session that ended, and tells whether it was the party's last.
-func (p *party) note(size int, good bool, now time.Time) (last bool) {
+// note counts a session that is over.
+func (p *party) note(size int, good bool, now time.Time) {
 	if size != p.size || now.Sub(p.at) > partyGap {
 		*p = party{size: size}
 	}
@@ -59,27 +59,34 @@ func (p *party) note(size int, good bool, now time.Time) (last bool) {
 	if p.seen++; good {
 		p.good++
 	}
-	if last = p.seen >= p.size; last {
+	if p.seen >= p.size {
 		*p = party{}
 	}
-	return last
 }
 
 // result is what a kiosk does when a session is complete and its decision on
-// disk: it counts the session to its party, and prints once the whole party is
-// through. Then A means that everyone of it may proceed.
-func (l *lane) result(ev passage.Evidence, facts passage.Facts, at time.Time) {
+// disk. It prints once the whole party is through: then A means that everyone
+// of it may proceed.
+func (l *lane) result(ev passage.Evidence, at time.Time) {
 	if l.policy.Lane != passage.NEXUSAir || ev.State != passage.Acted || !l.durable || l.printed == ev.ID {
 		return
 	}
 	l.printed = ev.ID
-	alone := facts
-	alone.PartyGood = ev.Session.Party - 1
-	good := passage.Decide(l.policy, ev, alone).Outcome == passage.Expedite
-	last := l.party.note(ev.Session.Party, good, at)
-	if l.print != nil && last && l.decision.Outcome != passage.Hold {
+	_, seen := l.party.standing(ev.Session.Party, at)
+	if l.print != nil && seen+1 >= ev.Session.Party && l.decision.Outcome != passage.Hold {
 		l.print(receipt{Passage: ev.ID, At: at, Proceed: l.decision.Outcome == passage.Expedite})
 	}
+}
+
+// leave counts a session that is over to its party: as good if nothing but the
+// others was against it.
+func (l *lane) leave(ev passage.Evidence, at time.Time) {
+	if ev.Session == nil || l.printed != ev.ID {
+		return // void: the party has to begin anew
+	}
+	alone := l.facts
+	alone.PartyGood = ev.Session.Party - 1
+	l.party.note(ev.Session.Party, passage.Decide(l.policy, ev, alone).Outcome == passage.Expedite, at)
 }
 
 // challenge tells the matcher whom to look for; nobody between sessions.

@@ -77,6 +77,7 @@ type lane struct {
 	party   party
 	asked   verdict.Challenge
 	held    []passage.Token // cards of the session
+	facts   passage.Facts   // of the last decision
 	printed string          // the session whose result was acted on
 }
 
@@ -249,6 +250,7 @@ func (l *lane) release(ctx context.Context, in passage.Input) {
 func (l *lane) judge(ctx context.Context, at time.Time) {
 	ev := l.machine.Evidence()
 	facts, d := l.decide(ev)
+	l.facts = facts
 	took := time.Since(at)
 	if ev.State == passage.Approach {
 		l.decision, l.durable = d, false // advice begins at the booth
@@ -256,7 +258,7 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		return
 	}
 	if l.revision > 0 && l.durable && same(d, l.decision) {
-		l.result(ev, facts, at)
+		l.result(ev, at)
 		l.display()
 		return
 	}
@@ -267,9 +269,12 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		// the pulse finds the store answering again.
 		_, l.decision = l.decide(ev)
 	}
-	l.result(ev, facts, at)
+	l.result(ev, at)
 	l.display()
 	l.mention(ev, d, took)
+	if l.mode == signal.Auto && l.durable && d.Outcome == passage.Expedite && ev.State == passage.AtBooth {
+		l.step(ctx, passage.Input{At: time.Now(), Kind: passage.LetGo}) // no officer will
+	}
 }
 
 // mention logs a decision that is durable. The lamps do not wait for the log.
@@ -354,6 +359,7 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 			l.recent.note(t, at)
 		}
 	}
+	l.leave(ev, at)
 	l.totals.Note(pub.Outcome, ev.Overridden, l.latency)
 	l.last = slices.Insert(l.last, 0, finished{ID: ev.ID, At: at, Decision: pub, Cards: len(ev.Cards), Plate: plateKind(ev),
 		Latency: l.latency, End: how, Released: ev.Released, Override: ev.Overridden, Seq: seq})

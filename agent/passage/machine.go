@@ -42,6 +42,7 @@ const (
 	PressGoods
 	PressOpenClose
 	ReleaseTaken // the shell found the release to take effect (Press)
+	LetGo        // in a lane without an officer the light has let it go
 	LoopFault    // a loop cannot be read: the present passage is in doubt (209)
 	DocumentRead // Document
 	Scan         // Mark of ScanKind
@@ -184,7 +185,7 @@ func (m *Machine) Step(in Input) Step {
 		m.read(in, &s)
 	case DocumentRead, Scan, TrailerSeen, TruckSeen:
 		m.paper(in, &s)
-	case PlateKeyed, PressRelease, PressRefer, PressCount, PressDeclaration, PressGoods, PressEmpty, ReleaseTaken:
+	case PlateKeyed, PressRelease, PressRefer, PressCount, PressDeclaration, PressGoods, PressEmpty, ReleaseTaken, LetGo:
 		m.officer(in, &s)
 	case PressOpenClose:
 		m.toggle = !m.toggle
@@ -276,7 +277,7 @@ func (m *Machine) expire(in Input, s *Step) {
 			m.end(in, TimedOut, s)
 			return
 		}
-		if m.ev.Released {
+		if m.ev.Released || m.ev.Refers == 0 {
 			// The vehicle stays: the way is closed again, the officer acts anew.
 			m.ev.State, m.ev.Released, m.ev.Overridden, m.ev.Releases = AtBooth, false, false, 0
 			s.Changed = true

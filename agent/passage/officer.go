@@ -35,6 +35,12 @@ func (m *Machine) officer(in Input, s *Step) {
 			ev.State = Acted
 			m.wakeAt = in.At.Add(boothLimit)
 		}
+	case LetGo:
+		if ev.State != AtBooth {
+			return
+		}
+		ev.State = Acted
+		m.wakeAt = in.At.Add(actedLimit)
 	case ReleaseTaken:
 		if !releasable(*ev) || ev.Releases == 0 {
 			return

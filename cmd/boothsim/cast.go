@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type vehicle struct {
 	jurisdiction string
 	confidence   float64
 	noRead       bool
+	load         load // of a truck
 }
 
 // Plates on lookouts; each kind of hit has one.
@@ -46,6 +48,7 @@ func cast(k kind, n int, before []card) vehicle {
 		}
 		v.cards = append(v.cards, card{word: word, epc: fmt.Sprintf("E28011606000%06X%06X", n, i+1)})
 	}
+	v.load = loadOf(k, n)
 	switch k.plate {
 	case "other":
 		v.plate = fmt.Sprintf("ZZ%05d", n)
@@ -82,6 +85,7 @@ var rows = map[string]row{
 	"stolen":     {"STOLEN", "ACTIVE", "NEXUS", "2036-01-01", "no", "2036-01-01"},
 	"superseded": {"SUPERSEDED", "ACTIVE", "NEXUS", "2036-01-01", "no", "2036-01-01"},
 	"expired":    {"ISSUED", "ACTIVE", "NEXUS", "2024-01-01", "no", "2036-01-01"},
+	"driver":     {"ISSUED", "ACTIVE", "CDRP", "2036-01-01", "no", "2036-01-01"},
 	"extended":   {"ISSUED", "ACTIVE", "NEXUS", "2024-01-01", "yes", "2036-01-01"},
 }
 
@@ -116,7 +120,9 @@ func writeCSV(dir string, plan []vehicle) error {
 	for i, l := range [][2]string{{plateObserve, "OBSERVE"}, {plateRefer, "REFER"}, {plateStop, "STOP"}, {plateListed, "REFER"}} {
 		lookouts = append(lookouts, []string{fmt.Sprintf("SIM-%d", i+1), "1", "PLATE", l[0], "ON", l[1], "TEST", "SIM", "CBSA", "PACIFIC", "no", from, until})
 	}
-	for name, table := range map[string][][]string{"members": members, "cards": cards, "vehicles": vehicles, "lookouts": lookouts} {
+	tables := tradeTables(plan)
+	maps.Copy(tables, map[string][][]string{"members": members, "cards": cards, "vehicles": vehicles, "lookouts": lookouts})
+	for name, table := range tables {
 		if err := writeTable(filepath.Join(dir, name+".csv"), table); err != nil {
 			return err
 		}

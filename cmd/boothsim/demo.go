@@ -26,7 +26,8 @@ type demo struct {
 	For      time.Duration `help:"End by itself after this time."`
 	Passages int           `help:"End by itself after so many vehicles."`
 	JSON     bool          `name:"json" help:"Print one JSON object at the end."`
-	Scenario string        `help:"File with kinds of vehicles; default: a day at a NEXUS lane." type:"existingfile"`
+	Lane     string        `help:"Kind of lane: ${enum}." enum:"nexus,fast,nexus-air,ready,general,egate" default:"nexus"`
+	Scenario string        `help:"File with kinds of vehicles; default: a day at such a lane." type:"existingfile"`
 	Seed     uint64        `help:"Of the order of vehicles." default:"1"`
 	Speed    float64       `help:"How much faster than on a road." default:"1.5"`
 	Dir      string        `help:"Keep everything in this new folder." type:"path"`
@@ -101,7 +102,7 @@ func (d *demo) build(ctx context.Context) error {
 	if err := d.folder(); err != nil {
 		return err
 	}
-	day, err := loadScenario(d.Scenario)
+	day, err := loadScenario(d.Scenario, d.Lane)
 	if err != nil {
 		return err
 	}
@@ -237,12 +238,21 @@ func (d *demo) lane(ctx context.Context) (err error) {
 	if d.hw, err = plugIn(d.Speed); err != nil {
 		return err
 	}
+	if err := d.hw.more(d.Lane, filepath.Join(d.dir, "receipts.txt")); err != nil {
+		return errors.Join(err, d.hw.unplug())
+	}
 	d.hw.pace = d.pace
-	d.later(func() error { d.hw.unplug(); return nil })
-	if d.cfg, _, err = boothConfig(d.dir, d.net.addr, pageAddress(), d.hw, d.Speed); err != nil {
+	d.later(d.hw.unplug)
+	if d.cfg, _, err = boothConfig(d.dir, d.Lane, d.net.addr, pageAddress(), d.hw, d.Speed); err != nil {
 		return err
 	}
 	board, pull := context.WithCancel(context.WithoutCancel(ctx)) // outlives boothd
+	if d.cfg.Lane.Type == configs.NEXUSAir {
+		if err := d.hw.faces(board, string(d.cfg.Kiosk.Matcher), string(d.cfg.Kiosk.MatcherKey)); err != nil {
+			pull()
+			return err
+		}
+	}
 	if err := d.hw.serveChip(board, d.cfg, filepath.Join(d.dir, "chip.sock")); err != nil {
 		pull()
 		return err

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"boothd/configs"
@@ -25,6 +27,12 @@ type hardware struct {
 	pace   pace
 
 	readerPath, cameraPath string
+	rear                   sim.Camera
+	hands                  map[string]*sim.PTY // scanner, seals, documents, printer
+	paths                  map[string]string   // of the rear camera and of those
+	matcher                *matcher            // of a kiosk
+	receipts               *os.File
+	served                 sync.WaitGroup // the printer's far end
 	far                    []*sim.PTY
 	links                  []string // to the ptys, to be taken away
 }
@@ -73,10 +81,15 @@ func (h *hardware) free() {
 	}
 }
 
-func (h *hardware) unplug() {
+func (h *hardware) unplug() error {
 	for _, f := range h.far {
 		_ = f.Close()
 	}
+	h.served.Wait()
+	if h.receipts != nil {
+		return h.receipts.Close()
+	}
+	return nil
 }
 
 // set gives an input its active level, or takes it away.
@@ -113,7 +126,9 @@ func (h *hardware) press(ctx context.Context, point string) error {
 
 // buttons of the officer's words.
 var buttons = map[string]string{"release": "release", "refer": "refer", "toggle": "open_close",
-	"count1": "count_1", "count2": "count_2", "count3": "count_3", "count4": "count_4"}
+	"count1": "count_1", "count2": "count_2", "count3": "count_3", "count4": "count_4",
+	"trailer": "trailer", "empty": "empty", "declaration": "declaration",
+	"goods": "declare_yes", "nogoods": "declare_no", "walk": "session_over"}
 
 // drive sends one vehicle through the lane. decided waits until the booth has
 // advice: the officer never acts before it.
@@ -125,10 +140,19 @@ func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 		}
 		acts = acts[1:]
 	}
+	if h.cfg.Lane.Type == configs.NEXUSAir {
+		return h.visit(ctx, v, acts, decided)
+	}
 	if err := h.approach(ctx, v); err != nil {
 		return err
 	}
 	for _, act := range acts {
+		if paper, ok := papers[act]; ok {
+			if err := h.show(ctx, paper(v.load), act); err != nil {
+				return err
+			}
+			continue
+		}
 		h.pause(ctx, h.pace.Officer)
 		decided()
 		if act == "wait" || act == "toggle" {
@@ -168,6 +192,11 @@ func (h *hardware) approach(ctx context.Context, v vehicle) error {
 	if err != nil {
 		return err
 	}
+	if h.rear.Wire != nil && v.load.rear != "" {
+		if err := h.rear.Plate(v.load.rear, "ON", 0.95); err != nil {
+			return err
+		}
+	}
 	h.pause(ctx, h.pace.Field)
 	if err := h.set("approach_loop", false); err != nil {
 		return err
@@ -193,42 +222,43 @@ func (h *hardware) leave(ctx context.Context) error {
 	return nil
 }
 
-// boothConfig writes the NEXUS example with this world's addresses in it.
-func boothConfig(dir, broker, listen string, h *hardware, speed float64) (*configs.Config, string, error) {
+// boothConfig writes the example of such a lane with this world's addresses in
+// it.
+func boothConfig(dir, lane, broker, listen string, h *hardware, speed float64) (*configs.Config, string, error) {
 	debounce := max(time.Duration(float64(30*time.Millisecond)/speed), 3*time.Millisecond).Round(time.Millisecond).String()
-	text, err := nexusExample(map[string]string{
-		`# socket = "/run/boothd/boothd.sock"`:                                            `socket = "` + filepath.Join(dir, "boothd.sock") + `"`,
-		`# dir = "/var/lib/boothd"`:                                                       `dir = "` + filepath.Join(dir, "store") + `"`,
-		`"pinctrl-bcm2711"`:                                                               `"sim:` + filepath.Join(dir, "chip.sock") + `"`,
-		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`:                                          `["tcp://` + broker + `"]`,
-		`# root = "/etc/boothd/trust/root.json"`:                                          `root = "` + filepath.Join(dir, "hq", "root.json") + `"`,
-		`# key = "credential:token-key"`:                                                  `key = "` + filepath.Join(dir, "hq", "token.key") + `"`,
-		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`:                  h.readerPath,
-		`/dev/serial/by-id/usb-Prolific_Technology_Inc._USB-Serial_Controller-if00-port0`: h.cameraPath,
-		`template = "axxon" `:                                                             `template = "lumo" `,
-		`# listen = "127.0.0.1:7080"`:                                                     `listen = "` + listen + `"`,
-		`# source = "kernel"`:                                                             `source = "host"`,
-		`active_low = true }`:                                                             `active_low = true, debounce = "` + debounce + `" }`,
-		`debounce = "50ms" }`:                                                             `debounce = "` + debounce + `" }`,
-		"\nca = ":                                                                         "\n# ca = ",
-		"\ncert = ":                                                                       "\n# cert = ",
-		"\nkey = \"credential:mqtt-key\"":                                                 "\n# key",
+	text, err := exampleOf(lane, map[string]string{
+		`# socket = "/run/boothd/boothd.sock"`:   `socket = "` + filepath.Join(dir, "boothd.sock") + `"`,
+		`# dir = "/var/lib/boothd"`:              `dir = "` + filepath.Join(dir, "store") + `"`,
+		`"pinctrl-bcm2711"`:                      `"sim:` + filepath.Join(dir, "chip.sock") + `"`,
+		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`: `["tcp://` + broker + `"]`,
+		`# root = "/etc/boothd/trust/root.json"`: `root = "` + filepath.Join(dir, "hq", "root.json") + `"`,
+		`# key = "credential:token-key"`:         `key = "` + filepath.Join(dir, "hq", "token.key") + `"`,
+		`# listen = "127.0.0.1:7080"`:            `listen = "` + listen + `"`,
+		`# source = "kernel"`:                    `source = "host"`,
+		`active_low = true }`:                    `active_low = true, debounce = "` + debounce + `" }`,
+		"\nca = ":                                "\n# ca = ",
+		"\ncert = ":                              "\n# cert = ",
+		"\nkey = \"credential:mqtt-key\"":        "\n# key",
 	})
 	if err != nil {
 		return nil, "", err
 	}
+	text = strings.NewReplacer(`debounce = "50ms" }`, `debounce = "`+debounce+`" }`,
+		`# matcher = "/run/boothd/matcher.sock"`, `matcher = "`+filepath.Join(dir, "matcher.sock")+`"`,
+		`# matcher_key = "credential:matcher-key"`, `matcher_key = "`+filepath.Join(dir, "matcher.key")+`"`,
+		`template = "axxon"`, `template = "lumo"`, `# language = "escpos"`, `language = "plain"`).Replace(text)
 	path := filepath.Join(dir, "boothd.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(h.at(text)), 0o600); err != nil {
 		return nil, "", fmt.Errorf("writing configuration: %w", err)
 	}
 	cfg, err := configs.Load(path)
 	return cfg, path, err
 }
 
-// nexusExample is the example that comes with the program, with some words of
-// it exchanged. Each must be there: an example that has changed is noticed.
-func nexusExample(words map[string]string) (string, error) {
-	b, err := configs.Examples.ReadFile("nexus.toml")
+// exampleOf is the example that comes with the program, with some words of it
+// exchanged. Each must be there: an example that has changed is noticed.
+func exampleOf(lane string, words map[string]string) (string, error) {
+	b, err := configs.Examples.ReadFile(lane + ".toml")
 	if err != nil {
 		return "", fmt.Errorf("reading the example: %w", err)
 	}
@@ -241,3 +271,30 @@ func nexusExample(words map[string]string) (string, error) {
 	}
 	return strings.NewReplacer(pairs...).Replace(string(b)), nil
 }
+
+var devicePath = regexp.MustCompile(`(?m)^path = "[^"]*"`)
+
+// at gives every device of a configuration the pty that plays it, by its name;
+// what nobody plays is left out.
+func (h *hardware) at(text string) string {
+	head, rest, _ := strings.Cut(text, "[[device]]")
+	devices, tail, _ := strings.Cut(rest, "\n[gpio]")
+	var out strings.Builder
+	out.WriteString(head)
+	for _, d := range strings.Split(devices, "[[device]]") {
+		name := deviceName.FindStringSubmatch(d)[1]
+		path := h.paths[name]
+		switch name {
+		case "pre-read", "card":
+			path = h.readerPath
+		case "front":
+			path = h.cameraPath
+		}
+		if path != "" {
+			out.WriteString("[[device]]" + devicePath.ReplaceAllString(d, `path = "`+path+`"`))
+		}
+	}
+	return out.String() + "\n[gpio]" + tail
+}
+
+var deviceName = regexp.MustCompile(`(?m)^name = "([^"]*)"`)

@@ -116,8 +116,7 @@ func (h *hardware) link(pty, path string) error {
 
 // unlay takes away what was laid.
 func (h *hardware) unlay() error {
-	h.unplug()
-	var errs []error
+	errs := []error{h.unplug()}
 	for _, path := range h.links {
 		errs = append(errs, os.Remove(path))
 	}

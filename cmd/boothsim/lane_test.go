@@ -14,7 +14,7 @@ import (
 func laidLane(t *testing.T) (h *hardware, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	text, err := nexusExample(map[string]string{
+	text, err := exampleOf("nexus", map[string]string{
 		`"pinctrl-bcm2711"`: `"sim:` + filepath.Join(dir, "chip.sock") + `"`,
 		`/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0`:                  filepath.Join(dir, "reader"),
 		`/dev/serial/by-id/usb-Prolific_Technology_Inc._USB-Serial_Controller-if00-port0`: filepath.Join(dir, "camera"),

@@ -1,16 +1,17 @@
 package main
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-//go:embed nexus.scenario
-var nexusScenario string
+//go:embed *.scenario
+var scenarios embed.FS
 
 // kind is one line of a scenario: a kind of vehicle and what the officer does
 // with it.
@@ -24,9 +25,10 @@ type kind struct {
 
 var (
 	cardWords = []string{"active", "suspended", "revoked", "pending", "lapsed", "fast", "lost", "stolen", "superseded", "expired",
-		"extended", "unknown", "unreadable", "same"}
-	plateWords   = []string{"own", "other", "noread", "unsure", "observe", "refer", "stop", "likely"}
-	officerWords = []string{"release", "refer", "wait", "toggle", "count1", "count2", "count3", "count4"}
+		"extended", "unknown", "unreadable", "same", "driver"}
+	plateWords = []string{"own", "other", "noread", "unsure", "observe", "refer", "stop", "likely"}
+	// What is pressed, by officer or traveller, and what is handed over.
+	officerWords = slices.Concat([]string{"wait", "match", "nomatch", "nobody"}, slices.Sorted(maps.Keys(buttons)), slices.Sorted(maps.Keys(papers)))
 )
 
 // scenario is a day at a lane.
@@ -35,10 +37,15 @@ type scenario struct {
 	pace  pace
 }
 
-// loadScenario reads a scenario file, or the NEXUS day if there is none.
-func loadScenario(path string) (scenario, error) {
+// loadScenario reads a scenario file, or the usual day of such a lane if there
+// is none.
+func loadScenario(path, lane string) (scenario, error) {
 	if path == "" {
-		return parseScenario("nexus.scenario", nexusScenario)
+		b, err := scenarios.ReadFile(lane + ".scenario")
+		if err != nil {
+			return scenario{}, fmt.Errorf("no scenario of lane %q comes with the program: %w", lane, err)
+		}
+		return parseScenario(lane+".scenario", string(b))
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {

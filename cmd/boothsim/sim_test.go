@@ -10,7 +10,7 @@ import (
 )
 
 func TestScenarioThatComesWithUs(t *testing.T) {
-	day, err := loadScenario("")
+	day, err := loadScenario("", "nexus")
 	if err != nil || len(day.kinds) != 30 || day.pace != briskPace {
 		t.Fatalf("%d kinds, %+v, %v", len(day.kinds), day.pace, err)
 	}
@@ -55,7 +55,7 @@ func TestScenarioMaySetThePace(t *testing.T) {
 
 // Nobody comes twice, but for "same"; the same seed gives the same day.
 func TestPlan(t *testing.T) {
-	day, err := loadScenario("")
+	day, err := loadScenario("", "nexus")
 	if err != nil {
 		t.Fatal(err)
 	}
