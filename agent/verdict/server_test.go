@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -282,6 +283,21 @@ func TestPieces(t *testing.T) {
 				t.Errorf("%d arrived, want %d", got, maxLines)
 			}
 		}
+	})
+}
+
+// The time of a line is its own: one that begins behind another has it whole.
+func TestEachLineHasItsTime(t *testing.T) {
+	serve(t, func(b *booth) {
+		c, line := b.connect(), signed(t, sample(t))
+		for _, part := range [][]byte{line[:50], slices.Concat(line[50:], line[:50]), line[50:]} {
+			if _, err := c.Write(part); err != nil {
+				t.Fatalf("the booth hung up: %v", err)
+			}
+			time.Sleep(lineWait - time.Millisecond)
+		}
+		<-b.out
+		<-b.out
 	})
 }
 

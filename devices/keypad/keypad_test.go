@@ -161,6 +161,10 @@ func TestIdle(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		d.keys("1~\r")
 		d.want("1")
+		d.keys("AB\x1b") // an ESC that nothing follows
+		time.Sleep(200 * time.Millisecond)
+		d.keys("[C1\r")
+		d.want("C1")
 		if c := d.k.Counters(); c.Timeouts != 1 {
 			t.Errorf("%d plates were forgotten, want 1", c.Timeouts)
 		}

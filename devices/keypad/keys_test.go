@@ -39,6 +39,8 @@ func TestStrokes(t *testing.T) {
 		{"one more than is held", strings.Repeat("A", maxTyped+1) + "\r", []string{"refused"}},
 		{"endless", strings.Repeat("A", 1000) + "\rA1\r", []string{"refused", "A1"}},
 		{"longer than is held cannot be mended", strings.Repeat("-", maxTyped+1) + strings.Repeat("\x08", maxTyped) + "A1\r", []string{"refused"}},
+		{"what did not fit is not left out", "A" + strings.Repeat("-", maxTyped-1) + "1\r", []string{"refused"}},
+		{"nor is it taken back", strings.Repeat("-", maxTyped+1) + strings.Repeat("\x08", maxTyped) + "\r", []string{"refused"}},
 		{"jurisdiction alone", "ON-\r", []string{"refused"}},
 		{"dashes alone", "---\r", []string{"refused"}},
 		{"keys that mean nothing", "A?B C\t1\xe9!\r", []string{"ABC1"}},

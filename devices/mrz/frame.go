@@ -39,7 +39,7 @@ func unfold(zone, text []byte) ([]byte, error) {
 		if len(l) == 0 {
 			continue
 		}
-		if lines > 0 && len(l) != width || lines == 3 {
+		if lines > 0 && len(l) != width {
 			return nil, fmt.Errorf("%w: line %d has %d characters", ErrUnreadable, lines+1, len(l))
 		}
 		width, lines = len(l), lines+1
