@@ -181,7 +181,7 @@ func (l *lines) name(text []byte) ([]byte, key) {
 		return nil, key(text)
 	}
 	for i, c := range text {
-		if i > 0 && l.keys[string(text[i:])] {
+		if l.keys[string(text[i:])] {
 			return text[:i], key(text[i:])
 		}
 		if c < '0' || c > '9' {
