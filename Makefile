@@ -1,11 +1,13 @@
 # Two commands do everything on a fresh machine with Go, gcc and make:
-#   make run     a whole simulated booth (ARGS="--for 20s --json" to end by itself)
+#   make run     a whole simulated booth (LANE=fast, nexus-air, ready, general or egate for another than NEXUS;
+#                ARGS="--for 20s --json" to end by itself)
 #   make test    set-up, formatting, vet, staticcheck, unit and integration tests
 
 GO         ?= go
 TAGS       := sqlite_omit_load_extension
 GOFLAGS_   := -tags $(TAGS)
 BIN        := bin
+LANE       ?= nexus
 STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
 RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
@@ -18,7 +20,7 @@ build:
 	$(GO) build $(GOFLAGS_) -trimpath -o $(BIN)/ ./cmd/...
 
 run: build
-	$(BIN)/boothsim demo $(ARGS)
+	$(BIN)/boothsim demo --lane $(LANE) $(ARGS)
 
 test: setup lint unit race
 

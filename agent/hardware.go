@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"boothd/devices"
 	"boothd/devices/barcode"
 	"boothd/devices/gpio"
+	"boothd/devices/keypad"
 	"boothd/devices/line"
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
@@ -50,6 +52,10 @@ var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, c
 // open opens one device by its driver's name. It is the one place that knows
 // them all.
 func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (reader, error) {
+	keys := keypad.Config{Name: d.Name, Role: devices.Role(d.Role)}
+	if d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/") {
+		return b.world.OpenKeys(ctx, string(d.Path), keys)
+	}
 	p, err := b.world.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
 	if err != nil {
 		return nil, err
@@ -69,6 +75,8 @@ func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (
 		return line.Open(ctx, p, lineConfig(d))
 	case configs.Barcode:
 		return barcode.Open(ctx, p, barcode.Config{Name: d.Name, Role: devices.Role(d.Role), Suffix: suffixes[d.Suffix]})
+	case configs.Keypad:
+		return keypad.Open(ctx, p, keys)
 	case configs.MRZ:
 		return mrz.Open(ctx, p, mrz.Config{Name: d.Name, Role: devices.Role(d.Role), XOR: d.XOR})
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,8 +145,12 @@ var pressOf = map[string]passage.Kind{
 
 // button makes the input of a button by its name; it is not ok if it has none.
 func (l *lane) button(in passage.Input, name string) (passage.Input, bool) {
-	if n, ok := strings.CutPrefix(name, "count_"); ok && len(n) == 1 && n[0] >= '1' && n[0] <= '9' {
-		in.Kind, in.Count = passage.PressCount, int(n[0]-'0')
+	if n, ok := strings.CutPrefix(name, "count_"); ok {
+		var err error
+		if in.Count, err = strconv.Atoi(n); err != nil || in.Count < 1 {
+			return in, false
+		}
+		in.Kind = passage.PressCount
 		if l.policy.Lane == passage.NEXUSAir {
 			in.Kind = passage.PartyStated // the traveller's own buttons
 		}

@@ -9,6 +9,7 @@ import (
 	"boothd/agent/passage"
 	"boothd/configs"
 	"boothd/devices/gpio"
+	"boothd/devices/keypad"
 	"boothd/devices/port"
 )
 
@@ -17,6 +18,8 @@ import (
 type World struct {
 	// OpenPort opens a serial line or a TCP port.
 	OpenPort func(ctx context.Context, s port.Spec) (port.Port, error)
+	// OpenKeys takes a USB keyboard for the booth alone.
+	OpenKeys func(ctx context.Context, path string, c keypad.Config) (*keypad.Keypad, error)
 	// OpenChip opens a GPIO chip by path, by label or as "sim:PATH".
 	OpenChip func(ctx context.Context, name string) (*gpio.Chip, error)
 	// Dial connects to a broker.

@@ -175,14 +175,16 @@ func TestI1ToI9_TwoHundredPassagesWithCutsAndKills(t *testing.T) {
 			t.Errorf("I7: nothing to look into in %s: %v", name, err)
 		}
 	}
-	replays(t, dir)
+	if again, alerts := replays(t, dir); again < 200 || alerts < 10 {
+		t.Errorf("replayed %d decisions, %d with an alert", again, alerts)
+	}
 	bare(t, dir)
 	alike(t, lamps)
 }
 
 // replays decides every passage of the journal again (I8) and checks the chain
 // as headquarters does (I4).
-func replays(t *testing.T, dir string) {
+func replays(t *testing.T, dir string) (again, alerts int) {
 	t.Helper()
 	j, err := journal.OpenReader(t.Context(), filepath.Join(dir, "store", "journal.db"))
 	if err != nil {
@@ -194,7 +196,6 @@ func replays(t *testing.T, dir string) {
 	}
 	policies := map[string]passage.Policy{}
 	var waiting *contract.CrossingDecided // its alert, if any, is the next event
-	again, alerts := 0, 0
 	settle := func(a *contract.LookoutAlert) {
 		if waiting == nil {
 			return
@@ -237,9 +238,7 @@ func replays(t *testing.T, dir string) {
 		settle(nil)
 	}
 	settle(nil)
-	if again < 200 || alerts < 10 {
-		t.Errorf("replayed %d decisions, %d with an alert", again, alerts)
-	}
+	return again, alerts
 }
 
 // bare looks for raw identifiers in everything that was written (I7). The CSV

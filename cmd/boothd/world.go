@@ -19,6 +19,7 @@ import (
 	"boothd/agent/passage"
 	"boothd/configs"
 	"boothd/devices/gpio"
+	"boothd/devices/keypad"
 	"boothd/devices/port"
 )
 
@@ -53,6 +54,7 @@ func world(log *slog.Logger, cfg *configs.Config) agent.World {
 	}
 	return agent.World{
 		OpenPort: port.Open,
+		OpenKeys: keypad.OpenInput,
 		OpenChip: gpio.OpenChip,
 		Dial:     (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		Clock:    clock,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -131,8 +132,9 @@ var buttons = map[string]string{"release": "release", "refer": "refer", "toggle"
 	"goods": "declare_yes", "nogoods": "declare_no", "walk": "session_over"}
 
 // drive sends one vehicle through the lane. decided waits until the booth has
-// advice: the officer never acts before it.
-func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
+// advice, since the officer never acts before it, and tells whether that is to
+// refer: then the officer does, unless the scenario is of an override.
+func (h *hardware) drive(ctx context.Context, v vehicle, decided func() (refer bool)) error {
 	acts := v.kind.officer
 	if acts[0] == "toggle" {
 		if err := h.press(ctx, "open_close"); err != nil {
@@ -154,9 +156,12 @@ func (h *hardware) drive(ctx context.Context, v vehicle, decided func()) error {
 			continue
 		}
 		h.pause(ctx, h.pace.Officer)
-		decided()
+		refer := decided()
 		if act == "wait" || act == "toggle" {
 			continue
+		}
+		if act == "release" && refer && len(slices.DeleteFunc(slices.Clone(acts), func(a string) bool { return a != "release" })) == 1 {
+			act = "refer"
 		}
 		if err := h.press(ctx, buttons[act]); err != nil {
 			return err

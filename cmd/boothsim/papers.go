@@ -149,7 +149,7 @@ func (h *hardware) more(lane, receipts string) error {
 }
 
 // visit is a traveller's time at a kiosk: the card, the answers, the face.
-func (h *hardware) visit(ctx context.Context, v vehicle, acts []string, decided func()) error {
+func (h *hardware) visit(ctx context.Context, v vehicle, acts []string, decided func() bool) error {
 	h.matcher.expect(acts)
 	var tags []sim.Tag
 	for _, c := range v.cards {

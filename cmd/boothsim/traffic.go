@@ -66,7 +66,7 @@ func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
 	} else {
 		killed <- nil
 	}
-	err := d.hw.drive(road, v, func() { d.decided(road) })
+	err := d.hw.drive(road, v, func() bool { return d.decided(road) })
 	if err := errors.Join(err, <-killed); err != nil {
 		return err
 	}
@@ -78,14 +78,15 @@ func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
 }
 
 // decided waits until the booth advises on the vehicle at the booth, as an
-// officer would, and keeps what it says.
-func (d *demo) decided(ctx context.Context) {
+// officer would, keeps what it says, and tells whether it says to refer.
+func (d *demo) decided(ctx context.Context) (refer bool) {
 	for end := time.Now().Add(time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
 		if p, err := d.picture(ctx); err == nil && p.Lane.Now != nil && p.Lane.Durable {
 			d.advice = *p.Lane.Now
-			return
+			return d.advice.Outcome == passage.Refer.String()
 		}
 	}
+	return false
 }
 
 // tell waits for the passage's end on the status page and prints its line.
