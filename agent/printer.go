@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -41,7 +42,13 @@ func (b *booth) printer(ctx context.Context, d configs.Device) {
 			return err
 		}
 		pr, err := printer.Open(ctx, p, printer.Config{Name: d.Name, Language: printer.Language(d.Language), Columns: d.Columns,
-			Cut: d.Language == configs.ESCPOS})
+			Cut: d.Language == configs.ESCPOS, Answers: d.Answers, Health: func(f printer.Faults) {
+				if f == 0 {
+					tell(true, nil)
+					return
+				}
+				tell(true, printer.NotReady{Faults: f})
+			}})
 		if err != nil {
 			return err
 		}
@@ -56,7 +63,10 @@ func (b *booth) printer(ctx context.Context, d configs.Device) {
 					b.log.Warn("receipt too old to be printed", "passage", r.Passage)
 					continue
 				}
-				if err := pr.Print(ctx, r.lines(string(b.cfg.Booth.ID))); err != nil {
+				err := pr.Print(ctx, r.lines(string(b.cfg.Booth.ID)))
+				if _, paper := errors.AsType[printer.NotReady](err); paper {
+					b.log.Warn("receipt not printed", "passage", r.Passage, "err", err) // and told by Health
+				} else if err != nil {
 					return fmt.Errorf("printing a receipt: %w", err)
 				}
 			}

@@ -43,7 +43,7 @@ var driverKeys = map[Driver][]string{
 		"heartbeat", "charset", "zone", "max_length", "window"},
 	Barcode: {"suffix"},
 	MRZ:     {"xor"},
-	Printer: {"language", "columns"},
+	Printer: {"language", "columns", "answers"},
 }
 
 func (c *checker) devices() {
@@ -129,6 +129,9 @@ func (c *checker) driver(p string, d *Device) {
 		c.line(p, d)
 	case Printer:
 		c.count(sub(p, "columns"), d.Columns, 16, 80)
+		if d.Language == Plain && d.Answers {
+			c.refuse(sub(p, "answers"), "a printer of plain text cannot answer", "write false, or leave it out")
+		}
 	}
 }
 

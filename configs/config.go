@@ -153,6 +153,7 @@ type Device struct {
 	// Of driver printer.
 	Language Language `toml:"language,omitempty"` // default "escpos"
 	Columns  int      `toml:"columns,omitempty"`  // characters of a line, 16 to 80; default 42
+	Answers  bool     `toml:"answers,omitempty"`  // it is wired both ways and asked before each receipt; default true for escpos
 }
 
 // GPIO names the chip and what is wired to its lines.

@@ -196,6 +196,9 @@ func (c *checker) complete() {
 			if d.Language == "" {
 				d.Language = ESCPOS
 			}
+			if !c.has(sub(p, "answers")) {
+				d.Answers = d.Language == ESCPOS
+			}
 			if !c.has(sub(p, "columns")) {
 				d.Columns = 42
 			}
