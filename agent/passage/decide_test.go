@@ -42,24 +42,79 @@ func hit(a Action) Hit {
 	return Hit{ID: "L1", Version: 1, Action: a, Subject: "PLATE", ValidFrom: noon.Add(-time.Hour), ValidUntil: noon.Add(time.Hour)}
 }
 
-// Every row of the table is met by some case, and every case comes out as it
-// says. A failure names the case as testdata/nx.txt does.
-func TestNexusTable(t *testing.T) {
-	met := map[Code]bool{}
-	for _, tc := range nexusRows(t) {
-		pol, ev, f := clean()
-		tc.edit(&pol, &ev, &f)
-		d := Decide(pol, ev, f)
-		if d.Outcome != tc.outcome || d.Lead != tc.lead || !slices.Equal(d.Reasons, tc.reasons) {
-			t.Errorf("%s: Decide = %v %d %v, want %v %d %v", tc.name, d.Outcome, d.Lead, d.Reasons, tc.outcome, tc.lead, tc.reasons)
-		}
-		for _, c := range d.Reasons {
-			met[c] = true
-		}
+// cleanTruck is golden scenario 8: a CDRP driver, an approved carrier and
+// importer, one eligible shipment in a sealed and screened container.
+func cleanTruck() (Policy, Evidence, Facts) {
+	pol, ev, f := clean()
+	pol.Lane, pol.AcceptedPrograms, pol.Port = FAST, []string{"FAST", "CDRP"}, "CBSA/0410"
+	pol.FAST, pol.FASTPort = PIPOrBoth, true
+	ev.Cards, f.Cards, ev.Occupants = ev.Cards[:1], f.Cards[:1], 1
+	f.Cards[0].Programs = []string{"CDRP"}
+	ev.Rear = &Plate{Full: "rf", Bare: "rb", Fold: "rl", Jurisdiction: "ON", Confidence: 0.95}
+	ev.Trade = &Trade{Carriers: []Mark{{Token: "carrier"}}, Cargo: []Mark{{Token: "cargo1", Carrier: "carrier"}},
+		Containers: []Mark{{Token: "box", SizeType: "45G1"}}, Seals: []Mark{{Token: "seal"}}, Trailer: true}
+	year := noon.AddDate(1, 0, 0)
+	f.Trade = &TradeFacts{
+		Carriers:  []Trader{{Token: "carrier", Found: true, Status: Active, Programs: []string{"PIP"}, ValidUntil: year}},
+		Importers: []Trader{{Token: "importer", Found: true, Status: Active, Programs: []string{"PIP"}, ValidUntil: year}},
+		Trips: []Trip{{Token: "trip", Carrier: "carrier", Trailer: true, SealNeeded: true, HighSeal: true, Screening: true, Containers: []Token{"box"},
+			Shipments: []Shipment{{Cargo: "cargo1", Importer: "importer", Eligible: true, Goods: true}, {Cargo: "cargo2", Importer: "importer", Eligible: true, Goods: true}}}},
+		Containers: []Container{{Found: true, Status: ContainerPrescreened, Seal: "seal", SealClass: "H", SizeType: "45G1", ValidUntil: year}},
 	}
-	for _, c := range Codes() {
-		if nexus := !slices.Contains([]Code{101, 102, 415, 416, 605}, c) && (c < 700 || c >= 900); nexus && !met[c] {
-			t.Errorf("no row meets %d %s", c, c.Name())
+	f.VehiclesOnFile, f.VehicleLinked = true, true
+	f.Lists = listsOf(pol)
+	return pol, ev, f
+}
+
+// cleanSession is one member alone at a kiosk, with a bound MATCH.
+func cleanSession() (Policy, Evidence, Facts) {
+	pol, ev, f := clean()
+	pol.Lane, pol.PlatePresent, pol.VerdictFor, pol.Documents = NEXUSAir, false, Of(30*time.Second), true
+	ev.Cards, f.Cards, ev.Front, ev.Occupants = ev.Cards[:1], f.Cards[:1], nil, 0
+	ev.State = Acted
+	ev.Session = &Session{Nonce: "n1", Party: 1, Answered: true, Verdicts: []Verdict{{Passage: ev.ID, Card: "c1", Nonce: "n1", Result: BioMatch,
+		ProducedAt: noon.Add(-2 * time.Second), ReceivedAt: noon, Sealed: true}}}
+	f.Lists = listsOf(pol)
+	return pol, ev, f
+}
+
+// cleanGeneral is a car in a Ready lane with a card for each.
+func cleanGeneral() (Policy, Evidence, Facts) {
+	pol, ev, f := clean()
+	pol.Lane, pol.FAST = Ready, PIPOrBoth
+	f.Lists = listsOf(pol)
+	return pol, ev, f
+}
+
+func listsOf(pol Policy) (lists []List) {
+	for _, kind := range RequiredLists(pol) {
+		lists = append(lists, List{Kind: kind, Generation: 7, Age: Of(time.Minute)})
+	}
+	return lists
+}
+
+// Every row of every lane's table comes out as it says, and every reason that
+// can occur in a lane is met by some row. A failure names the row as the table
+// does.
+func TestTables(t *testing.T) {
+	for lane, base := range lanesOf {
+		met := map[Code]bool{}
+		for _, tc := range rowsOf(t, lane) {
+			pol, ev, f := base()
+			tc.edit(&pol, &ev, &f)
+			d := Decide(pol, ev, f)
+			if d.Outcome != tc.outcome || d.Lead != tc.lead || !slices.Equal(d.Reasons, tc.reasons) {
+				t.Errorf("%s, %s: Decide = %v %d %v, want %v %d %v", lane, tc.name, d.Outcome, d.Lead, d.Reasons, tc.outcome, tc.lead, tc.reasons)
+			}
+			for _, c := range d.Reasons {
+				met[c] = true
+			}
+		}
+		pol, _, _ := base()
+		for _, c := range occurring(columnOf(pol.Lane)) {
+			if !met[c] {
+				t.Errorf("%s: no row meets %d %s", lane, c, c.Name())
+			}
 		}
 	}
 }

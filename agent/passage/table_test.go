@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// row is one case of testdata/nx.txt: what differs from the clean passage, and
+// row is one case of a lane's table in testdata: what differs from the clean passage, and
 // what must come of it.
 type row struct {
 	name    string
@@ -22,22 +22,41 @@ type row struct {
 	reasons []Code
 }
 
+// lanesOf are the lanes with a table, each with its clean passage.
+var lanesOf = map[string]func() (Policy, Evidence, Facts){
+	"nx": clean, "fa": cleanTruck, "air": cleanSession, "gen": cleanGeneral,
+}
+
 // nexusRows reads testdata/nx.txt, once.
-func nexusRows(t testing.TB) []row {
+func nexusRows(t testing.TB) []row { return rowsOf(t, "nx") }
+
+// rowsOf reads a lane's table, once.
+func rowsOf(t testing.TB, lane string) []row {
 	t.Helper()
-	rows, err := loadRows()
+	all, err := loadRows()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rows
+	return all[lane]
 }
 
-var loadRows = sync.OnceValues(func() ([]row, error) {
-	text, err := os.ReadFile("testdata/nx.txt")
+var loadRows = sync.OnceValues(func() (map[string][]row, error) {
+	all := map[string][]row{}
+	for lane, base := range lanesOf {
+		rows, err := loadTable("testdata/"+lane+".txt", base)
+		if err != nil {
+			return nil, err
+		}
+		all[lane] = rows
+	}
+	return all, nil
+})
+
+func loadTable(file string, base func() (Policy, Evidence, Facts)) (rows []row, err error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the table: %w", err)
 	}
-	var rows []row
 	var changes []string
 	name := ""
 	for i, line := range strings.Split(string(text), "\n") {
@@ -45,9 +64,9 @@ var loadRows = sync.OnceValues(func() ([]row, error) {
 		switch {
 		case word == "" || strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(word, "-> "):
-			r, err := parseRow(name, changes, word)
+			r, err := parseRow(name, changes, word, base)
 			if err != nil {
-				return nil, fmt.Errorf("testdata/nx.txt:%d: %w", i+1, err)
+				return nil, fmt.Errorf("%s:%d: %w", file, i+1, err)
 			}
 			rows, changes, name = append(rows, r), nil, ""
 		case line == word && name == "":
@@ -55,16 +74,16 @@ var loadRows = sync.OnceValues(func() ([]row, error) {
 		case line != word && name != "":
 			changes = append(changes, word)
 		default:
-			return nil, fmt.Errorf("testdata/nx.txt:%d: %q is neither name, change nor result", i+1, line)
+			return nil, fmt.Errorf("%s:%d: %q is neither name, change nor result", file, i+1, line)
 		}
 	}
 	if name != "" {
-		return nil, fmt.Errorf("testdata/nx.txt: %q has no result", name)
+		return nil, fmt.Errorf("%s: %q has no result", file, name)
 	}
 	return rows, nil
-})
+}
 
-func parseRow(name string, changes []string, result string) (row, error) {
+func parseRow(name string, changes []string, result string, base func() (Policy, Evidence, Facts)) (row, error) {
 	r := row{name: name}
 	f := strings.Fields(result)
 	if name == "" || len(f) < 5 || f[3] != "of" {
@@ -84,7 +103,7 @@ func parseRow(name string, changes []string, result string) (row, error) {
 			r.reasons = append(r.reasons, Code(n))
 		}
 	}
-	pol, ev, facts := clean()
+	pol, ev, facts := base()
 	if err := change(&pol, &ev, &facts, changes); err != nil {
 		return r, fmt.Errorf("%s: %w", name, err)
 	}
@@ -147,19 +166,25 @@ func changeOne(tree map[string]any, c string) error {
 		return fmt.Errorf("want path = value")
 	}
 	var v any
-	if i := slices.Index(words[path[strings.LastIndex(path, ".")+1:]], value); i >= 0 {
-		v = i
+	last := path[strings.LastIndex(path, ".")+1:]
+	if i := slices.Index(words[last], value); i >= 0 {
+		if v = i; last == "status" && i >= len(statuses) {
+			v = i - len(statuses) + 1
+		}
 	} else if err := json.Unmarshal([]byte(value), &v); err != nil {
 		return err
 	}
 	return set(tree, strings.Split(path, "."), v)
 }
 
+// boxes are the statuses of containers, from 1.
+var boxes = []string{"none", "prescreened", "hold", "do-not-release"}
+
 var statuses = []string{"unknown", "active", "suspended", "revoked", "pending", "issued", "superseded", "lost", "stolen"}
 
 // words are the names of numbers, by the last part of the path.
 var words = map[string][]string{
-	"card": statuses, "membership": statuses, "clock": {"unset", "restored", "holdover", "synced"},
+	"card": statuses, "membership": statuses, "status": append(statuses[:len(statuses):len(statuses)], boxes...), "clock": {"unset", "restored", "holdover", "synced"},
 }
 
 func set(at any, path []string, v any) error {
@@ -192,6 +217,8 @@ func parseHit(spec string) (any, error) {
 		switch key, value, _ := strings.Cut(word, "="); key {
 		case "possible":
 			h.Possible = true
+		case "region":
+			h.Region = value
 		case "from":
 			h.ValidFrom, err = time.Parse(time.RFC3339Nano, value)
 		case "until":
