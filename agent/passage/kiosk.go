@@ -100,7 +100,6 @@ func (k *Kiosk) present(in Input, s *Step) {
 			Session: &Session{Nonce: in.NewNonce}}
 		s.Started, s.Changed = true, true
 	}
-	k.active = true
 	changed := false
 	switch in.Kind {
 	case CardRead:
