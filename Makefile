@@ -12,7 +12,7 @@ STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
 RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
-.PHONY: all build run test lint unit race setup bench clean
+.PHONY: all build run test lint unit mutants race setup bench clean
 
 all: build
 
@@ -37,6 +37,10 @@ $(STATICCHECK):
 
 unit:
 	$(GO) test $(GOFLAGS_) ./...
+
+# Small breaks of the rules, one at a time: the tests must notice 95 of 100.
+mutants:
+	$(GO) run ./test/mutants
 
 race:
 	$(GO) test $(GOFLAGS_) -race $(RACE)

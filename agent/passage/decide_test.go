@@ -157,11 +157,22 @@ func TestReady(t *testing.T) {
 	if n := ready(func(_ *Policy, _ *Evidence, f *Facts) { f.Hits = []Hit{hit(Observe)}; f.Lists[0].Rejected = true }); n != 2 {
 		t.Errorf("READY %d beside informational reasons, want 2", n)
 	}
+	pol, ev, f := cleanTruck()
+	ev.Occupants = 0
+	if d := Decide(pol, ev, f); d.Ready != 1 {
+		t.Errorf("a truck: READY %d, want 1", d.Ready)
+	}
+	f.Trade.Trips[0].Token = "" // nothing speaks against it but the preconditions
+	if d := Decide(pol, ev, f); d.Ready != 0 || !slices.Equal(d.Reasons, []Code{OccupantsUnconfirmed}) {
+		t.Errorf("a truck without a trip of its own: READY %d, %v", d.Ready, d.Reasons)
+	}
 	for name, edit := range map[string]func(*Policy, *Evidence, *Facts){
 		"no plate":  func(_ *Policy, e *Evidence, _ *Facts) { e.Front = nil },
 		"no card":   func(_ *Policy, e *Evidence, f *Facts) { e.Cards, f.Cards = nil, nil },
 		"revoked":   func(_ *Policy, _ *Evidence, f *Facts) { f.Cards[0].Membership = Revoked },
 		"closed":    func(_ *Policy, e *Evidence, _ *Facts) { e.Closed = true },
+		"unsure":    func(_ *Policy, e *Evidence, _ *Facts) { e.Front.Confidence = 0.5 },
+		"goods":     func(_ *Policy, e *Evidence, _ *Facts) { e.Declaration = true },
 		"bad clock": func(_ *Policy, _ *Evidence, f *Facts) { f.Clock = ClockUnset },
 	} {
 		if n := ready(edit); n != 0 {

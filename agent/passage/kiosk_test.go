@@ -100,6 +100,9 @@ func TestKioskLeavesNothingToTheNext(t *testing.T) {
 		if now := s.now.Sub(noon); now > sessionLimit+time.Minute {
 			t.Errorf("%s: lasted %v", name, now)
 		}
+		if ev := s.Evidence(); ev.ID != "" || ev.Cards != nil || ev.Session != nil {
+			t.Errorf("%s: between sessions there is %+v", name, ev)
+		}
 		s.do(time.Second, card("c2"))
 		ev := s.Evidence()
 		if ev.ID == st.Ended.ID || len(ev.Cards) != 1 || ev.Cards[0].Token != "c2" || ev.Unreadable != 0 || ev.Documents != nil || ev.Refers != 0 ||
