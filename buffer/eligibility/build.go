@@ -29,6 +29,8 @@ type Spec struct {
 	// its age counts from it. Zero: never yet, which is too old for anything.
 	VerifiedAt time.Time
 	Pace       Pace
+
+	published *Generation // what Purge rewrites; its rows and digest stay on record
 }
 
 // Built is a generation on disk, whole and synced, that is not active.
@@ -88,7 +90,7 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 	return &Built{store: s, gen: g, path: path}, nil
 }
 
-func write(ctx context.Context, temp string, spec Spec, rows iter.Seq2[Row, error]) (err error) {
+func write(ctx context.Context, temp string, spec Spec, all iter.Seq2[Row, error]) (err error) {
 	conn, err := sqlite.OpenRaw(ctx, temp, sqlite.Options{Bulk: true})
 	if err != nil {
 		return err
@@ -104,11 +106,15 @@ func write(ctx context.Context, temp string, spec Spec, rows iter.Seq2[Row, erro
 		return err
 	}
 	w := &writer{conn: conn, spec: spec, seed: seed(spec.Kind, spec.Generation), pace: p, digest: newDigest()}
-	if err := w.fill(ctx, rows); err != nil {
+	if err := w.fill(ctx, all); err != nil {
 		return err
 	}
-	if err := conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?)`, int64(fileFormat), spec.Kind, int64(spec.Generation),
-		int64(spec.Rows), spec.Digest[:]); err != nil {
+	rows, sum := spec.Rows, spec.Digest
+	if p := spec.published; p != nil {
+		rows, sum = p.Rows, p.Digest
+	}
+	if err := conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?)`, int64(fileFormat), spec.Kind, int64(spec.Generation),
+		int64(rows), sum[:], int64(spec.Rows), spec.Digest[:]); err != nil {
 		return err
 	}
 	return conn.Exec("COMMIT")

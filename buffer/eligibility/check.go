@@ -70,7 +70,7 @@ func (f *file) check(ctx context.Context, path string, p Pace) error {
 			return err
 		}
 	}
-	if !ended || d.rows != f.gen.Rows || d.sum() != f.gen.Digest {
+	if !ended || d.rows != f.rows || d.sum() != f.digest {
 		return fmt.Errorf("%w: rows do not give the digest", ErrCorrupt)
 	}
 	return nil

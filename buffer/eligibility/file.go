@@ -3,6 +3,7 @@ package eligibility
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql/driver"
 	"encoding/binary"
 	"errors"
@@ -21,13 +22,17 @@ import (
 // kind, generation, token and both. The row behind the last has the token
 // ff..ff and no payload, so that every token that is absent lies in the gap
 // before some row, and that row proves it.
+//
+// rows and digest are those of the list as it was published; kept_rows and
+// kept_digest those of the rows that are in the file, which Purge makes fewer.
 const (
 	fileSchema = `
-CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB);
+CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB, kept_rows INTEGER, kept_digest BLOB);
 CREATE TABLE row (token BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;`
-	fileFormat = 1
-	gapBytes   = 8
-	sealBytes  = gapBytes + 4
+	fileFormat  = 2
+	firstFormat = 1 // without kept_rows and kept_digest: nothing was purged
+	gapBytes    = 8
+	sealBytes   = gapBytes + 4
 )
 
 var (
@@ -71,6 +76,10 @@ type file struct {
 	before *sqlite.Stmt // last row below a token
 	key    Token
 	arg    []driver.Value // the slice of key, boxed once
+
+	rows   uint64 // in the file
+	digest [sha256.Size]byte
+	wipe   *os.File // overwritten when the file is closed: rows of it were purged
 }
 
 // openFile opens a generation. It always gives a file; one that cannot be read
@@ -100,7 +109,7 @@ func (f *file) open(ctx context.Context, path string) (err error) {
 	if f.conn, err = sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true}); err != nil {
 		return err
 	}
-	meta, err := f.conn.Prepare(`SELECT format, kind, generation, rows, digest FROM meta`)
+	meta, err := f.conn.Prepare(`SELECT * FROM meta`)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -111,7 +120,12 @@ func (f *file) open(ctx context.Context, path string) (err error) {
 			return fmt.Errorf("reading meta: %w", err)
 		}
 		digest, _ := row[4].([]byte)
-		seen = row[0] == int64(fileFormat) && fmt.Sprint(row[1]) == f.gen.Kind && row[2] == int64(f.gen.Generation) &&
+		f.rows, f.digest = f.gen.Rows, f.gen.Digest
+		if kept, ok := row[len(row)-1].([]byte); ok && len(row) == 7 && len(kept) == len(f.digest) {
+			n, _ := row[5].(int64)
+			f.rows, f.digest = uint64(n), [sha256.Size]byte(kept)
+		}
+		seen = (row[0] == int64(fileFormat) && len(row) == 7 || row[0] == int64(firstFormat) && len(row) == 5) && fmt.Sprint(row[1]) == f.gen.Kind && row[2] == int64(f.gen.Generation) &&
 			row[3] == int64(f.gen.Rows) && bytes.Equal(digest, f.gen.Digest[:])
 	}
 	if !seen {
@@ -230,4 +244,8 @@ func (f *file) close() {
 		f.conn.Close()
 	}
 	f.conn, f.from, f.before = nil, nil, nil
+	if f.wipe != nil {
+		_ = overwrite(f.wipe) // the name is gone already: nobody else could act on it
+		f.wipe = nil
+	}
 }

@@ -1,0 +1,209 @@
+package eligibility
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+
+	"boothd/buffer/internal/sqlite"
+)
+
+// Purge takes rows out of the active list of a kind for good, and every
+// generation of it before that: what must leave the box is in none of its files
+// afterwards. keep is asked for each row and gives what stays of its value,
+// nothing for a row that goes; it is called twice for each and must answer the
+// same. Purge tells how many rows were taken out or changed.
+//
+// The list keeps its number, and the digest under which it was published, so
+// that headquarters' comparison still holds; the file also has the digest of
+// what is left. Look-ups go on meanwhile. The old file is overwritten when the
+// last view of it is released, and as far as the medium overwrites in place.
+//
+// A crash before the end leaves the old list whole and in force: Purge again.
+func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value []byte) ([]byte, error)) (purged int, err error) {
+	v := s.View()
+	defer v.Release() // so that the file stays while it is read
+	f := v.find(kind)
+	if f == nil {
+		return 0, ErrNoList
+	}
+	d, whole := newDigest(), newDigest()
+	noted := func(t Token, value []byte) ([]byte, error) {
+		whole.add(Row{t, value})
+		return keep(t, value)
+	}
+	for r, err := range f.kept(ctx, filePath(s.dir, kind, f.gen.Generation), noted, &purged) {
+		if err != nil {
+			return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, err)
+		}
+		d.add(r)
+	}
+	if whole.rows != f.rows || whole.sum() != f.digest { // a damaged list must not be made sound with rows missing
+		return 0, &Fault{kind, f.gen.Generation, fmt.Errorf("%w: rows do not give the digest", ErrCorrupt)}
+	}
+	if purged == 0 {
+		return 0, s.forget(ctx, kind, f.gen.Generation)
+	}
+	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: d.rows, Digest: d.sum(), published: &f.gen}
+	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
+	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	if err == nil {
+		err = write(ctx, temp, spec, f.kept(ctx, filePath(s.dir, kind, f.gen.Generation), keep, new(int)))
+	}
+	if err == nil {
+		err = sqlite.SyncFile(temp)
+	}
+	if err == nil {
+		err = s.exchange(ctx, f, temp)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
+	}
+	return purged, s.forget(ctx, kind, f.gen.Generation)
+}
+
+// kept gives the rows that stay, read from the file itself and checked as Check
+// does.
+func (f *file) kept(ctx context.Context, path string, keep func(Token, []byte) ([]byte, error), purged *int) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		err := f.each(ctx, path, func(r Row) error {
+			value, err := keep(r.Token, r.Value)
+			if err != nil {
+				return err
+			}
+			if string(value) != string(r.Value) {
+				*purged++
+			}
+			if len(value) > 0 && !yield(Row{r.Token, value}, nil) {
+				return errStopped
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Row{}, err)
+		}
+	}
+}
+
+var errStopped = errors.New("stopped")
+
+// each reads every row in order.
+func (f *file) each(ctx context.Context, path string, row func(Row) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	conn, err := sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	all, err := conn.Prepare(`SELECT token, value FROM row ORDER BY token`)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	defer all.Close()
+	for r, err := range all.Rows() {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		at, okA := r[0].([]byte)
+		sealed, okB := r[1].([]byte)
+		if !okA || !okB || len(at) != len(Token{}) {
+			return fmt.Errorf("%w: a row that does not belong", ErrCorrupt)
+		}
+		payload, _, err := f.unseal(at, sealed)
+		if err != nil {
+			return err
+		}
+		if t := Token(at); t != lastToken {
+			if err := row(Row{t, payload}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// exchange puts the purged file in the place of the one that was read, unless
+// another generation has become active meanwhile.
+func (s *Store) exchange(ctx context.Context, f *file, temp string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if now, ok := s.activeOf(f.gen.Kind); !ok || now != f.gen.Generation {
+		return fmt.Errorf("generation %d is active now: %w", now, ErrNotNewer)
+	}
+	path := filePath(s.dir, f.gen.Kind, f.gen.Generation)
+	old, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(temp, path), syncDir(s.dir)); err != nil {
+		return errors.Join(err, old.Close())
+	}
+	next := openFile(ctx, s.dir, *f.known.Load())
+	f.mu.Lock()
+	f.wipe = old // when it is closed with its last view
+	f.mu.Unlock()
+	s.publish(f.gen.Kind, next)
+	return next.err
+}
+
+// forget drops every generation of a kind but one, bytes and all.
+func (s *Store) forget(ctx context.Context, kind string, generation uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	next := slices.DeleteFunc(slices.Clone(s.gens), func(g Generation) bool { return g.Kind == kind && g.Generation < generation })
+	if len(next) == len(s.gens) {
+		return nil
+	}
+	if err := s.flip(ctx, next, nil); err != nil {
+		return fmt.Errorf("forgetting lists %s before %d: %w", kind, generation, err)
+	}
+	old := s.gens
+	s.gens = next
+	var errs []error
+	for _, g := range old {
+		if g.Kind == kind && g.Generation < generation {
+			errs = append(errs, erase(filePath(s.dir, kind, g.Generation)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// erase overwrites a file and removes it.
+func erase(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(overwrite(f), os.Remove(path))
+}
+
+// overwrite fills a file with zeros, syncs and closes it.
+func overwrite(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil {
+		_, err = io.CopyN(f, zeros{}, info.Size())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
