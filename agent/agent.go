@@ -148,7 +148,7 @@ func build(cfg *configs.Config, w World) *booth {
 	b.outbox = newOutbox(b.log, cfg, contract.Head{Booth: string(cfg.Booth.ID), Simulated: simulated})
 	b.time.store = b.outbox.store
 	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: passage.RequiredLists(policy), store: b.outbox.store, stamp: b.time.stamp,
-		damaged: make(chan *eligibility.Fault, 1)}
+		damaged: make(chan *eligibility.Fault, 1), taken: make(chan struct{}, 1), quality: b.time.quality}
 	b.arrival = newArrival(b.log, string(cfg.Store.Dir), b.shelf)
 	b.board = status.New(b.log)
 	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: policy, time: b.time,

@@ -48,6 +48,8 @@ type shelf struct {
 	refused atomic.Pointer[map[string]bool] // kinds whose newest was refused (205)
 	damaged chan *eligibility.Fault         // what a look-up found
 	changed func()                          // tells that state/lists is another one
+	quality func() passage.Clock            // judges the wall clock; nothing expires by one that is not trusted
+	taken   chan struct{}                   // a list was taken: what it withdraws goes at once; holds one
 
 	taking sync.Mutex // one import at a time; the lane never holds it
 	trust  *lists.Trust
@@ -83,6 +85,9 @@ func (s *shelf) run(ctx context.Context) {
 	defer rot.Stop()
 	again := time.NewTicker(shelfAgain)
 	defer again.Stop()
+	purge := time.NewTicker(purgeEvery)
+	defer purge.Stop()
+	s.purge(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -93,6 +98,10 @@ func (s *shelf) run(ctx context.Context) {
 			s.announce(ctx, "restart")
 		case <-rot.C:
 			s.check(ctx)
+		case <-purge.C:
+			s.purge(ctx)
+		case <-s.taken:
+			s.purge(ctx)
 		}
 	}
 }
@@ -196,6 +205,9 @@ func (s *shelf) take(ctx context.Context, src fs.FS, via string) (lists.Result, 
 	res, err := s.trust.Take(ctx, src, ref.Round(0))
 	s.verdict(ctx, res, err)
 	s.announceHeld(ctx, via)
+	if s.taken != nil {
+		nudge(s.taken)
+	}
 	if s.changed != nil {
 		s.changed()
 	}

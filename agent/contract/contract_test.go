@@ -97,6 +97,7 @@ func samples() []Data {
 		ConfigChanged{Old: digest, New: digest, Clock: clk},
 		Checkpoint{Seq: 256, Head: strings.Repeat("cd", 32), KeyID: "k1", Sig: "c2ln", Clock: clk},
 		Thinned{From: 17, To: 40, Count: 24, Clock: clk},
+		Purged{Kind: "lookouts", Generation: 8841, Lookouts: []LookoutRef{{ID: "L-2026-17", Version: 3}}, Clock: clk},
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	TypeConfig          Type = "org.boothd.audit.config.v1"
 	TypeCheckpoint      Type = "org.boothd.audit.checkpoint.v1"
 	TypeThinned         Type = "org.boothd.audit.thinned.v1"
+	TypePurged          Type = "org.boothd.audit.purged.v1"
 )
 
 // Types lists every type a booth can send.
@@ -32,7 +33,7 @@ func Types() []Type {
 	return []Type{
 		TypeCrossingDecided, TypeCrossingEnded, TypeLookoutAlert, TypeNotice, TypeDeviceChanged, TypeListApplied, TypeListFailed,
 		TypeClockChanged, TypeClockCorrected, TypeSignalFault, TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig,
-		TypeCheckpoint, TypeThinned,
+		TypeCheckpoint, TypeThinned, TypePurged,
 	}
 }
 
@@ -51,7 +52,7 @@ func (t Type) Class() Class {
 		return ClassClock
 	case TypeSignalFault:
 		return ClassSignal
-	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned:
+	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned, TypePurged:
 		return ClassAudit
 	}
 	return ""
@@ -253,6 +254,24 @@ type Thinned struct {
 	Clock Clock  `json:"clock"`
 }
 
+// Purged says which lookouts have left the booth, bytes and all, because they
+// expired (domain reference, section 6). It names lookouts, never subjects.
+type Purged struct {
+	Kind       string       `json:"list"`
+	Generation uint64       `json:"gen"`
+	Lookouts   []LookoutRef `json:"lookouts"` // at most MaxPurged; more are told by further events
+	Clock      Clock        `json:"clock"`
+}
+
+// LookoutRef names one version of a lookout.
+type LookoutRef struct {
+	ID      string `json:"id"`
+	Version uint64 `json:"version"`
+}
+
+// MaxPurged is how many lookouts one event names.
+const MaxPurged = 128
+
 // Type names the event.
 func (CrossingDecided) Type() Type { return TypeCrossingDecided }
 
@@ -304,6 +323,9 @@ func (Checkpoint) Type() Type { return TypeCheckpoint }
 // Type names the event.
 func (Thinned) Type() Type { return TypeThinned }
 
+// Type names the event.
+func (Purged) Type() Type { return TypePurged }
+
 func (d CrossingDecided) subject() string { return "crossing/" + d.Passage }
 func (d CrossingEnded) subject() string   { return "crossing/" + d.Passage }
 func (d LookoutAlert) subject() string    { return "crossing/" + d.Passage }
@@ -321,3 +343,4 @@ func (EpochChanged) subject() string      { return "journal" }
 func (ConfigChanged) subject() string     { return "booth" }
 func (Checkpoint) subject() string        { return "journal" }
 func (Thinned) subject() string           { return "journal" }
+func (Purged) subject() string            { return "list/lookouts" }
