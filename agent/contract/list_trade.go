@@ -12,8 +12,8 @@ import (
 
 // Limits of the rows of trade, in items.
 const (
-	maxShipments  = 100
-	maxContainers = 8 // of one trip
+	maxShipments  = 12 // with their importers they must fit an event of 16 KiB
+	maxContainers = 8  // of one trip
 	maxSealClass  = 1
 	sizeTypeSize  = 4
 )

@@ -13,8 +13,6 @@ const (
 	// cards up to the reader (domain reference, section 2), so it is well over
 	// the 6 s that 6 m take at walking pace.
 	backOut = 20 * time.Second
-	// cardsMost bounds the cards of one passage: 503 speaks far below it.
-	cardsMost = 64
 )
 
 // Kind of an input to the machine.

@@ -2,9 +2,25 @@ package passage
 
 import "slices"
 
-// marksMost bounds each kind of scan of one passage: a mixed load has a few
-// dozen control numbers.
-const marksMost = 64
+// evidenceMost bounds what one passage keeps: what was read and what is known of
+// it must fit an event of 16 KiB. A card takes about twice as much as a mark;
+// there is room for 16 cards and nothing else. What is more is dropped, and the
+// passage is in doubt (213).
+const (
+	evidenceMost   = 100
+	cardWeight     = 6
+	documentWeight = 5
+	markWeight     = 3
+)
+
+// room tells whether so much more can be kept.
+func (ev *Evidence) room(weight int) bool {
+	weight += cardWeight*len(ev.Cards) + documentWeight*len(ev.Documents)
+	if ev.Trade != nil {
+		weight += markWeight * ev.Trade.count()
+	}
+	return weight <= evidenceMost
+}
 
 // paper takes what is handed over at the booth: documents and bar codes, and
 // what the lane's sensors say of the vehicle there. A vehicle that waits on the
@@ -30,8 +46,11 @@ func (m *Machine) paper(in Input, s *Step) {
 
 // document adds a document that is not known yet.
 func (ev *Evidence) document(d Document) (changed bool) {
-	if slices.Contains(ev.Documents, d) || len(ev.Documents) >= cardsMost {
+	switch {
+	case slices.Contains(ev.Documents, d):
 		return false
+	case !ev.room(documentWeight):
+		return ev.doubt()
 	}
 	ev.Documents = append(ev.Documents, d)
 	return true
@@ -60,14 +79,28 @@ func (ev *Evidence) scan(kind ScanKind, mark Mark) (changed bool) {
 	}
 	i := slices.IndexFunc(*marks, func(have Mark) bool { return have.Token == mark.Token && have.Malformed == mark.Malformed })
 	switch {
-	case i < 0 && len(*marks) < marksMost:
+	case i < 0 && ev.room(markWeight):
 		*marks = append(*marks, mark)
 		return true
-	case i >= 0 && (*marks)[i].SizeType == "" && mark.SizeType != "":
+	case i < 0:
+		return ev.doubt()
+	case (*marks)[i].SizeType == "" && mark.SizeType != "":
 		(*marks)[i].SizeType = mark.SizeType
 		return true
 	}
 	return false
+}
+
+// doubt says that not everything that was read is known (213).
+func (ev *Evidence) doubt() (changed bool) {
+	changed = !ev.Ambiguous
+	ev.Ambiguous = true
+	return changed
+}
+
+// count is the number of marks of all kinds.
+func (t *Trade) count() int {
+	return len(t.Carriers) + len(t.Importers) + len(t.Cargo) + len(t.Trips) + len(t.Containers) + len(t.Seals)
 }
 
 func (ev *Evidence) trade() *Trade {

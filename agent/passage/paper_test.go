@@ -85,11 +85,11 @@ func TestScansAreKeptByKind(t *testing.T) {
 
 func TestScansAreBounded(t *testing.T) {
 	m := atBooth()
-	for i := range 3 * marksMost {
+	for i := range evidenceMost {
 		m.Step(Input{At: noon.Add(2 * time.Second), Kind: Scan, ScanKind: ScanCargo, Mark: Mark{Token: Token(fmt.Sprint(i))}})
 	}
-	if n := len(m.Evidence().Trade.Cargo); n != marksMost {
-		t.Errorf("%d scans are kept", n)
+	if ev := m.Evidence(); len(ev.Trade.Cargo) != evidenceMost/markWeight || !ev.Ambiguous {
+		t.Errorf("%d scans are kept, ambiguous %v", len(ev.Trade.Cargo), ev.Ambiguous)
 	}
 }
 

@@ -31,7 +31,7 @@ func (m *Machine) read(in Input, s *Step) {
 func (m *Machine) card(c Card, s *Step) {
 	known := slices.ContainsFunc(m.ev.Cards, func(have Card) bool { return have.Token == c.Token })
 	switch {
-	case c.Token == "" || !known && len(m.ev.Cards) >= cardsMost:
+	case c.Token == "":
 		s.Dropped = true
 	case !known && m.foreign():
 		m.refuse(s)
@@ -45,8 +45,11 @@ func (m *Machine) card(c Card, s *Step) {
 func (ev *Evidence) hold(c Card) (changed bool) {
 	i := slices.IndexFunc(ev.Cards, func(have Card) bool { return have.Token == c.Token })
 	if i < 0 {
-		if c.Token == "" || len(ev.Cards) >= cardsMost {
+		switch {
+		case c.Token == "":
 			return false
+		case !ev.room(cardWeight):
+			return ev.doubt()
 		}
 		c.Reads = 1
 		ev.Cards = append(ev.Cards, c)

@@ -171,7 +171,9 @@ func quietSummary(e contract.Event) string {
 	case contract.TypeEpoch:
 		return say(e, func(d contract.EpochChanged) string { return d.New + " " + d.Why })
 	case contract.TypePurged:
-		return say(e, func(d contract.Purged) string { return fmt.Sprintf("%d lookouts have expired and are gone", len(d.Lookouts)) })
+		return say(e, func(d contract.Purged) string {
+			return fmt.Sprintf("%d lookouts have expired and are gone", len(d.Lookouts))
+		})
 	case contract.TypeThinned:
 		return say(e, func(d contract.Thinned) string { return fmt.Sprintf("%d events from %d to %d", d.Count, d.From, d.To) })
 	}
