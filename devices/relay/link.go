@@ -188,6 +188,10 @@ func (l *link) look(answer func(b []byte) (used int, err error)) (done bool, _ e
 			l.counts.Resyncs++
 		default:
 			l.counts.Frames++
+			if from < len(l.held) { // what follows an answer was not asked for
+				l.counts.Resyncs++
+				from = len(l.held)
+			}
 			return true, err
 		}
 	}
