@@ -149,7 +149,7 @@ func TestExposure(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	out, _ := analyze(t, []string{"boothd.service", "before-253.conf", "network.conf", "keypad.conf"}, "verify", "--man=no")
+	out, _ := analyze(t, []string{"boothd.service", "before-253.conf", "network.conf", "keypad.conf", "kiosk.conf"}, "verify", "--man=no")
 	for line := range strings.Lines(out) {
 		// The one that systemd 252 is meant to ignore.
 		if !strings.Contains(line, "Failed to parse service type, ignoring: notify-reload") {

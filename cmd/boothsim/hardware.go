@@ -282,11 +282,12 @@ var devicePath = regexp.MustCompile(`(?m)^path = "[^"]*"`)
 // at gives every device of a configuration the pty that plays it, by its name;
 // what nobody plays is left out.
 func (h *hardware) at(text string) string {
-	head, rest, _ := strings.Cut(text, "[[device]]")
-	devices, tail, _ := strings.Cut(rest, "\n[gpio]")
+	const table = "\n[[device]]\n"
+	head, rest, _ := strings.Cut(text, table)
+	devices, tail, _ := strings.Cut(rest, "\n[gpio]\n")
 	var out strings.Builder
 	out.WriteString(head)
-	for _, d := range strings.Split(devices, "[[device]]") {
+	for _, d := range strings.Split(devices, table) {
 		name := deviceName.FindStringSubmatch(d)[1]
 		path := h.paths[name]
 		switch name {
@@ -296,10 +297,10 @@ func (h *hardware) at(text string) string {
 			path = h.cameraPath
 		}
 		if path != "" {
-			out.WriteString("[[device]]" + devicePath.ReplaceAllString(d, `path = "`+path+`"`))
+			out.WriteString(table + devicePath.ReplaceAllString(d, `path = "`+path+`"`))
 		}
 	}
-	return out.String() + "\n[gpio]" + tail
+	return out.String() + "\n[gpio]\n" + tail
 }
 
 var deviceName = regexp.MustCompile(`(?m)^name = "([^"]*)"`)
