@@ -1,0 +1,43 @@
+package docs_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"boothd/agent/passage"
+)
+
+// The table of lanes.md is the domain's, which the program is tested against,
+// in the program's own words.
+func TestLanesTellEveryReason(t *testing.T) {
+	page, err := os.ReadFile("lanes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("../agent/passage/testdata/outcomes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) != 6 {
+			continue
+		}
+		n, err := strconv.Atoi(f[0])
+		if err != nil {
+			continue
+		}
+		seen++
+		want := fmt.Sprintf("| %s | %s | %s | %s |\n", f[0], f[1], passage.Code(n).Words(), strings.Join(f[2:], " | "))
+		if !strings.Contains(string(page), want) {
+			t.Errorf("lanes.md lacks %s", want)
+		}
+	}
+	if seen != len(passage.Codes()) {
+		t.Errorf("%d rows", seen)
+	}
+}
