@@ -1,0 +1,42 @@
+package amtech
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"boothd/devices"
+	"boothd/devices/devicestest"
+)
+
+// The reader keeps the contract of all drivers, behind its whole start-up, in
+// every mode.
+func TestContract(t *testing.T) {
+	id := func(n int) string { return fmt.Sprintf("KING %04d", n) }
+	for name, sim := range map[string]func() *Sim{
+		"basic":      func() *Sim { return &Sim{} },
+		"old basic":  func() *Sim { return &Sim{Start: '!', Parity: ParityOdd, Old: true} },
+		"inquiry":    func() *Sim { return &Sim{Mode: Inquiry} },
+		"ecp":        func() *Sim { return &Sim{Mode: ECP} },
+		"ecp xmodem": func() *Sim { return &Sim{Mode: ECP, CRC: CRCXModem, Parity: ParityEven, Old: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{Name: "lane", Role: devices.RoleCard, Mode: sim().Mode, Start: sim().Start, CRC: sim().CRC, Parity: sim().Parity}
+			devicestest.Run(t, devicestest.Device{
+				Play: func(far io.ReadWriter) func([]byte) error {
+					s := sim()
+					go func() { _ = s.Serve(far) }() // ends with the wire
+					return s.Raw
+				},
+				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, cfg) },
+				// Numbers go on with the reports, as a reader's do.
+				Frame: func(n int) []byte { return sim().Report(2*n, id(n)) },
+				Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC == ident([]byte(id(n))) },
+				Weak:  cfg.Mode != ECP,
+				Pause: 2 * time.Second,
+			})
+		})
+	}
+}
