@@ -63,6 +63,7 @@ type lane struct {
 	known    knowledge        // what the lists said, for this passage
 	decision passage.Decision // in force
 	durable  bool
+	seen     bool // the officer has acknowledged it
 	revision int
 	latency  time.Duration
 	last     []finished // newest first
@@ -185,8 +186,24 @@ func (l *lane) pulse(ctx context.Context) {
 // read takes a reader's report.
 func (l *lane) read(ctx context.Context, r devices.Read) {
 	l.health.read(r)
+	if r.Key != nil && r.Key.Button == ackButton {
+		l.ack()
+		return
+	}
 	if in, ok := l.input(r); ok {
 		l.step(ctx, in)
+	}
+}
+
+// ackButton is the one that tells the machine nothing.
+const ackButton = "ack"
+
+// ack takes the officer's word that the advice was seen: the buzzer ends until
+// the advice is another one.
+func (l *lane) ack() {
+	if l.machine.Active() {
+		l.seen = true
+		l.display()
 	}
 }
 
@@ -226,7 +243,7 @@ func (l *lane) arm(at time.Time) {
 }
 
 func (l *lane) begin() {
-	l.known, l.held = knowledge{}, nil
+	l.known, l.held, l.seen = knowledge{}, nil, false
 	l.decision, l.durable, l.revision, l.latency = passage.Decision{}, false, 0, 0
 }
 
@@ -262,6 +279,7 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		l.display()
 		return
 	}
+	l.seen = l.seen && same(d, l.decision)
 	l.decision, l.durable, l.latency = d, false, took
 	l.display()
 	if l.storeOK && !l.record(ctx, at, ev, facts, d, took) {
@@ -372,7 +390,7 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 func (l *lane) display() {
 	ev := l.machine.Evidence()
 	v := signal.View{Mode: l.mode, Kiosk: l.policy.Lane == passage.NEXUSAir, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
-		Released: ev.Released, Durable: l.durable, Decision: l.decision}
+		Released: ev.Released, Seen: l.seen, Durable: l.durable, Decision: l.decision}
 	l.show(v)
 	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn
 	v.Decision = l.decision.Public()

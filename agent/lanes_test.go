@@ -365,3 +365,37 @@ func (b *bench) end(n int) (contract.CrossingEnded, bool) {
 	}
 	return contract.CrossingEnded{}, false
 }
+
+// The buzzer of HOLD goes on until the officer has seen it, and no lamp changes
+// by that; another advice is not seen yet.
+func TestAckEndsTheBuzzer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.lane.machine = newRoad(passage.NEXUS, true)
+		var views []signal.Aspects
+		b.lane.show = func(v signal.View) { views = append(views, signal.Show(v)) }
+		last := func() signal.Aspects { return views[len(views)-1] }
+		b.run(func() {
+			b.press(ackButton) // nobody is there: nothing to see
+			b.arrive(goodCard)
+			before := last()
+			if before.Buzzer != signal.Fast {
+				t.Fatalf("%+v", before)
+			}
+			b.press(ackButton)
+			before.Buzzer = signal.Off
+			if last() != before {
+				t.Errorf("acknowledged: %+v, want %+v", last(), before)
+			}
+			b.press("refer")
+			if last().Buzzer != signal.Fast {
+				t.Errorf("another advice is silent: %+v", last())
+			}
+			b.lane.inbox.read(devices.Read{Device: "pad", Role: devices.RoleKeypad, At: time.Now(), Key: &devices.Key{Button: ackButton}})
+			synctest.Wait()
+			if last().Buzzer != signal.Off {
+				t.Errorf("the keypad's ack: %+v", last())
+			}
+		})
+	})
+}

@@ -78,6 +78,7 @@ type View struct {
 	Active   bool          // there is a passage
 	State    passage.State // of it
 	Released bool          // the officer's release took effect
+	Seen     bool          // the officer has acknowledged the advice: the buzzer need not go on
 	Durable  bool          // the decision shown is committed to the journal (I2)
 	Decision passage.Decision
 }
@@ -136,6 +137,9 @@ func advise(a *Aspects, v View) {
 		a.OfficerRed = Steady
 	default:
 		a.OfficerRed, a.Buzzer = Fast, Fast
+		if v.Seen {
+			a.Buzzer = Off
+		}
 	}
 }
 
