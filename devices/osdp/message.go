@@ -33,9 +33,7 @@ const (
 	repID     = 0x45
 	repCap    = 0x46
 	repStatus = 0x48
-	repIn     = 0x49
 	repOut    = 0x4A
-	repReader = 0x4B
 	repRaw    = 0x50
 	repText   = 0x51
 	repKeys   = 0x53
@@ -44,20 +42,22 @@ const (
 	repBusy   = 0x79
 )
 
-// Reasons for which a reader refuses.
+// Reasons of a refusal that are acted on.
 const (
 	nakCheck    = 1
-	nakLength   = 2
-	nakUnknown  = 3
 	nakSequence = 4
-	nakNoSecure = 5
-	nakSecurity = 6
 )
 
 // NAK is a refusal of the reader.
 type NAK struct {
 	Command byte
 	Code    byte // 1 to 9; others have no meaning given
+}
+
+// refusal tells that an error is the reader's refusal of a command, and not a
+// link out of step.
+func refusal(err error) (n NAK, ok bool) {
+	return n, errors.As(err, &n) && !errors.Is(err, errLost)
 }
 
 var nakWords = [...]string{"no error", "check value wrong", "length wrong", "command unknown", "sequence wrong",
@@ -73,15 +73,12 @@ func (n NAK) Error() string {
 }
 
 // answers tells whether a reply of this code can be the answer to a command. A
-// NAK and BUSY answer every one.
+// NAK and BUSY answer every one. A poll may bring what we have no use for, as
+// parts of a message in several; that is counted and goes no further.
 func answers(cmd, code byte) bool {
 	switch cmd {
 	case cmdPoll:
-		switch code {
-		case repACK, repStatus, repIn, repOut, repReader, repRaw, repText, repKeys:
-			return true
-		}
-		return false
+		return code != repID && code != repCap && code != repCCrypt && code != repRMACI
 	case cmdID:
 		return code == repID
 	case cmdCap:
