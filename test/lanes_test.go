@@ -12,6 +12,7 @@ import (
 // comes once or more and is decided as the scenario says; nothing is lost, no
 // lamp unsafe, every decision replays and no identifier is anywhere.
 func TestEveryLaneRunsItsDay(t *testing.T) {
+	t.Parallel()
 	for lane, tt := range map[string]struct {
 		passages string
 		speed    string

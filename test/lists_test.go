@@ -14,6 +14,7 @@ import (
 // A heartbeat of the list office, over the broker, makes a booth's lists young
 // again; one that is not signed by it makes nothing.
 func TestI6_HeartbeatOverTheBroker(t *testing.T) {
+	t.Parallel()
 	broker := mosquitto(t)
 	dir := filepath.Join(t.TempDir(), "booth")
 	ctx, stop := context.WithCancel(t.Context())

@@ -72,13 +72,13 @@ func (n NAK) Error() string {
 	return fmt.Sprintf("reader refuses command %02X with NAK %d (%s)", n.Command, n.Code, why)
 }
 
-// answers tells whether a reply of this code can be the answer to a command. A
-// NAK and BUSY answer every one. A poll may bring what we have no use for, as
+// answers tells whether a reply of this code can be the answer to a command; a
+// NAK and BUSY are judged before. A poll may bring what we have no use for, as
 // parts of a message in several; that is counted and goes no further.
 func answers(cmd, code byte) bool {
 	switch cmd {
 	case cmdPoll:
-		return code != repID && code != repCap && code != repCCrypt && code != repRMACI
+		return code != repNAK && code != repBusy && code != repID && code != repCap && code != repCCrypt && code != repRMACI
 	case cmdID:
 		return code == repID
 	case cmdCap:

@@ -148,7 +148,7 @@ func (s *session) sealed(lastMAC [16]byte, data []byte) []byte {
 	return out
 }
 
-var errPadding = errors.New("encrypted data is not whole blocks ending in 80 00..")
+var errPadding = errors.New("encrypted data is not whole blocks, padded with 80 and zeros")
 
 // opened decrypts data in place and takes the padding off.
 func (s *session) opened(lastMAC [16]byte, data []byte) ([]byte, error) {
