@@ -119,7 +119,7 @@ func (b *bench) driver(dice *rand.Rand, lane passage.LaneType) {
 }
 
 // traveller has one session at the kiosk, and may give it up at any point.
-func (b *bench) traveller(dice *rand.Rand, asked *[]verdict.Challenge, faces chan verdict.Arrival) {
+func (b *bench) traveller(dice *rand.Rand, asked *challenges, faces chan verdict.Arrival) {
 	b.tag([]devices.Ident{goodCard, goodCard, otherCard}[dice.IntN(3)])
 	for step := range dice.IntN(5) {
 		time.Sleep(time.Duration(dice.IntN(8)) * time.Second)
@@ -129,7 +129,7 @@ func (b *bench) traveller(dice *rand.Rand, asked *[]verdict.Challenge, faces cha
 		case 1:
 			b.press([]string{"declare_no", "declare_no", "declare_yes"}[dice.IntN(3)])
 		case 2:
-			if last := (*asked)[len(*asked)-1]; last != (verdict.Challenge{}) {
+			if last := asked.last(); last != (verdict.Challenge{}) {
 				b.face(asked, faces, []verdict.Result{verdict.Match, verdict.Match, verdict.NoMatch, verdict.PoorQuality}[dice.IntN(4)])
 			}
 		case 3:

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,24 +221,45 @@ func TestGeneralLaneNeverExpedites(t *testing.T) {
 	})
 }
 
+// challenges are what the lane asked its matcher, read while it runs.
+type challenges struct {
+	t   *testing.T
+	mu  sync.Mutex
+	all []verdict.Challenge
+}
+
+func (c *challenges) add(one verdict.Challenge) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, one)
+	return nil
+}
+
+func (c *challenges) last() verdict.Challenge {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.all) == 0 {
+		c.t.Fatal("nobody was asked for")
+	}
+	return c.all[len(c.all)-1]
+}
+
 // kiosk makes the bench one, with a matcher whose lines the test writes.
-func (b *bench) kiosk() (asked *[]verdict.Challenge, faces chan verdict.Arrival, printed *[]receipt) {
+func (b *bench) kiosk() (asked *challenges, faces chan verdict.Arrival, printed *[]receipt) {
 	b.as(passage.NEXUSAir, "NEXUS")
 	b.lane.mode = signal.Auto
-	asked, faces, printed = new([]verdict.Challenge), make(chan verdict.Arrival, 4), new([]receipt)
-	b.lane.ask = func(c verdict.Challenge) error { *asked = append(*asked, c); return nil }
+	asked, faces, printed = &challenges{t: b.t}, make(chan verdict.Arrival, 4), new([]receipt)
+	b.lane.ask = asked.add
 	b.lane.faces = faces
 	b.lane.print = func(r receipt) { *printed = append(*printed, r) }
 	return asked, faces, printed
 }
 
 // face answers the latest challenge.
-func (b *bench) face(asked *[]verdict.Challenge, faces chan verdict.Arrival, result verdict.Result) {
+func (b *bench) face(asked *challenges, faces chan verdict.Arrival, result verdict.Result) {
 	b.t.Helper()
-	if len(*asked) == 0 {
-		b.t.Fatal("nobody was asked for")
-	}
-	faces <- verdict.Arrival{At: time.Now(), Bound: true, Verdict: verdict.Verdict{Challenge: (*asked)[len(*asked)-1], Result: result, ProducedAt: time.Now()}}
+	faces <- verdict.Arrival{At: time.Now(), Bound: true, Verdict: verdict.Verdict{Challenge: asked.last(), Result: result, ProducedAt: time.Now()}}
 	synctest.Wait()
 }
 
@@ -269,7 +291,7 @@ func TestKioskPrintsAOrB(t *testing.T) {
 					b.face(asked, faces, tt.result)
 					time.Sleep(time.Second)
 					synctest.Wait()
-					if last := (*asked)[len(*asked)-1]; last != (verdict.Challenge{}) {
+					if last := asked.last(); last != (verdict.Challenge{}) {
 						t.Error("the matcher still looks for the traveller")
 					}
 					time.Sleep(time.Minute)
@@ -329,7 +351,7 @@ func TestKioskSessionGivenUp(t *testing.T) {
 		b.run(func() {
 			b.tag(goodCard)
 			b.press("count_1")
-			old := (*asked)[len(*asked)-1]
+			old := asked.last()
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			b.tag(otherCard)
