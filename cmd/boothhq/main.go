@@ -40,6 +40,7 @@ type cli struct {
 	Receive receiveCmd `cmd:"" help:"Receive events from a broker, keep each once, and send receipts."`
 	Report  reportCmd  `cmd:"" help:"Tell what is here of each booth: events, missing, doubled, outcomes."`
 	Export  exportCmd  `cmd:"" help:"Write events, one per line."`
+	Alerts  alertsCmd  `cmd:"" help:"The watch desk: lookout hits, who takes care of them, and what became of them."`
 	Lists   listsCmd   `cmd:"" help:"Make, sign and publish eligibility lists."`
 }
 

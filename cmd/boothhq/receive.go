@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -43,11 +45,20 @@ func (c *receiveCmd) Run(t *tool) error {
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	desk, err := receiver.OpenDesk(t.ctx, c.DB)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	watching, stop := context.WithCancel(t.ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { desk.Watch(watching, cfg.Log) })
 	err = r.Run(t.ctx)
+	stop()
+	watch.Wait()
 	if t.ctx.Err() != nil {
 		err = nil // told to stop
 	}
-	return errors.Join(err, store.Close())
+	return errors.Join(err, desk.Close(), store.Close())
 }
 
 func (c *receiveCmd) config(t *tool) (receiver.Config, error) {

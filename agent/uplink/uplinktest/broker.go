@@ -35,15 +35,63 @@ type Broker struct {
 
 // openDoor lets everybody do everything. The library's own hook for that
 // brings a YAML parser along.
-type openDoor struct{ broker.HookBase }
+//
+// It also lets one packet at a time at what is retained: the library reads
+// that for a subscription while another client's will changes it, and the race
+// detector sees it.
+type openDoor struct {
+	broker.HookBase
+	retained sync.Mutex
+}
 
 // ID names the hook.
 func (*openDoor) ID() string { return "open-door" }
 
 // Provides tells which questions the hook answers.
 func (*openDoor) Provides(b byte) bool {
-	return b == broker.OnConnectAuthenticate || b == broker.OnACLCheck
+	switch b {
+	case broker.OnConnectAuthenticate, broker.OnACLCheck, broker.OnPacketRead, broker.OnPacketProcessed, broker.OnWill, broker.OnWillSent:
+		return true
+	}
+	return false
 }
+
+// onRetained tells whether a client's packet comes to what is retained, and
+// will be told of when it is done.
+func onRetained(cl *broker.Client, pk packets.Packet) bool {
+	switch {
+	case cl.Net.Inline:
+		return false
+	case pk.FixedHeader.Type == packets.Subscribe:
+		return pk.SubscribeValidate() == packets.CodeSuccess
+	default:
+		return pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Retain && pk.PublishValidate(0) == packets.CodeSuccess
+	}
+}
+
+// OnPacketRead is before a packet is looked at.
+func (d *openDoor) OnPacketRead(cl *broker.Client, pk packets.Packet) (packets.Packet, error) {
+	if onRetained(cl, pk) {
+		d.retained.Lock()
+	}
+	return pk, nil
+}
+
+// OnPacketProcessed is after it.
+func (d *openDoor) OnPacketProcessed(cl *broker.Client, pk packets.Packet, _ error) {
+	if onRetained(cl, pk) {
+		d.retained.Unlock()
+	}
+}
+
+// OnWill is before a will is sent.
+func (d *openDoor) OnWill(_ *broker.Client, w broker.Will) (broker.Will, error) {
+	d.retained.Lock()
+	return w, nil
+}
+
+// OnWillSent is after it.
+func (d *openDoor) OnWillSent(*broker.Client, packets.Packet) { d.retained.Unlock() }
 
 // OnConnectAuthenticate says yes.
 func (*openDoor) OnConnectAuthenticate(*broker.Client, packets.Packet) bool { return true }

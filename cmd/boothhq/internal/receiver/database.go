@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 )
 
 // schemaVersion is what this program writes and reads.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Times are microseconds UTC: the driver keeps or loses the zone of a time
 // value by surprise.
@@ -143,15 +142,23 @@ func migrate(ctx context.Context, db *sql.DB, write bool) error {
 	case version == schemaVersion:
 		return nil
 	case !write:
-		return errors.New("not a receiver's database yet: start boothhq receive once")
+		return fmt.Errorf("schema %d, not %d: start boothhq receive once", version, schemaVersion)
 	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, schema); err != nil {
+	if version < 1 {
+		if _, err := tx.ExecContext(ctx, schema); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, deskSchema); err != nil {
 		return err
+	}
+	if err := hitsOfOld(ctx, tx); err != nil {
+		return fmt.Errorf("taking over the lookout hits of schema %d: %w", version, err)
 	}
 	return tx.Commit()
 }

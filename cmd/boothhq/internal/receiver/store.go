@@ -140,6 +140,7 @@ type batchTx struct {
 type judged struct {
 	booth string
 	event contract.Event
+	alert *contract.LookoutAlert // of an alert, for the watch desk
 	epoch string
 	seq   uint64
 	code  string // why it is refused; "" if it is good
@@ -175,6 +176,13 @@ func judge(d Delivery) judged {
 		j.code, j.msg = "source", "source is not the topic's booth"
 	case known != "" && known != class:
 		j.code, j.msg = "class", "type does not belong on this topic"
+	case j.event.Type == contract.TypeLookoutAlert:
+		alert, err := contract.As[contract.LookoutAlert](j.event)
+		if err != nil {
+			j.code, j.msg = "schema", err.Error()
+			break
+		}
+		j.alert = &alert
 	}
 	return j // a type we do not know yet is kept: every event is a fact
 }
@@ -211,6 +219,11 @@ func (b *batchTx) add(d *Delivery) error {
 		h.Stored++
 		d.Kept = true
 		b.added[e] = append(b.added[e], j.seq)
+		if j.alert != nil {
+			if err := openHits(b.ctx, b.tx, j.booth, j.event, *j.alert, d.At); err != nil {
+				return err
+			}
+		}
 		// It may have been refused before and been mended since.
 		_, err := b.tx.ExecContext(b.ctx, "DELETE FROM reject WHERE epoch = ? AND seq = ?", e.id, int64(j.seq))
 		return err
