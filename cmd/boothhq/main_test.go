@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"boothd/agent/contract"
+	"boothd/agent/passage"
 	"boothd/cmd/boothhq/internal/receiver"
 )
 
@@ -48,7 +49,8 @@ const (
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // eventsCmd is "events DB WORD...": it fills a database as the receiver would.
-// Words are cleared, stopped, gap (a number is left out), again and torn.
+// Words are cleared, stopped, hit (a lookout alert), late (one a day old), gap (a number is left
+// out), again and torn.
 func eventsCmd(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := receiver.Open(context.Background(), ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -62,6 +64,13 @@ func eventsCmd(ts *testscript.TestScript, _ bool, args []string) {
 			d = event(contract.CrossingEnded{Passage: epoch, Revisions: 1, Outcome: "EXPEDITE", End: "cleared", StartedAt: noon, EndedAt: noon}, seq)
 		case "stopped":
 			d = event(contract.Stopped{Reason: "signal"}, seq)
+		case "hit", "late":
+			d = event(contract.LookoutAlert{Passage: epoch, Revision: 1, Decision: contract.Decision{Outcome: "REFER"}, Hits: []passage.Hit{{ID: "LK-1",
+				Version: 3, Action: passage.Check, Subject: "PLATE", ReasonCode: "CUSTOMS-07", Caveat: "NO_ONWARD", Agency: "CBSA", Region: "PACIFIC",
+				ValidFrom: noon, ValidUntil: noon}}}, seq)
+			if word == "late" {
+				d.At = noon.Add(-receiver.Overdue)
+			}
 		case "gap":
 			continue
 		case "again":
