@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -15,6 +16,7 @@ type checker struct {
 	cfg      *Config
 	file     string // the main file, for what is missing
 	warnings Problems
+	other    bool // the lane is looked at as one of its other types
 }
 
 func (c *checker) has(path string) bool { _, ok := c.nodes[path]; return ok }
@@ -110,6 +112,17 @@ func (c *checker) lane() {
 	if (l.Type == Ready || l.Type == General) && l.LightMode == Auto && !c.bad["lane.light_mode"] {
 		c.refuse("lane.light_mode", fmt.Sprintf("a %s lane never expedites: it needs an officer", l.Type), `write "staffed"`)
 	}
+	for i, t := range l.Others {
+		switch path := item("lane.others", i); {
+		case c.other || c.bad[path] || c.bad["lane.type"]: // told of the type itself
+		case t == l.Type:
+			c.refuse(path, fmt.Sprintf("%q is the lane's type", t), "take it out")
+		case t == NEXUSAir || l.Type == NEXUSAir:
+			c.refuse(path, "a kiosk does not change into a road, nor a road into a kiosk", "take it out")
+		case slices.Contains(l.Others[:i], t):
+			c.refuse(path, fmt.Sprintf("%q is given twice", t), "")
+		}
+	}
 	k := c.cfg.Kiosk
 	if l.Type != NEXUSAir && (k.Matcher != "" || k.MatcherKey != "") {
 		c.refuse("kiosk", fmt.Sprintf("a lane of type %q is no kiosk", l.Type), "take [kiosk] out")
@@ -169,7 +182,7 @@ func (c *checker) trade(p Policy) {
 		return
 	}
 	for _, key := range []string{"policy.fast_policy", "policy.fast_port", "policy.allow_empty"} {
-		if c.has(key) && c.cfg.Lane.Type != "" && c.cfg.Lane.Type != Ready && c.cfg.Lane.Type != General {
+		if c.has(key) && c.cfg.Lane.Type != "" && c.cfg.Lane.Type != Ready && c.cfg.Lane.Type != General && !slices.Contains(c.cfg.Lane.Others, FAST) {
 			c.refuse(key, fmt.Sprintf("a lane of type %q has no trade", c.cfg.Lane.Type), "take it out")
 		}
 	}

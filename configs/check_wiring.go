@@ -14,7 +14,8 @@ import (
 var (
 	inPoints = []string{"approach_loop", "booth_loop", "exit_loop", "release", "refer", "open_close", "ack",
 		"count_1", "count_2", "count_3", "count_4", "count_5", "count_6", "count_7", "count_8", "count_9",
-		"declaration", "goods", "empty", "trailer", "other_class", "declare_yes", "declare_no", "session_over"}
+		"declaration", "goods", "empty", "trailer", "other_class", "declare_yes", "declare_no", "session_over",
+		"lane_nexus", "lane_fast", "lane_ready", "lane_general"}
 	outPoints = []string{"traveller_red", "traveller_amber", "traveller_green",
 		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"}
 )
@@ -241,6 +242,9 @@ func (c *checker) gpio() {
 		p := sub("gpio.in", name)
 		if !c.point(p, name, inPoints, outPoints, "[gpio.out]") {
 			continue
+		}
+		if t, ok := strings.CutPrefix(name, "lane_"); ok && LaneType(t) != c.cfg.Lane.Type && !slices.Contains(c.cfg.Lane.Others, LaneType(t)) {
+			c.refuse(p, fmt.Sprintf("the lane cannot become of type %q", t), "name it in lane.others")
 		}
 		c.wire(first, p, g.In[name].Line)
 		c.span(sub(p, "debounce"), g.In[name].Debounce, time.Millisecond, time.Second, "")

@@ -49,6 +49,8 @@ type Config struct {
 
 	// Warnings are doubts that do not keep the booth from starting.
 	Warnings Problems `toml:"-" json:"-"`
+
+	as map[LaneType]*Config // for each of Lane.Others
 }
 
 // Booth says which booth this is.
@@ -64,6 +66,9 @@ type Lane struct {
 	Type       LaneType  `toml:"type"`
 	LightMode  LightMode `toml:"light_mode"`
 	RandomRate float64   `toml:"random_rate"` // 0..1, default 0.02
+	// Others are the types that the officer may change the lane to between two
+	// vehicles, and back; none: it is always of its Type.
+	Others []LaneType `toml:"others,omitempty" json:",omitempty"`
 }
 
 // Policy is what the port has laid down (domain reference, 7.5).
@@ -184,6 +189,17 @@ type Status struct {
 // Clock says who judges the wall clock.
 type Clock struct {
 	Source ClockSource `toml:"source"`
+}
+
+// As is the configuration with the lane of another of its types, its defaults
+// being that type's. It is false for a type that is neither Lane.Type nor one
+// of Lane.Others.
+func (c *Config) As(t LaneType) (*Config, bool) {
+	if t == c.Lane.Type {
+		return c, true
+	}
+	other, ok := c.as[t]
+	return other, ok
 }
 
 // TOML gives the whole configuration, defaults included, as a file that Parse

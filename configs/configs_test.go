@@ -482,3 +482,54 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 		}
 	}
 }
+
+// A lane that may be of another type has that type's defaults in its place,
+// and what was written for it where that is about it.
+func TestOtherTypes(t *testing.T) {
+	parse := func(lane, policy string) *Config {
+		t.Helper()
+		s := strings.Replace(string(example(t, "nexus.toml")), "type = \"nexus\"", lane, 1)
+		s = strings.Replace(s, "[policy]", "[policy]\n"+policy, 1)
+		cfg, err := Parse("x.toml", []byte(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again(t, cfg)
+		return cfg
+	}
+	cfg := parse("type = \"nexus\"\nothers = [\"fast\", \"general\"]", "fast_port = true")
+	for _, tt := range []struct {
+		as       LaneType
+		ok       bool
+		programs []Program
+		fast     FASTPolicy
+	}{
+		{NEXUS, true, []Program{ProgramNEXUS}, ""},
+		{FAST, true, []Program{ProgramFAST, ProgramCDRP}, PIPOrBoth},
+		{General, true, []Program{ProgramNEXUS, ProgramSENTRI, ProgramGlobalEntry, ProgramFAST, ProgramCDRP}, ""},
+		{Ready, false, nil, ""},
+		{NEXUSAir, false, nil, ""},
+	} {
+		got, ok := cfg.As(tt.as)
+		if ok != tt.ok {
+			t.Errorf("as %s: %v", tt.as, ok)
+			continue
+		}
+		if ok && (got.Lane.Type != tt.as || !slices.Equal(got.Policy.AcceptedPrograms, tt.programs) || got.Policy.FASTPolicy != tt.fast || !got.Policy.FASTPort) {
+			t.Errorf("as %s: %+v, %+v", tt.as, got.Lane, got.Policy)
+		}
+	}
+	// Back again: what was an other type knows the first as one of its own.
+	if fast, _ := cfg.As(FAST); !slices.Contains(fast.Lane.Others, NEXUS) || slices.Contains(fast.Lane.Others, FAST) {
+		t.Errorf("%v", fast.Lane.Others)
+	}
+	// What a type misses is a doubt of that type.
+	if w := cfg.Warnings; len(w) != 1 || !strings.HasPrefix(w[0].Msg, `as a lane of type "fast": no scanner`) {
+		t.Errorf("warnings %v", w)
+	}
+	// A narrower programme stays narrow (I1).
+	cfg = parse("type = \"general\"\nothers = [\"nexus\"]", "accepted_programs = [\"NEXUS\", \"FAST\"]")
+	if got, _ := cfg.As(NEXUS); !slices.Equal(got.Policy.AcceptedPrograms, []Program{ProgramNEXUS}) {
+		t.Errorf("%v", got.Policy.AcceptedPrograms)
+	}
+}

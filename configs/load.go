@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -108,23 +109,56 @@ func build(sources []source, problems Problems) (*Config, error) {
 		return nil, problems.sorted(files)
 	}
 
-	b := newBinder()
 	root := roots[0]
 	for _, r := range roots[1:] {
-		merge(root, r, "", func(p Problem) { b.problems = append(b.problems, p) })
+		merge(root, r, "", func(p Problem) { problems = append(problems, p) })
 	}
+	cfg, found := bind(root, files[0], "")
+	problems = append(problems, found...)
+	for _, t := range cfg.Lane.Others {
+		if len(problems) > 0 {
+			break // each would be told again
+		}
+		other, found := bind(root, files[0], t)
+		for _, p := range found {
+			p.Msg = fmt.Sprintf("as a lane of type %q: %s", t, p.Msg)
+			problems = append(problems, p)
+		}
+		for _, w := range other.Warnings {
+			if !slices.Contains(cfg.Warnings, w) {
+				w.Msg = fmt.Sprintf("as a lane of type %q: %s", t, w.Msg)
+				cfg.Warnings = append(cfg.Warnings, w)
+			}
+		}
+		if cfg.as == nil {
+			cfg.as = make(map[LaneType]*Config)
+		}
+		cfg.as[t] = other
+	}
+	if len(problems) > 0 {
+		return nil, problems.sorted(files)
+	}
+	if len(cfg.Warnings) > 0 {
+		cfg.Warnings = cfg.Warnings.sorted(files)
+	}
+	return cfg, nil
+}
+
+// bind makes a checked Config of what was written; as another type than the
+// lane's if as is one, which is then among its others in the other's place.
+func bind(root *node, file string, as LaneType) (*Config, Problems) {
+	b := newBinder()
 	cfg := defaults()
 	b.table("", root, reflect.ValueOf(&cfg).Elem())
-	c := checker{binder: b, cfg: &cfg, file: files[0]}
+	if as != "" {
+		others := slices.DeleteFunc(slices.Clone(cfg.Lane.Others), func(t LaneType) bool { return t == as })
+		cfg.Lane.Type, cfg.Lane.Others = as, append(others, cfg.Lane.Type)
+	}
+	c := checker{binder: b, cfg: &cfg, file: file, other: as != ""}
 	c.complete()
 	c.check()
-	if len(b.problems) > 0 {
-		return nil, b.problems.sorted(files)
-	}
-	if len(c.warnings) > 0 {
-		cfg.Warnings = c.warnings.sorted(files)
-	}
-	return &cfg, nil
+	cfg.Warnings = c.warnings
+	return &cfg, b.problems
 }
 
 // defaults are the values that do not depend on others. What has none here and
@@ -156,7 +190,8 @@ func defaults() Config {
 
 // complete fills in the defaults that depend on what was written.
 func (c *checker) complete() {
-	if !c.has("policy.accepted_programs") {
+	written := c.cfg.Policy.AcceptedPrograms
+	if c.other || !c.has("policy.accepted_programs") {
 		c.cfg.Policy.AcceptedPrograms = []Program{ProgramNEXUS}
 		if c.cfg.Booth.Direction == ToUS {
 			// SENTRI members may use NEXUS lanes into the US, not into Canada.
@@ -164,6 +199,13 @@ func (c *checker) complete() {
 		}
 		if p, ok := programs(c.cfg.Lane.Type, c.cfg.Booth.Direction); ok {
 			c.cfg.Policy.AcceptedPrograms = p
+		}
+	}
+	if c.other && (c.cfg.Lane.Type == NEXUS || c.cfg.Lane.Type == FAST) {
+		// What was written narrows a type that expedites, if it is about it.
+		narrow := slices.DeleteFunc(slices.Clone(c.cfg.Policy.AcceptedPrograms), func(p Program) bool { return !slices.Contains(written, p) })
+		if len(narrow) > 0 {
+			c.cfg.Policy.AcceptedPrograms = narrow
 		}
 	}
 	if c.cfg.Lane.Type == FAST && !c.has("policy.fast_policy") {
