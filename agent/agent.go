@@ -142,16 +142,20 @@ func (b *booth) live(ctx context.Context) {
 // build makes every part; none does anything yet.
 func build(cfg *configs.Config, w World) *booth {
 	b := &booth{cfg: cfg, world: w, log: w.Log, inbox: newInbox(), wires: wires(cfg), notices: make(chan remark, 16)}
-	policy := policyOf(cfg)
+	types, doubt := newLaneTypes(cfg)
+	if doubt != nil {
+		b.log.Error("the lane stays closed until the officer opens it", "type", cfg.Lane.Type, "err", doubt)
+	}
+	policy := types.policy()
 	b.time = newTimekeeper(w, string(cfg.Clock.Source))
 	simulated := strings.HasPrefix(cfg.GPIO.Chip, "sim:")
 	b.outbox = newOutbox(b.log, cfg, contract.Head{Booth: string(cfg.Booth.ID), Simulated: simulated})
 	b.time.store = b.outbox.store
-	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: passage.RequiredLists(policy), store: b.outbox.store, stamp: b.time.stamp,
+	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: func() []string { return passage.RequiredLists(types.policy()) }, store: b.outbox.store, stamp: b.time.stamp,
 		damaged: make(chan *eligibility.Fault, 1), taken: make(chan struct{}, 1), quality: b.time.quality}
 	b.arrival = newArrival(b.log, string(cfg.Store.Dir), b.shelf)
 	b.board = status.New(b.log)
-	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: policy, time: b.time,
+	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: types.policy, time: b.time,
 		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 	b.shelf.changed = func() { nudge(b.bulletin.changed) }
 	outs := make(map[signal.Lamp]output, len(b.wires))
@@ -169,7 +173,7 @@ func build(cfg *configs.Config, w World) *booth {
 	b.lane = &lane{log: b.log, policy: policy, mode: modeOf(cfg), key: b.key(), inbox: b.inbox, store: b.outbox.store,
 		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
-		machine: newRoad(policy.Lane, false), recent: newRecent(), storeOK: true}
+		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true}
 	if policy.Lane == passage.NEXUSAir {
 		arrivals := make(chan verdict.Arrival, 4)
 		b.faces = verdict.NewServer(b.faceKey(), arrivals)
@@ -243,11 +247,13 @@ func (b *booth) page(ctx context.Context) {
 	b.serve(ctx, string(b.cfg.Status.Listen), b.board.Handler())
 }
 
-// socket serves boothctl: the page's answers, and the import of lists.
+// socket serves boothctl: the page's answers, the import of lists, and the
+// lane's type.
 func (b *booth) socket(ctx context.Context) {
 	mux := http.NewServeMux()
 	mux.Handle("/", b.board.Handler())
 	mux.Handle("PUT /lists", b.imports())
+	mux.HandleFunc("PUT /lane/{type}", b.retype)
 	b.serve(ctx, "unix:"+string(b.cfg.Socket), mux)
 }
 

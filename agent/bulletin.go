@@ -32,7 +32,7 @@ type bulletin struct {
 	world     World
 	startedAt time.Time
 	simulated bool
-	policy    passage.Policy
+	policy    func() passage.Policy // in force
 	time      *timekeeper
 	shelf     *shelf
 	outbox    *outbox
@@ -134,7 +134,7 @@ func (b *bulletin) picture(p *picture) status.Picture {
 }
 
 func (b *bulletin) lanePicture(p *picture) status.Lane {
-	l := status.Lane{Type: string(b.cfg.Lane.Type), Mode: modeWord(p.View.Mode), Open: !p.Closed, State: status.StateWord(p.Evidence.State),
+	l := status.Lane{Type: string(p.Type), Next: string(p.Next), Mode: modeWord(p.View.Mode), Open: !p.Closed, State: status.StateWord(p.Evidence.State),
 		Durable: p.Durable, Cards: len(p.Evidence.Cards), Plate: plateKind(p.Evidence), Released: p.Evidence.Released}
 	if p.Active && p.Evidence.State != passage.Approach {
 		a := status.Advise(p.Decision)
@@ -198,10 +198,10 @@ func delivery(seq uint64, link uplink.Status) status.Delivery {
 
 // state is what headquarters is told, retained.
 func (b *bulletin) state() contract.State {
-	now := time.Now()
+	now, policy := time.Now(), b.policy()
 	info := contract.StateInfo{Contract: contract.Version, Version: b.world.Version, Booth: string(b.cfg.Booth.ID), Port: string(b.cfg.Booth.Port),
-		Direction: string(b.cfg.Booth.Direction), Lane: string(b.cfg.Lane.Type), Board: b.world.Board, OS: b.world.OS, Boot: b.world.Boot,
-		Epoch: b.outbox.Epoch(), Config: b.cfg.Digest(), Policy: b.policy.Digest(),
+		Direction: string(b.cfg.Booth.Direction), Lane: string(policy.Lane), Board: b.world.Board, OS: b.world.OS, Boot: b.world.Boot,
+		Epoch: b.outbox.Epoch(), Config: b.cfg.Digest(), Policy: policy.Digest(),
 		Capacity: contract.Capacity{JournalBytes: b.cfg.Store.MaxBytes.Bytes, ListRows: contract.MaxListRows}, StartedAt: b.startedAt.UTC(), Simulated: b.simulated}
 	for _, d := range b.cfg.Devices {
 		info.Devices = append(info.Devices, contract.Device{Name: d.Name, Driver: string(d.Driver), Role: string(d.Role)})

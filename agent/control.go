@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"boothd/agent/lists"
+	"boothd/agent/passage"
 )
 
 // Bounds of an import by the control socket.
@@ -58,6 +59,22 @@ func (b *booth) imports() http.Handler {
 			b.log.Warn("import answered to nobody", "err", err)
 		}
 	})
+}
+
+// retype answers a PUT of /lane/TYPE: the lane becomes of that type before the
+// next vehicle, as if the officer had pressed the button. The answer comes when
+// the lane has been told; whether it is of that type already, its picture says.
+func (b *booth) retype(w http.ResponseWriter, r *http.Request) {
+	to := r.PathValue("type")
+	if _, ok := b.lane.types.may[passage.LaneType(to)]; !ok {
+		http.Error(w, fmt.Sprintf("the lane cannot become of type %q: lane.others has to name it", to), http.StatusUnprocessableEntity)
+		return
+	}
+	if err := b.inbox.press(r.Context(), press{point: lanePrefix + to, active: true, at: time.Now()}); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // importFrom unpacks into a folder of its own and has the lists judged.

@@ -182,8 +182,7 @@ func (l *lane) press(ctx context.Context, p press) {
 		if !p.active || p.first {
 			return // a button acts when it is pressed, not when it is let go or found held
 		}
-		if p.point == ackButton {
-			l.ack()
+		if l.local(ctx, p.point, p.at) {
 			return
 		}
 		if in, ok := l.button(in, p.point); ok {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"boothd/agent/contract"
@@ -71,6 +72,9 @@ type lane struct {
 	seq      uint64 // of the last event stored
 	wake     *time.Timer
 
+	types *laneTypes       // what it is and may become
+	wish  passage.LaneType // what it is to become; "": nothing else
+
 	// Of a kiosk alone.
 	faces   <-chan verdict.Arrival // nil: no matcher
 	ask     func(verdict.Challenge) error
@@ -102,6 +106,8 @@ func newRoad(lane passage.LaneType, closed bool) road {
 // picture is what the page and the metrics may know of the lane.
 type picture struct {
 	At       time.Time
+	Type     passage.LaneType
+	Next     passage.LaneType // asked for from the next vehicle on; "": none
 	Closed   bool
 	Active   bool
 	Evidence passage.Evidence
@@ -178,6 +184,8 @@ func (l *lane) pulse(ctx context.Context) {
 	l.assess()
 	if l.machine.Active() {
 		l.judge(ctx, now)
+	} else {
+		l.become(ctx, now)
 	}
 	l.display()
 	l.alive()
@@ -186,8 +194,7 @@ func (l *lane) pulse(ctx context.Context) {
 // read takes a reader's report.
 func (l *lane) read(ctx context.Context, r devices.Read) {
 	l.health.read(r)
-	if r.Key != nil && r.Key.Button == ackButton {
-		l.ack()
+	if r.Key != nil && l.local(ctx, r.Key.Button, r.At) {
 		return
 	}
 	if in, ok := l.input(r); ok {
@@ -195,7 +202,24 @@ func (l *lane) read(ctx context.Context, r devices.Read) {
 	}
 }
 
-// ackButton is the one that tells the machine nothing.
+// local takes a button that tells the machine nothing.
+func (l *lane) local(ctx context.Context, button string, at time.Time) bool {
+	if to, ok := strings.CutPrefix(button, lanePrefix); ok {
+		l.wishFor(passage.LaneType(to))
+		if !l.machine.Active() {
+			l.become(ctx, at)
+		}
+		l.display()
+		return true
+	}
+	if button == ackButton {
+		l.ack()
+		return true
+	}
+	return false
+}
+
+// ackButton tells that the officer has seen the advice.
 const ackButton = "ack"
 
 // ack takes the officer's word that the advice was seen: the buzzer ends until
@@ -216,6 +240,7 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	s := l.machine.Step(in)
 	if s.Ended != nil {
 		l.finish(ctx, in.At, *s.Ended, s.How)
+		l.become(ctx, in.At) // whether the next vehicle is there already or not
 	}
 	if s.Started {
 		l.begin()
@@ -394,7 +419,7 @@ func (l *lane) display() {
 	l.show(v)
 	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn
 	v.Decision = l.decision.Public()
-	l.publish(picture{At: time.Now(), Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
+	l.publish(picture{At: time.Now(), Type: l.policy.Lane, Next: l.wish, Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
 		Decision: v.Decision, Durable: l.durable, View: v, Health: l.level, Why: l.why,
 		Devices: l.health.list(), Last: slices.Clone(l.last), Totals: l.totals, StoreOK: l.storeOK, Dropped: l.inbox.dropped.Load()})
 }

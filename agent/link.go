@@ -86,7 +86,7 @@ func (b *booth) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-daily.C:
-			b.words(ctx, contract.PolicySet{Digest: b.bulletin.policy.Digest(), Policy: b.bulletin.policy, Clock: b.time.stamp(time.Now())})
+			b.words(ctx, contract.PolicySet{Digest: b.bulletin.policy().Digest(), Policy: b.bulletin.policy(), Clock: b.time.stamp(time.Now())})
 		case r := <-b.notices:
 			if _, err := b.outbox.store(ctx, r.at, r.data); err != nil && ctx.Err() == nil {
 				b.log.Warn("notice not recorded", "err", err)

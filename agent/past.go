@@ -105,8 +105,8 @@ func (b *booth) hello(ctx context.Context) {
 		events = append(events, contract.EpochChanged{Old: o.OldEpoch, New: b.outbox.Epoch(), Why: why, Clock: clock})
 	}
 	events = append(events,
-		contract.Started{Version: b.world.Version, Boot: b.world.Boot, Config: b.cfg.Digest(), Policy: b.bulletin.policy.Digest(), Clean: b.leftClean(), Clock: clock},
-		contract.PolicySet{Digest: b.bulletin.policy.Digest(), Policy: b.bulletin.policy, Clock: clock})
+		contract.Started{Version: b.world.Version, Boot: b.world.Boot, Config: b.cfg.Digest(), Policy: b.bulletin.policy().Digest(), Clean: b.leftClean(), Clock: clock},
+		contract.PolicySet{Digest: b.bulletin.policy().Digest(), Policy: b.bulletin.policy(), Clock: clock})
 	b.words(ctx, events...)
 }
 

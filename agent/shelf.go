@@ -40,7 +40,7 @@ type shelf struct {
 	dir   string
 	root  []byte // the trust that was installed; nil: nothing will be taken
 	floor time.Time
-	needs []string // kinds that the lane cannot do without, in order
+	needs func() []string // kinds that the lane cannot do without, in order
 	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
 	stamp func(at time.Time) contract.Clock
 
@@ -170,7 +170,7 @@ func (s *shelf) facts(now time.Time) []passage.List {
 	}
 	active := s.generations()
 	var out []passage.List
-	for _, kind := range s.needs {
+	for _, kind := range s.needs() {
 		l := passage.List{Kind: kind, Rejected: refused[kind]}
 		for _, g := range active {
 			if g.Kind == kind {

@@ -63,8 +63,9 @@ type Booth struct {
 
 // Lane is the road as it is now.
 type Lane struct {
-	Type  string `json:"type"` // nexus, fast, ...
-	Mode  string `json:"mode"` // staffed, auto
+	Type  string `json:"type"`           // nexus, fast, ...
+	Next  string `json:"next,omitempty"` // the type it is to be from the next vehicle on
+	Mode  string `json:"mode"`           // staffed, auto
 	Open  bool   `json:"open"`
 	State string `json:"state"` // of the passage machine: idle, approach, ...
 	// Now is the advice in force; nil while no vehicle is at the booth.

@@ -139,6 +139,9 @@ func lane(l status.Lane) string {
 		open = "open"
 	}
 	s := fmt.Sprintf("%s, %s, %s, %s", l.Type, l.Mode, open, l.State)
+	if l.Next != "" {
+		s += ", " + l.Next + " from the next vehicle on"
+	}
 	if l.Now != nil {
 		s += ": " + advice(*l.Now)
 	}
