@@ -69,7 +69,17 @@ func (x crossing) words() string {
 	}
 	row("vehicle", vehicle(d.Evidence))
 	row("plates", plates(d.Evidence)...)
+	if s := onFile(f); s != "" {
+		row("", s)
+	}
 	row("cards", cards(d.Evidence.Cards, f.Cards)...)
+	row("documents", documents(d.Evidence.Documents, f.Documents)...)
+	if t := d.Evidence.Trade; t != nil {
+		row("truck and load", trade(t, f.Trade)...)
+	}
+	if s := d.Evidence.Session; s != nil {
+		row("session", session(s, f.PartyGood)...)
+	}
 	row("officer", officer(d.Evidence))
 	row("lists", lists(f.Lists, x.policy)...)
 	row("booth", boothFacts(f))
@@ -161,6 +171,17 @@ func plates(ev passage.Evidence) (out []string) {
 		return []string{"none read or keyed"}
 	}
 	return out
+}
+
+// onFile tells whether the vehicle is one of a member's; "" if none has any.
+func onFile(f passage.Facts) string {
+	switch {
+	case f.VehicleLinked:
+		return "on file for one of the members"
+	case f.VehiclesOnFile:
+		return "not one of those on file for the members"
+	}
+	return ""
 }
 
 func jurisdiction(s string) string {
@@ -304,8 +325,12 @@ func policy(digest string, p *passage.Policy) []string {
 	if p == nil {
 		return []string{digest, "  not kept any more"}
 	}
-	return []string{digest, fmt.Sprintf("  %s lane into %s at %s, programmes %s, same card again within %s refers: %s, plate confidence from %g",
+	out := []string{digest, fmt.Sprintf("  %s lane into %s at %s, programmes %s, same card again within %s refers: %s, plate confidence from %g",
 		p.Lane, p.Direction, p.Port, strings.Join(p.AcceptedPrograms, " "), span(millis(p.AntiPassbackFor)), yes(p.AntiPassback), p.PlateConfidence)}
+	if p.Lane == passage.FAST {
+		out = append(out, fmt.Sprintf("  traders must be %s, port takes part in FAST: %s, empty trucks may be expedited: %s", p.FAST, yes(p.FASTPort), yes(p.AllowEmpty)))
+	}
+	return out
 }
 
 func yes(b bool) string {

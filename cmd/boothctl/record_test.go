@@ -31,7 +31,8 @@ type recorder struct {
 // journalCmd: "journal FILE" writes a morning's record: events 1-3 the start, 4-6
 // a passage that is counted and released, 7-8 one that a lookout refers, 9 a
 // device, 10 a list refused. "journal FILE wrong" adds 11, a decision that the
-// rules do not give, and "journal FILE orphan" one whose policy was never stored.
+// rules do not give, "journal FILE orphan" one whose policy was never stored,
+// and "journal FILE truck" or "kiosk" one of another lane.
 func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(writeJournal(ts.MkAbs(args[0]), args[1:]...))
 }
@@ -68,6 +69,12 @@ func writeJournal(path string, more ...string) error {
 		case "orphan":
 			r.pol.RandomRate = 0.5
 			r.decide("01931f0c-8a51-7000-8000-000000000004", 1, nil, nil)
+		case "truck":
+			r.lane(passage.FAST, "FAST")
+			r.decide("01931f0c-8a51-7000-8000-000000000005", 1, truck, nil)
+		case "kiosk":
+			r.lane(passage.NEXUSAir, "NEXUS")
+			r.decide("01931f0c-8a51-7000-8000-000000000006", 1, kiosk, nil)
 		case "receipts":
 			r.keep(j.Receipted(context.Background(), journal.Receipt{Epoch: j.Epoch(), Upto: 5, Reject: []journal.Reject{{Seq: 10, Reason: "schema"}}}))
 		default:
@@ -191,4 +198,38 @@ func TestExplainByEventID(t *testing.T) {
 	if !strings.Contains(out.String(), "READY 1") {
 		t.Errorf("the first decision is not told whole:\n%s", &out)
 	}
+}
+
+// lane records that the lane is of another type from now on.
+func (r *recorder) lane(ty passage.LaneType, programs ...string) {
+	r.pol.Lane, r.pol.AcceptedPrograms = ty, programs
+	r.pol.FAST, r.pol.FASTPort, r.pol.VerdictFor = passage.PIPOrBoth, true, passage.Of(30*time.Second)
+	r.put(contract.PolicySet{Digest: contract.PolicyDigest(r.pol), Policy: r.pol})
+}
+
+func mark(n int) passage.Token { return passage.Token(strings.Repeat(fmt.Sprintf("%02x", n), 16)) }
+
+// truck puts a driver's truck with one announced trip in the car's place.
+func truck(ev *passage.Evidence, f *passage.Facts) {
+	later := morning.AddDate(1, 0, 0)
+	f.Cards[0].Programs = []string{"FAST"}
+	f.VehiclesOnFile = true
+	ev.Documents = []passage.Document{{Token: mark(10)}, {CheckFailed: true}}
+	f.Documents = []passage.DocumentFact{{Found: true, Card: ev.Cards[0].Token, Fact: f.Cards[0]}, {}}
+	ev.Trade = &passage.Trade{Trailer: true, Carriers: []passage.Mark{{Token: mark(20)}}, Cargo: []passage.Mark{{Token: mark(21), Carrier: mark(20)}, {Malformed: true}},
+		Containers: []passage.Mark{{Token: mark(22), SizeType: "45G1"}}, Seals: []passage.Mark{{Token: mark(23)}}}
+	f.Trade = &passage.TradeFacts{Carriers: []passage.Trader{{Token: mark(20), Found: true, Status: passage.Active, Programs: []string{"PIP"}, ValidUntil: later}},
+		Importers: []passage.Trader{{Token: mark(24)}},
+		Trips: []passage.Trip{{Token: mark(25), Carrier: mark(20), Trailer: true, SealNeeded: true, HighSeal: true, Screening: true, ValidFrom: morning, ValidUntil: later,
+			Shipments: []passage.Shipment{{Cargo: mark(21), Importer: mark(24), Eligible: true}}, Containers: []passage.Token{mark(22)}}},
+		Containers: []passage.Container{{Found: true, Status: passage.ContainerOnHold, Seal: mark(23), SealClass: "H", SizeType: "45G1", ValidUntil: later}}}
+}
+
+// kiosk puts a traveller of a party in the car's place.
+func kiosk(ev *passage.Evidence, f *passage.Facts) {
+	ev.State, ev.Front, ev.Occupants = passage.Acted, nil, 0
+	ev.Session = &passage.Session{Nonce: "n1", Party: 2, Answered: true, Declared: true, Verdicts: []passage.Verdict{
+		{Passage: ev.ID, Card: ev.Cards[0].Token, Nonce: "n1", Result: passage.BioMatch, ProducedAt: morning, ReceivedAt: morning.Add(time.Second), Sealed: true},
+		{Passage: ev.ID, Card: ev.Cards[0].Token, Nonce: "n0", Result: passage.BioNo, ProducedAt: morning, ReceivedAt: morning.Add(2 * time.Second)}}}
+	f.PartyGood = 1
 }
