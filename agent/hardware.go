@@ -35,8 +35,9 @@ const (
 // countersEvery is how often a device that works tells its counters.
 const countersEvery = 2 * time.Second
 
-// reader is a driver at work.
-type reader interface {
+// Reader is a driver at work. Reads ends with an error, once; then the caller
+// closes and opens again.
+type Reader interface {
 	io.Closer
 	Reads(ctx context.Context) iter.Seq2[devices.Read, error]
 	Counters() devices.Counters
@@ -49,14 +50,22 @@ var regions = map[configs.Region]byte{configs.RegionNA: 0x01, configs.RegionNA2:
 var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, configs.SuffixCRLF: barcode.CRLF,
 	configs.SuffixLF: barcode.LF, configs.SuffixETX: barcode.ETX, configs.SuffixNone: barcode.None}
 
-// open opens one device by its driver's name. It is the one place that knows
-// them all.
-func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (reader, error) {
+// open opens one device of the booth.
+func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (Reader, error) {
+	return OpenDevice(ctx, b.world, d, filepath.Dir(string(b.cfg.Socket)), fault)
+}
+
+// OpenDevice opens one device by its driver's name: it is the one place that
+// knows them all, for the daemon and for the technician's tools. Of the world
+// it uses OpenPort and OpenKeys; a port's lock file is kept in lockDir (empty:
+// none). What is wrong with a device that goes on working is told to fault, and
+// nil when it is over; it is called from Reads and may be called from here.
+func OpenDevice(ctx context.Context, w World, d configs.Device, lockDir string, fault func(error)) (Reader, error) {
 	keys := keypad.Config{Name: d.Name, Role: devices.Role(d.Role)}
 	if d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/") {
-		return b.world.OpenKeys(ctx, string(d.Path), keys)
+		return w.OpenKeys(ctx, string(d.Path), keys)
 	}
-	p, err := b.world.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
+	p, err := w.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: lockDir})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +110,7 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, counters: total, at: time.Now()})
 	}
 	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
-		var r reader
+		var r Reader
 		sum := func() devices.Counters { return plus(total, r.Counters()) }
 		say := func(reason error) {
 			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: reason, counters: sum(), at: time.Now()})
