@@ -7,6 +7,7 @@
 //	keys/<role>.key   private keys, encrypted under a passphrase
 //	token.key         the port's token key, for building and for the booths' credential
 //	root.json         whom booths trust; install it as /etc/boothd/trust/root.json
+//	withdrawn.json    tombstones of lookouts: the version that was in force last
 //	repository/       what booths read: serve it, or carry it on a stick
 //
 // The root role needs two of three keys, which are to be taken off this machine

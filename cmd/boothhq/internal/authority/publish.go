@@ -99,6 +99,7 @@ func (o *Office) Publish(from string, force []string) ([]List, error) {
 func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from string, force []string) (files map[string][]byte, err error) {
 	files = map[string][]byte{}
 	found := false
+	var tombstones map[string]uint64
 	was, err := published(targets)
 	if err != nil {
 		return nil, err
@@ -127,6 +128,11 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 		if !forced && (head.Rows == 0 || head.Rows < had.Rows-had.Rows/10) {
 			return nil, fmt.Errorf("%s: %d rows after %d: %w", kind, head.Rows, had.Rows, ErrShrunk)
 		}
+		if kind == contract.ListLookouts {
+			if tombstones, err = o.succession(had, b); err != nil {
+				return nil, err
+			}
+		}
 		delete(targets.Signed.Targets, lists.TargetName(kind, had.Generation))
 		fresh := lists.TargetName(kind, had.Generation+1)
 		targets.Signed.Targets[fresh], err = describe(b, lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows,
@@ -138,6 +144,9 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 	}
 	if !found {
 		return nil, fmt.Errorf("no list in %s", from)
+	}
+	if tombstones != nil {
+		return files, o.bury(tombstones)
 	}
 	return files, nil
 }
