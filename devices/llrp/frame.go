@@ -194,13 +194,6 @@ func (f *fields) uint16() uint16 {
 	return 0
 }
 
-func (f *fields) uint32() uint32 {
-	if b := f.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
 func (f *fields) uint64() uint64 {
 	if b := f.take(8); b != nil {
 		return binary.BigEndian.Uint64(b)

@@ -39,6 +39,7 @@ type Sim struct {
 	antennas  []uint16
 	power     int
 	id        uint32
+	alive     uint32 // id of the last keep-alive
 	acks      int
 	heard     []uint16
 }
@@ -102,7 +103,7 @@ func (s *Sim) Restart() {
 	s.greet()
 }
 
-// Acks tells how many keep-alives were acknowledged.
+// Acks tells how many keep-alives were acknowledged, each with its own id.
 func (s *Sim) Acks() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,6 +245,7 @@ func (s *Sim) work(stop chan struct{}) {
 		case <-tick:
 			s.mu.Lock()
 			s.id++
+			s.alive = s.id
 			s.say(simMessage(62, s.id, nil))
 			s.mu.Unlock()
 		case <-s.wake:

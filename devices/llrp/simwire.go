@@ -92,11 +92,10 @@ func (s *Sim) obey(typ uint16, id uint32, body []byte) (bye bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard = append(s.heard, typ)
-	if typ == 72 {
+	if typ == 72 && id == s.alive {
 		s.acks++
-		return false
 	}
-	if s.deaf {
+	if s.deaf || typ == 72 {
 		return false
 	}
 	code, refused := s.Refuses[typ]
