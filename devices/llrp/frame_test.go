@@ -142,7 +142,7 @@ var reportVectors = []struct {
 	{"a blank tag", message61("00f0000d00f100060000 8c0000"), 1, []devices.Tag{{Unreadable: true}}, 0, 0, 0},
 	{"times since start", message61("00f000238d3000abcdef00000000000003 830000000000000001 850000000000000002"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 0, 0, 0},
-	{"a maker's own parameter", message61("03ff000c0000651a00000017 00f0001d8d3000abcdef00000000000003 03ff000c0000651a00000039"), 1,
+	{"a maker's own parameter", message61("03ff000c0000000100000017 00f0001d8d3000abcdef00000000000003 03ff000c0000000100000039"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 0, 0, 0},
 	{"a chip number", message61("00f000268d3000abcdef00000000000003 015d0015000001 0006 e28011602000000000000001"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003", TID: "E28011602000000000000001"}}, 0, 0, 0},

@@ -91,10 +91,10 @@ func (b *bench) open(ctx context.Context) error {
 }
 
 // ends waits for Reads to end and tells why and after how long.
-func (b *bench) ends() (error, time.Duration) {
+func (b *bench) ends() (time.Duration, error) {
 	from := time.Now()
 	<-b.over
-	return b.err, time.Since(from)
+	return time.Since(from), b.err
 }
 
 func (b *bench) raw(p []byte) {
@@ -106,7 +106,7 @@ func (b *bench) raw(p []byte) {
 }
 
 // openError is how Open ends with this reader, and after how long.
-func openError(t *testing.T, s *Sim, cfg Config) (end error, took time.Duration) {
+func openError(t *testing.T, s *Sim, cfg Config) (took time.Duration, end error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		from := time.Now()
@@ -118,7 +118,7 @@ func openError(t *testing.T, s *Sim, cfg Config) (end error, took time.Duration)
 		took = time.Since(from)
 		synctest.Wait()
 	})
-	return end, took
+	return took, end
 }
 
 func TestReadsTags(t *testing.T) {
@@ -193,7 +193,7 @@ func TestRefusals(t *testing.T) {
 			})
 			continue
 		}
-		err, _ := openError(t, s, tc.cfg)
+		_, err := openError(t, s, tc.cfg)
 		var refused Status
 		if !errors.As(err, &refused) || refused.Code != 401 || refused.Text != "no" || refused.RetryAfter() != 30*time.Second {
 			t.Errorf("message %d refused: %v", tc.typ, err)
@@ -207,7 +207,7 @@ func TestGreetings(t *testing.T) {
 		taken bool
 		pause time.Duration
 	}{1: {true, time.Minute}, 2: {true, time.Minute}, 3: {false, 30 * time.Second}, 4: {true, time.Minute}} {
-		err, _ := openError(t, &Sim{Greeting: status}, Config{})
+		_, err := openError(t, &Sim{Greeting: status}, Config{})
 		var later interface{ RetryAfter() time.Duration }
 		if errors.Is(err, ErrTaken) != want.taken || !errors.As(err, &later) || later.RetryAfter() != want.pause {
 			t.Errorf("status %d: %v", status, err)
@@ -215,12 +215,12 @@ func TestGreetings(t *testing.T) {
 	}
 	mute := &Sim{}
 	mute.Mute(true)
-	if err, took := openError(t, mute, Config{}); !errors.Is(err, ErrSilent) || took != 10*time.Second {
+	if took, err := openError(t, mute, Config{}); !errors.Is(err, ErrSilent) || took != 10*time.Second {
 		t.Errorf("no greeting: %v after %v", err, took)
 	}
 	deaf := &Sim{}
 	deaf.Deaf(true)
-	if err, took := openError(t, deaf, Config{}); !errors.Is(err, ErrSilent) || took != 5*time.Second {
+	if took, err := openError(t, deaf, Config{}); !errors.Is(err, ErrSilent) || took != 5*time.Second {
 		t.Errorf("no answer: %v after %v", err, took)
 	}
 }
@@ -238,7 +238,7 @@ func TestCannotBeSet(t *testing.T) {
 		"more antennas than there": {Antennas: []int{5}},
 		"33 antennas":              {Antennas: make([]int, 33)},
 	} {
-		if err, took := openError(t, &Sim{}, cfg); err == nil || errors.Is(err, ErrSilent) || took > time.Second {
+		if took, err := openError(t, &Sim{}, cfg); err == nil || errors.Is(err, ErrSilent) || took > time.Second {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}
 	}
@@ -254,14 +254,14 @@ func TestKeepalives(t *testing.T) {
 			t.Errorf("%d acknowledged in an hour, %v", n, b.err)
 		}
 		b.sim.Mute(true)
-		err, took := b.ends()
+		took, err := b.ends()
 		if !errors.Is(err, ErrSilent) || took < 28*time.Second || took > 30*time.Second || b.r.Counters().Timeouts != 1 {
 			t.Errorf("%v after %v, %+v", err, took, b.r.Counters())
 		}
 	})
 	play(t, &Sim{}, Config{Keepalive: 2 * time.Second}, func(b *bench) {
 		b.sim.Mute(true)
-		if err, took := b.ends(); !errors.Is(err, ErrSilent) || took < 5900*time.Millisecond || took > 6*time.Second {
+		if took, err := b.ends(); !errors.Is(err, ErrSilent) || took < 5900*time.Millisecond || took > 6*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -284,7 +284,7 @@ func TestEnds(t *testing.T) {
 	} {
 		play(t, &Sim{}, Config{}, func(b *bench) {
 			tc.act(b)
-			if err, took := b.ends(); !errors.Is(err, tc.want) || took > 31*time.Second {
+			if took, err := b.ends(); !errors.Is(err, tc.want) || took > 31*time.Second {
 				t.Errorf("%s: %v after %v, want %v", name, err, took, tc.want)
 			}
 		})

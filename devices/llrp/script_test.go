@@ -145,7 +145,7 @@ func TestLeaves(t *testing.T) {
 		time.Sleep(time.Second)
 		set := len(b.sim.Heard())
 		b.cancel()
-		if err, took := b.ends(); !errors.Is(err, context.Canceled) || took > 200*time.Millisecond {
+		if took, err := b.ends(); !errors.Is(err, context.Canceled) || took > 200*time.Millisecond {
 			t.Errorf("%v after %v", err, took)
 		}
 		if heard := b.sim.Heard()[set:]; !slices.Equal(heard, []uint16{25, 21, 14}) {
@@ -158,7 +158,7 @@ func TestLeaves(t *testing.T) {
 	play(t, &Sim{}, Config{}, func(b *bench) {
 		b.sim.Deaf(true)
 		b.cancel()
-		if err, took := b.ends(); !errors.Is(err, context.Canceled) || took > 2200*time.Millisecond {
+		if took, err := b.ends(); !errors.Is(err, context.Canceled) || took > 2200*time.Millisecond {
 			t.Errorf("no goodbye: %v after %v", err, took)
 		}
 	})

@@ -1,0 +1,123 @@
+package llrp
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+// Whatever comes and however it is split: messages are whole and within the
+// limit, put together again they are the bytes that came, what a message says
+// is bounded, and a good message is found behind all that are whole.
+func FuzzScanner(f *testing.F) {
+	for _, v := range reportVectors {
+		f.Add(unhexed(f, v.wire), uint8(7))
+	}
+	for _, s := range []string{"043f000000200ab288c900f600160080000c0004f8535baadaff010000060000", "043e0000000a00000005",
+		"04640000002a00000002011f0020007000186d657373616765207479706520756e737570706f72746564"} {
+		f.Add(unhexed(f, s), uint8(3))
+	}
+	f.Add(simMessage(msgCapabilities, 2, capture(f, "capabilities-impinj.bin")), uint8(200))
+	f.Add(simMessage(msgEvent, 0, capture(f, "event-impinj.bin")), uint8(1))
+	f.Add(appendMessage(nil, msgAddAccessSpec, 1, addAccessSpec()), uint8(9))
+	f.Fuzz(func(t *testing.T, b []byte, chunk uint8) {
+		size := int(chunk) + 1
+		good := simMessage(msgKeepalive, 0xABCDEF01, nil)
+		var s scanner
+		var last message
+		out, aligned := 0, len(b) == 0
+		for rest := append(bytes.Clone(b), good...); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			s.feed(rest[:min(size, len(rest))])
+			for {
+				m, ok, err := s.next()
+				if err != nil {
+					if _, again, err2 := s.next(); !errors.Is(err, ErrProtocol) || again || err2 == nil {
+						t.Fatalf("after %v: %t, %v", err, again, err2)
+					}
+					return
+				}
+				if !ok {
+					break
+				}
+				whole := appendMessage(nil, m.typ, m.id, m.body)
+				if src := append(bytes.Clone(b), good...)[out : out+len(whole)]; !bytes.Equal(whole[1:], src[1:]) || len(whole) > messageMax {
+					t.Fatalf("%x is read from %x", whole, src)
+				}
+				out += len(whole)
+				aligned = aligned || out == len(b)
+				checkMessage(t, m)
+				last = m
+			}
+		}
+		if aligned && (s.partial() || last.typ != msgKeepalive || last.id != 0xABCDEF01) {
+			t.Fatalf("the last message is %+v", last)
+		}
+	})
+}
+
+// checkMessage reads a message as each of the kinds there are.
+func checkMessage(t *testing.T, m message) {
+	t.Helper()
+	reports, err := readReports(m.body, nil)
+	faulty(t, err)
+	if len(reports) > len(m.body)/4 || err != nil && len(reports) > 0 {
+		t.Fatalf("%d tags of %d bytes, %v", len(reports), len(m.body), err)
+	}
+	for _, r := range reports {
+		tag := r.tag()
+		if len(tag.EPC) > 2*epcMost || len(tag.TID) > 2*epcMost || (tag.EPC == "") != tag.Unreadable || tag.RSSIDBm < -128 || tag.RSSIDBm > 127 {
+			t.Fatalf("tag %s: %+v", tag.EPC.Reveal(), tag)
+		}
+	}
+	e, err := readEvent(m.body)
+	faulty(t, err)
+	status, err := readStatus(m)
+	faulty(t, err)
+	for _, said := range []string{e.trouble, status.Text} {
+		if len(said) > textMost+len("exception: ") || bytes.ContainsFunc([]byte(said), func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("said %q", said)
+		}
+	}
+	c, err := readCapabilities(m.body)
+	faulty(t, err)
+	if len(c.powers) > powersMost {
+		t.Fatalf("%d powers", len(c.powers))
+	}
+	if best, ok := c.transmit(2000); ok && best.value > 2000 {
+		t.Fatalf("chose %+v", best)
+	}
+}
+
+// faulty checks that a fault is of the connection or of one message.
+func faulty(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && errors.Is(err, ErrProtocol) == errors.Is(err, errMessage) {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkReport(b *testing.B) {
+	tags := map[string][]SimTag{"1": {card}, "100": nil}
+	for range 100 {
+		tags["100"] = append(tags["100"], card)
+	}
+	for name, field := range tags {
+		b.Run("tags="+name, func(b *testing.B) {
+			wire := new(Sim).Report(1, field...)
+			var s scanner
+			var reports []report
+			b.SetBytes(int64(len(wire)))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.feed(wire)
+				m, ok, err := s.next()
+				if err != nil || !ok {
+					b.Fatal(ok, err)
+				}
+				if reports, err = readReports(m.body, reports[:0]); err != nil || len(reports) != len(field) {
+					b.Fatal(len(reports), err)
+				}
+			}
+		})
+	}
+}
