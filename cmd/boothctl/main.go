@@ -33,6 +33,8 @@ type cli struct {
 	Status  statusCmd  `cmd:"" help:"Show what the running boothd says of itself."`
 	Watch   watchCmd   `cmd:"" help:"Follow the running boothd: a line for each change."`
 	Ports   portsCmd   `cmd:"" help:"List serial ports, without opening any, and who holds them."`
+	Capture captureCmd `cmd:"" help:"Write down what goes over a device's line, and what its driver makes of it."`
+	Try     tryCmd     `cmd:"" help:"Try one thing, boothd stopped: a reader, a camera, the lamps or the gate."`
 	Outbox  outboxCmd  `cmd:"" help:"Tell what waits for headquarters."`
 	Events  eventsCmd  `cmd:"" help:"List events, or export them with --json."`
 	Explain explainCmd `cmd:"" help:"Say why a vehicle got the outcome it got."`

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"boothd/agent/signal"
+	"boothd/configs"
+	"boothd/devices/gpio"
+)
+
+// stage is the booth's lamps and gate in a technician's hands: the daemon's
+// own driver, safe levels and interlock, and no lane behind them.
+type stage struct {
+	cfg    *configs.Config
+	chip   *gpio.Chip
+	outs   map[signal.Lamp]*gpio.Out
+	area   *gpio.In // the exit loop, which lies under the gate; nil: there is none
+	lock   signal.Interlock
+	lit    signal.Levels
+	unlock func()
+}
+
+// storeBusy is when another boothd has the store, as its lock file says.
+var errStoreBusy = errors.New("another boothd has the store")
+
+// openStage takes the booth's store, so that no boothd can start meanwhile, and
+// every output, each safe from the claim on (I9).
+func openStage(ctx context.Context, t *tool) (_ *stage, err error) {
+	cfg, err := t.place.load("boothctl check")
+	if err != nil {
+		return nil, err
+	}
+	socket := string(cfg.Socket)
+	if t.place.Socket != "" {
+		socket = t.place.Socket
+	}
+	if err := running(socket); err != nil {
+		return nil, err
+	}
+	unlock, err := holdStore(string(cfg.Store.Dir))
+	if err != nil {
+		hint := "run it as root"
+		if errors.Is(err, errStoreBusy) {
+			hint = "take the lane out of service, then: systemctl stop boothd"
+		}
+		return nil, &failure{err, hint, exitFix}
+	}
+	s := &stage{cfg: cfg, outs: map[signal.Lamp]*gpio.Out{}, lit: signal.Levels{}, unlock: unlock}
+	defer func() {
+		if err != nil {
+			err = one(errors.Join(err, s.close()))
+		}
+	}()
+	if s.chip, err = gpio.OpenChip(ctx, cfg.GPIO.Chip); err != nil {
+		return s, unclaimed(err)
+	}
+	for _, lamp := range signal.Lamps {
+		w, wired := cfg.GPIO.Out[string(lamp)]
+		if !wired {
+			continue
+		}
+		out, err := s.chip.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
+		if err != nil {
+			return s, unclaimed(err)
+		}
+		s.outs[lamp], s.lit[lamp] = out, signal.Safe(lamp)
+	}
+	if w, wired := cfg.GPIO.In["exit_loop"]; wired {
+		if s.area, err = s.chip.In(gpio.InConfig{Point: "exit_loop", Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration}); err != nil {
+			return s, unclaimed(err)
+		}
+	}
+	return s, nil
+}
+
+// holdStore takes the store's lock. It makes no file: one of root's would keep
+// boothd out for ever. A store that is not there has no boothd.
+func holdStore(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking whether boothd runs: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", dir, errStoreBusy)
+		}
+		return nil, fmt.Errorf("locking store %s: %w", dir, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// unclaimed says what to do when a chip or a line cannot be had.
+func unclaimed(err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, gpio.ErrBusy):
+		hint = "gpioinfo says who holds it; stop that program"
+	case errors.Is(err, gpio.ErrNoLine):
+		hint = "gpioinfo lists the lines; boothctl check compares all of them"
+	case errors.Is(err, gpio.ErrNoChip), errors.Is(err, fs.ErrNotExist):
+		hint = "gpiodetect lists the chips; a simulated one needs boothsim"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "run it as root"
+	}
+	return &failure{err, hint, exitFix}
+}
+
+// under tells whether something is in the gate's area.
+func (s *stage) under() (bool, error) {
+	if s.area == nil {
+		return false, nil
+	}
+	return s.area.Level()
+}
+
+// show keeps aspects for a while, through the interlock. until may end it
+// before; nil: nothing does.
+func (s *stage) show(ctx context.Context, a signal.Aspects, span time.Duration, until func(signal.Levels) bool) error {
+	end := time.Now().Add(span)
+	for {
+		under, err := s.under()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		levels, next := s.lock.Step(a, under, now)
+		if err := s.drive(levels); err != nil {
+			return err
+		}
+		if !now.Before(end) || until != nil && until(levels) {
+			return nil
+		}
+		wait := min(next.Sub(now), end.Sub(now))
+		if s.area != nil {
+			wait = min(wait, areaEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(max(wait, time.Millisecond)):
+		}
+	}
+}
+
+// areaEvery is how often the gate's area is looked at: a car at walking speed
+// moves 7 cm meanwhile.
+const areaEvery = 50 * time.Millisecond
+
+// drive sets what differs from what is lit, off first. After an error nothing
+// more is lit.
+func (s *stage) drive(want signal.Levels) error {
+	for _, on := range []bool{false, true} {
+		for _, lamp := range signal.Lamps {
+			out := s.outs[lamp]
+			if out == nil || want[lamp] != on || s.lit[lamp] == on {
+				continue
+			}
+			if err := out.Set(on); err != nil {
+				return err
+			}
+			s.lit[lamp] = on
+		}
+	}
+	return nil
+}
+
+// close leaves everything safe: red lit, all else off.
+func (s *stage) close() error {
+	defer s.unlock()
+	if s.chip == nil {
+		return nil
+	}
+	return s.chip.Close()
+}
+
+// wired lists the outputs that are there.
+func (s *stage) wired() string {
+	var names []string
+	for _, lamp := range signal.Lamps {
+		if s.outs[lamp] != nil {
+			names = append(names, string(lamp))
+		}
+	}
+	return strings.Join(names, ", ")
+}
