@@ -233,7 +233,7 @@ func readHappening(line string) (happening, error) {
 		return happening{}, fmt.Errorf("line %q of the capture is none", line)
 	}
 	seconds, err := strconv.ParseFloat(f[0], 64)
-	if err != nil || seconds < 0 || seconds > (24*time.Hour).Seconds() {
+	if err != nil || !(seconds >= 0 && seconds <= (24*time.Hour).Seconds()) {
 		return happening{}, fmt.Errorf("line %q of the capture has no time", line)
 	}
 	h := happening{at: time.Duration(seconds * float64(time.Second)), kind: f[1][0]}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"boothd/agent"
+	"boothd/configs"
+	"boothd/devices/port"
+)
+
+// deck plays a tape to a driver, in its own time: what the device sent comes
+// when it came, counted from what came before it; and what the driver had sent
+// must be sent again first, however much else it says.
+type deck struct {
+	wrote  chan int // bytes that the driver writes
+	closed chan struct{}
+	once   sync.Once
+
+	// What is below belongs to the goroutine that reads.
+	left    []happening
+	last    time.Duration // on the tape, of what was played last
+	at      time.Time     // and when that was
+	written int           // that the tape has not asked for yet
+	rest    []byte        // of a chunk that a Read did not take whole
+}
+
+// deckTail is how long the line is silent after the tape's end, so that what
+// ends by silence ends, before it is gone.
+const deckTail = 3 * time.Second
+
+func newDeck(all []happening) *deck {
+	return &deck{wrote: make(chan int, 1<<12), closed: make(chan struct{}), left: all, at: time.Now()}
+}
+
+// Read gives what the device sent, or 0, nil after 100 ms as a port does.
+func (d *deck) Read(b []byte) (int, error) {
+	silence := time.After(100 * time.Millisecond)
+	for len(d.rest) == 0 {
+		var due <-chan time.Time // of what comes next; nil: when enough was written
+		if len(d.left) == 0 {
+			due = time.After(time.Until(d.at.Add(deckTail)))
+		} else if next := d.left[0]; next.kind != '>' || d.written >= len(next.data) {
+			due = time.After(time.Until(d.at.Add(next.at - d.last)))
+		}
+		select {
+		case <-d.closed:
+			return 0, net.ErrClosed
+		case n := <-d.wrote:
+			d.written += n
+		case <-due:
+			if len(d.left) == 0 {
+				return 0, io.EOF
+			}
+			d.play()
+		case <-silence:
+			return 0, nil
+		}
+	}
+	n := copy(b, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+func (d *deck) play() {
+	next := d.left[0]
+	d.left, d.last, d.at = d.left[1:], next.at, time.Now()
+	switch next.kind {
+	case '<':
+		d.rest = next.data
+	case '>':
+		d.written -= len(next.data)
+	}
+}
+
+func (d *deck) Write(b []byte) (int, error) {
+	select {
+	case d.wrote <- len(b):
+		return len(b), nil
+	case <-d.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (d *deck) SetBaud(int) error { return nil }
+
+func (d *deck) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return nil
+}
+
+// errBehind says that the driver did not say what the tape has it say.
+var errBehind = errors.New("the driver no longer says what it said")
+
+// replay opens a tape's device through the daemon's switch and gives what is
+// read of it, in virtual time.
+func replay(ctx context.Context, rec recording) (reads []told, err error) {
+	d := rec.device
+	d.Path = configs.Port("/dev/tape")
+	tape := newDeck(rec.all)
+	world := agent.World{OpenPort: func(context.Context, port.Spec) (port.Port, error) { return tape, nil }}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*captureLongest, errBehind)
+	defer cancel()
+	begun := time.Now()
+	r, err := agent.OpenDevice(ctx, world, d, "", func(error) {})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	also := keep(w, true, begun)
+	for read, err := range r.Reads(ctx) {
+		if err != nil {
+			break // the tape's end
+		}
+		if err := also(read); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	if len(tape.left) > 0 {
+		return nil, errBehind
+	}
+	return readReads(&out)
+}
+
+func readReads(in io.Reader) (reads []told, err error) {
+	for dec := json.NewDecoder(in); ; {
+		var x told
+		if err := dec.Decode(&x); errors.Is(err, io.EOF) {
+			return reads, nil
+		} else if err != nil {
+			return nil, err
+		}
+		reads = append(reads, x)
+	}
+}
+
+// replays replays one capture and compares.
+func replays(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rec, err := readTape(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected, err := os.ReadFile(path + readsSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := readReads(bytes.NewReader(expected))
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		got, err := replay(t.Context(), rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) < len(want) { // a capture that was ended may have more on its tape than was told
+			t.Fatalf("%d reads, want %d", len(got), len(want))
+		}
+		for i := range want {
+			got[i].At, want[i].At = 0, 0 // the tape tells times by the chunk
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Errorf("read %d is %+v, want %+v", i, got[i], want[i])
+			}
+		}
+	})
+}
+
+// TestCapturesReplay plays every capture in the drivers' testdata/captures, and
+// those of this program, through the driver that it names: the reads that were
+// expected when it was made must come again.
+func TestCapturesReplay(t *testing.T) {
+	var all []string
+	for _, dir := range []string{"../../devices/*/testdata/captures", "testdata/captures"} {
+		found, err := filepath.Glob(filepath.Join(dir, "*.capture"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	if len(all) == 0 {
+		t.Fatal("there is no capture")
+	}
+	for _, path := range all {
+		name := strings.TrimPrefix(path, "../../devices/")
+		t.Run(strings.ReplaceAll(name, "/testdata/captures", ""), func(t *testing.T) { replays(t, path) })
+	}
+}
