@@ -51,6 +51,7 @@ type booth struct {
 	time     *timekeeper
 	shelf    *shelf
 	arrival  *arrival
+	fetcher  *fetcher
 	bulletin *bulletin
 	board    *status.Board
 	lane     *lane
@@ -89,7 +90,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	links.run(b.uplink)
 	links.run(b.tell)
 	parts := newGroup(ctx)
-	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.time.run, b.bulletin.run, b.page, b.socket} {
+	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.fetcher.run, b.time.run, b.bulletin.run, b.page, b.socket} {
 		parts.run(run)
 	}
 	for _, d := range cfg.Devices {
@@ -154,6 +155,8 @@ func build(cfg *configs.Config, w World) *booth {
 	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: func() []string { return passage.RequiredLists(types.policy()) }, store: b.outbox.store, stamp: b.time.stamp,
 		damaged: make(chan *eligibility.Fault, 1), taken: make(chan struct{}, 1), quality: b.time.quality}
 	b.arrival = newArrival(b.log, string(cfg.Store.Dir), b.shelf)
+	b.fetcher = newFetcher(b.log, webURLs(cfg), string(cfg.Store.Dir), cfg.Lists.Spread.Duration, b.webClient(), b.shelf)
+	b.arrival.lacking = func() { nudge(b.fetcher.wanted) }
 	b.board = status.New(b.log)
 	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: types.policy, time: b.time,
 		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}

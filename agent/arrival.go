@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent/lists"
 	"boothd/agent/uplink"
 )
 
@@ -33,13 +34,15 @@ var metaName = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}|timestamp|snapshot|tar
 
 // arrival takes the signed metadata that comes over MQTT. It is the heartbeat
 // that keeps lists young; lists that it names and the booth does not have are
-// told as unavailable, and come from a folder or a stick. Nothing here believes
-// anything: the shelf's trust judges.
+// told as unavailable, and come from a web server (fetcher), a folder or a
+// stick. Nothing here believes anything: the shelf's trust judges.
 type arrival struct {
 	log   *slog.Logger
 	dir   string
 	in    chan uplink.Message
 	shelf *shelf
+	// lacking is called when a list is signed and not there; it does not block.
+	lacking func()
 
 	files map[string][sha256.Size]byte // what lies in dir
 	last  time.Time                    // of the last judgement
@@ -104,6 +107,11 @@ func (a *arrival) keep(m uplink.Message) bool {
 func (a *arrival) judge(ctx context.Context) {
 	a.last = time.Now()
 	res, err := a.shelf.take(ctx, os.DirFS(a.dir), "mqtt")
+	for _, r := range refusals(err) {
+		if r.Why == lists.Unavailable && r.Kind != "" && a.lacking != nil {
+			a.lacking()
+		}
+	}
 	switch {
 	case errors.Is(err, errShelfClosed) || errors.Is(err, errNoTrust):
 		a.log.Debug("list metadata waits", "err", err)

@@ -103,6 +103,9 @@ func (b *booth) tls() (*tls.Config, error) {
 	for _, broker := range m.Brokers {
 		secure = secure || strings.HasPrefix(string(broker), "ssl://")
 	}
+	for _, u := range b.cfg.Lists.URLs {
+		secure = secure || u.TLS()
+	}
 	if !secure {
 		return nil, nil
 	}

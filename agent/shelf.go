@@ -183,6 +183,19 @@ func (s *shelf) facts(now time.Time) []passage.List {
 	return out
 }
 
+// rootVersion is that of the root the booth trusts.
+func (s *shelf) rootVersion() (int64, error) {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	switch {
+	case s.open.Load() == nil:
+		return 0, errShelfClosed
+	case s.trust == nil:
+		return 0, errNoTrust
+	}
+	return s.trust.RootVersion(), nil
+}
+
 // take verifies a source and makes its lists active. What is refused is told
 // to headquarters and leaves the old lists in force.
 func (s *shelf) take(ctx context.Context, src fs.FS, via string) (lists.Result, error) {

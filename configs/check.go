@@ -199,6 +199,16 @@ func (c *checker) lists() {
 		}
 		c.refuse(path, fmt.Sprintf("soft_age %s is not under hard_age %s", l.SoftAge, l.HardAge), "")
 	}
+	c.span("lists.spread", l.Spread, 0, 12*time.Hour, "a new list has to arrive within the day")
+	const urls = 4
+	if len(l.URLs) > urls {
+		c.refuse("lists.urls", fmt.Sprintf("%d addresses, want at most %d", len(l.URLs), urls), "")
+	}
+	for i, u := range l.URLs {
+		if path := item("lists.urls", i); slices.Contains(l.URLs[:i], u) && !c.bad[path] {
+			c.refuse(path, fmt.Sprintf("%q is given twice", u), "")
+		}
+	}
 	c.span("store.retain", s.Retain, day, 7*day, "personal data is kept no longer")
 	const least, most = 64 << 20, 1 << 40
 	if s.MaxBytes.Bytes < least || s.MaxBytes.Bytes > most {
@@ -223,6 +233,9 @@ func (c *checker) mqtt() {
 		c.need("mqtt.brokers", `brokers = ["ssl://hq-a:8883"] in [mqtt]`)
 	case len(m.Brokers) == 0 || len(m.Brokers) > most:
 		c.refuse("mqtt.brokers", fmt.Sprintf("%d brokers, want 1 to %d", len(m.Brokers), most), "")
+	}
+	for _, u := range c.cfg.Lists.URLs {
+		tls = tls || u.TLS() // the booth shows the same certificate there
 	}
 	if tls {
 		c.need("mqtt.ca", `ca = "/etc/boothd/tls/ca.pem"`)

@@ -100,6 +100,10 @@ type Lists struct {
 	HardAge Duration `toml:"hard_age"` // default 4h, at most 24h: reason 204
 	Root    Path     `toml:"root"`     // TUF root to start trust from
 	Key     Ref      `toml:"key"`      // port key for tokens, 64 hex digits
+	// URLs are where lists are fetched from, in order of preference; none: they
+	// come over MQTT or on a stick alone.
+	URLs   []WebURL `toml:"urls,omitempty" json:",omitempty"`
+	Spread Duration `toml:"spread"` // default 5m: a fetch waits a random part of it, so that booths do not come all at once
 }
 
 // Store says where and how much the booth keeps.

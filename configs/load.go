@@ -179,6 +179,7 @@ func defaults() Config {
 			HardAge: Duration{4 * time.Hour},
 			Root:    "/etc/boothd/trust/root.json",
 			Key:     "credential:token-key",
+			Spread:  Duration{5 * time.Minute},
 		},
 		Store:  Store{Dir: "/var/lib/boothd", MaxBytes: Size{2 << 30}, Retain: Duration{7 * day}},
 		MQTT:   MQTT{AckMode: AckReceipt},

@@ -226,6 +226,36 @@ func (k *Broker) wanted() string { return `a broker such as "ssl://hq-a:8883"` }
 // TLS tells whether the link is encrypted.
 func (k Broker) TLS() bool { return strings.HasPrefix(string(k), "ssl://") }
 
+// WebURL is where a web server has lists: https://host/folder, or http:// to
+// this machine only. It ends in a slash.
+type WebURL string
+
+// UnmarshalText refuses clear text to anywhere but loopback, and secrets and
+// questions in the address.
+func (k *WebURL) UnmarshalText(b []byte) error {
+	u, err := url.Parse(string(b))
+	bad := func(why, hint string) error {
+		return &valueError{msg: quoted(string(b)) + " " + why, hint: hint}
+	}
+	switch {
+	case err == nil && u.User != nil:
+		return &valueError{msg: "an address does not carry a user or password", hint: "the booth shows its certificate"}
+	case err != nil || u.Hostname() == "" || u.RawQuery+u.Fragment+u.Opaque != "" || len(b) > 256:
+		return bad(`is not a folder such as "https://hq-a/lists/"`, "")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return bad("is clear text to another machine", fmt.Sprintf("write %q", "https://"+u.Host+u.Path))
+	case u.Scheme != "https" && u.Scheme != "http":
+		return bad(`has a scheme other than "https"`, "")
+	}
+	*k = WebURL(u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/") + "/")
+	return nil
+}
+
+func (k *WebURL) wanted() string { return `a folder such as "https://hq-a/lists/"` }
+
+// TLS tells whether the link is encrypted.
+func (k WebURL) TLS() bool { return strings.HasPrefix(string(k), "https://") }
+
 // Listen is a loopback address and port.
 type Listen string
 

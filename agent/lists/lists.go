@@ -31,6 +31,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"boothd/agent/contract"
 	"boothd/buffer/eligibility"
 )
@@ -146,6 +148,16 @@ func (t *Trust) Take(ctx context.Context, src fs.FS, ref time.Time) (res Result,
 	return res, t.apply(ctx, src, ref, targets, &res)
 }
 
+// RootVersion is that of the newest root this booth has verified; 0 if it
+// cannot be read.
+func (t *Trust) RootVersion() int64 {
+	var root metadata.Metadata[metadata.RootType]
+	if _, err := root.FromBytes(t.root); err != nil {
+		return 0
+	}
+	return root.Signed.Version
+}
+
 // States gives what the booth has, by kind.
 func (t *Trust) States() []State {
 	var out []State
@@ -225,7 +237,7 @@ func (t *Trust) plan(targets []Target) (todo []Target, current []string, refused
 // it. The zero generation stands for none.
 func (t *Trust) judge(w Target, have eligibility.Generation) (current bool, err error) {
 	refuse := func(why Why, format string, args ...any) (bool, error) {
-		return false, &Refusal{why, w.Kind, w.Generation, fmt.Errorf(format, args...)}
+		return false, &Refusal{Why: why, Kind: w.Kind, Generation: w.Generation, Err: fmt.Errorf(format, args...)}
 	}
 	switch {
 	case w.Generation == have.Generation && w.Digest == have.Digest:

@@ -33,6 +33,7 @@ type Refusal struct {
 	Why        Why
 	Kind       string // "" if the metadata itself was refused
 	Generation uint64 // the one refused; 0 if not known
+	Bytes      int64  // length of the file as signed, of a list that is Unavailable; 0 if not known
 	Err        error
 }
 

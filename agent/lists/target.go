@@ -107,6 +107,9 @@ func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Targ
 			}
 		}
 	}()
+	if err := present(src, todo); err != nil {
+		return nil, err
+	}
 	for _, w := range todo {
 		b, err := t.buildOne(ctx, src, ref, w)
 		if err != nil {
@@ -127,8 +130,22 @@ func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Targ
 	return applied, nil
 }
 
+// present tells of every list at once that is not there: building takes
+// minutes, and whoever fetches wants to know all of it before.
+func present(src fs.FS, todo []Target) error {
+	var missing []error
+	for _, w := range todo {
+		if _, err := fs.Stat(src, "targets/"+TargetName(w.Kind, w.Generation)); err != nil {
+			missing = append(missing, &Refusal{Why: Unavailable, Kind: w.Kind, Generation: w.Generation, Bytes: w.length, Err: err})
+		}
+	}
+	return errors.Join(missing...)
+}
+
 func (t *Trust) buildOne(ctx context.Context, src fs.FS, ref time.Time, w Target) (*eligibility.Built, error) {
-	no := func(why Why, err error) error { return &Refusal{why, w.Kind, w.Generation, err} }
+	no := func(why Why, err error) error {
+		return &Refusal{Why: why, Kind: w.Kind, Generation: w.Generation, Bytes: w.length, Err: err}
+	}
 	f, err := src.Open("targets/" + TargetName(w.Kind, w.Generation))
 	if err != nil {
 		return nil, no(Unavailable, err)
