@@ -199,7 +199,7 @@ func (c *checker) lists() {
 		}
 		c.refuse(path, fmt.Sprintf("soft_age %s is not under hard_age %s", l.SoftAge, l.HardAge), "")
 	}
-	c.span("lists.spread", l.Spread, 0, 12*time.Hour, "a new list has to arrive within the day")
+	c.span("lists.spread", l.Spread, time.Millisecond, 12*time.Hour, "a new list has to arrive within the day")
 	const urls = 4
 	if len(l.URLs) > urls {
 		c.refuse("lists.urls", fmt.Sprintf("%d addresses, want at most %d", len(l.URLs), urls), "")

@@ -1,0 +1,176 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"boothd/agent/status"
+)
+
+// torn cuts the first answers to questions for lists in the middle.
+type torn struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *torn) Write(p []byte) (int, error) {
+	n := min(len(p), w.left)
+	w.left -= n
+	if _, err := w.ResponseWriter.Write(p[:n]); err != nil || n == len(p) {
+		return n, err
+	}
+	panic(http.ErrAbortHandler) // the line breaks
+}
+
+// A list that headquarters publishes and announces over the broker is fetched
+// from its web server and in force, over a line that breaks in between.
+func TestListsComeFromTheWeb(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto(t)
+	dir := filepath.Join(t.TempDir(), "booth")
+	var mu sync.Mutex
+	var asked []string
+	files := http.FileServer(http.Dir(filepath.Join(dir, "hq", "repository")))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		first := strings.HasPrefix(r.URL.Path, "/targets/") && len(asked) == 0
+		if strings.HasPrefix(r.URL.Path, "/targets/") {
+			asked = append(asked, r.URL.Path+" "+r.Header.Get("Range"))
+		}
+		mu.Unlock()
+		if first {
+			w = &torn{w, 300}
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(web.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "boothsim"), "demo", "--bin", programs, "--broker", broker, "--dir", dir, "--for", "90s", "--speed", "0.5")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		_ = cmd.Wait() // interrupted
+		if t.Failed() {
+			b, _ := os.ReadFile(filepath.Join(dir, "boothd.log"))
+			t.Logf("asked %q\nboothd: %s", asked, b)
+		}
+	})
+	await := func(generation uint64) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			p, err := status.Dial("unix:" + filepath.Join(dir, "boothd.sock")).Get(t.Context())
+			for _, l := range p.Lists {
+				if err == nil && l.Kind == "cards" && l.Generation == generation {
+					return
+				}
+			}
+		}
+		t.Fatalf("cards never came to generation %d", generation)
+	}
+	hq := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(filepath.Join(programs, "boothhq"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("boothhq %v: %v\n%s", args, err, out)
+		}
+	}
+	await(1)
+	if err := os.MkdirAll(filepath.Join(dir, "conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	more := fmt.Sprintf("[lists]\nurls = [%q]\nspread = \"1ms\"\n", web.URL+"/")
+	if err := os.WriteFile(filepath.Join(dir, "conf.d", "web.toml"), []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangUp(t, filepath.Join(dir, "boothd.toml"))
+	// One card more: the number of the last one with another first digit.
+	csv := filepath.Join(dir, "csv", "cards.csv")
+	b, err := os.ReadFile(csv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	last := "F" + lines[len(lines)-1][1:]
+	if last == lines[len(lines)-1] {
+		last = "E" + last[1:]
+	}
+	if err := os.WriteFile(csv, []byte(string(b)+last+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	built, pass := filepath.Join(t.TempDir(), "built"), filepath.Join(dir, "passphrase")
+	hq("lists", "build", "--in", filepath.Join(dir, "csv"), "--out", built, "--token-key", filepath.Join(dir, "hq", "token.key"))
+	hq("lists", "publish", filepath.Join(dir, "hq"), "--lists", built, "--timestamp", "4h", "--passphrase-file", pass)
+	sent := time.Now()
+	hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker)
+	// The first transfer breaks; what headquarters says next makes the booth go on.
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		mu.Lock()
+		n := len(asked)
+		mu.Unlock()
+		if n > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the booth never asked for the list")
+		}
+	}
+	time.Sleep(6 * time.Second) // a broker's news is judged every five seconds at most
+	hq("lists", "heartbeat", filepath.Join(dir, "hq"), "--timestamp", "4h", "--passphrase-file", pass)
+	hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker)
+	await(2)
+	t.Logf("in force %v after it was announced, asked %q", time.Since(sent).Round(time.Millisecond), asked)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(asked) != 2 || !strings.HasSuffix(asked[0], ".list ") || !strings.HasSuffix(asked[1], "bytes=300-") {
+		t.Errorf("asked %q: not gone on where the line broke", asked)
+	}
+	if err := noPart(filepath.Join(dir, "store", "fetch")); err != nil {
+		t.Error(err)
+	}
+}
+
+// hangUp tells the program that was started with a file to read it again.
+func hangUp(t *testing.T, file string) {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		b, _ := os.ReadFile(line) // it may have ended
+		if strings.HasSuffix(strings.TrimRight(string(b), "\x00"), "\x00"+file) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
+			if err == nil {
+				err = syscall.Kill(pid, syscall.SIGHUP)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no program runs with %s", file)
+}
+
+// noPart finds no list file behind.
+func noPart(dir string) error {
+	left, _ := filepath.Glob(filepath.Join(dir, "targets", "*"))
+	if len(left) > 0 {
+		return fmt.Errorf("left behind: %v", left)
+	}
+	return nil
+}
