@@ -29,6 +29,8 @@ const (
 	// of its own, so that lists stay young without a broker; a fifth of it is
 	// left to chance.
 	fetchEvery = 5 * time.Minute
+	// fetchSoon is when a booth asks again that cannot judge yet.
+	fetchSoon = 2 * time.Second
 	// fetchMixed and fetchTries: a publication that is being written looks mixed
 	// for a moment.
 	fetchMixed = 5 * time.Second
@@ -95,7 +97,10 @@ func (f *fetcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		f.round(ctx)
+		if errors.Is(f.round(ctx), errWaiting) {
+			wait = fetchSoon
+			continue
+		}
 		wait = fetchEvery - fetchEvery/5 + rand.N(2*fetchEvery/5)
 	}
 }
@@ -110,7 +115,7 @@ func (f *fetcher) chance() time.Duration {
 }
 
 // round asks one server after the other until one has what is signed.
-func (f *fetcher) round(ctx context.Context) {
+func (f *fetcher) round(ctx context.Context) error {
 	var errs []error
 	for _, url := range f.urls {
 		err := f.from(ctx, url)
@@ -119,10 +124,10 @@ func (f *fetcher) round(ctx context.Context) {
 				f.log.Info("lists are fetched again", "url", url)
 			}
 			f.said = ""
-			return
+			return nil
 		}
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || errors.Is(err, errWaiting) {
+			return err
 		}
 		errs = append(errs, err)
 	}
@@ -130,6 +135,7 @@ func (f *fetcher) round(ctx context.Context) {
 		f.log.Warn("lists cannot be fetched", "err", errors.Join(errs...))
 		f.said = said
 	}
+	return errors.Join(errs...)
 }
 
 // errWaiting says that nothing can be judged yet, for want of trust or store.

@@ -252,19 +252,19 @@ func TestFetchTriesEveryServer(t *testing.T) {
 			}
 			return nil
 		}
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if !j.applied {
 			t.Fatalf("the second server was not asked\n%s", log)
 		}
 		w.do = func(*web, string, int, *http.Response) error { return errors.New("no route to host") }
 		for range 5 {
-			f.round(t.Context())
+			_ = f.round(t.Context())
 		}
 		if n := strings.Count(log.String(), "lists cannot be fetched"); n != 1 {
 			t.Errorf("told %d times\n%s", n, log)
 		}
 		w.do = nil
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if !strings.Contains(log.String(), "fetched again") {
 			t.Error(log)
 		}
@@ -286,7 +286,7 @@ func TestI6_FetchWaitsForAWholePublication(t *testing.T) {
 			}
 			return nil
 		}
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if j.mixed > 0 || !j.applied {
 			t.Errorf("%d judgements of a mixed publication, applied %v", j.mixed, j.applied)
 		}
@@ -301,7 +301,7 @@ func TestFetchJudgesOnce(t *testing.T) {
 			t.Helper()
 			j.takes = 0
 			for range 4 {
-				f.round(t.Context())
+				_ = f.round(t.Context())
 			}
 			if j.takes != want {
 				t.Errorf("judged %d times, want %d", j.takes, want)
@@ -327,13 +327,13 @@ func TestFetchIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, w, j, log := fetching(t, nil)
 		w.files["targets.json"] = make([]byte, metaMost+1)
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if j.takes != 0 || !strings.Contains(log.String(), "more than 262144 bytes") {
 			t.Errorf("judged %d times\n%s", j.takes, log)
 		}
 		w.files["targets.json"] = []byte(`{}`)
 		f.room = func(string) int64 { return int64(len(j.want)) * 2 }
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if w.sent > 0 || !strings.Contains(log.String(), "need 800000 free on the disk") {
 			t.Errorf("%d bytes were fetched\n%s", w.sent, log)
 		}
@@ -341,7 +341,7 @@ func TestFetchIsBounded(t *testing.T) {
 			w.files[fmt.Sprintf("root/%d.root.json", n)] = []byte("{}")
 		}
 		w.asked = nil
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if n := len(slices.DeleteFunc(w.asked, func(s string) bool { return !strings.HasPrefix(s, "root/") })); n != fetchRoots {
 			t.Errorf("%d roots were asked for, want %d", n, fetchRoots)
 		}
@@ -364,7 +364,7 @@ func TestFetchIsSpread(t *testing.T) {
 				}
 				return nil
 			}
-			f.round(t.Context())
+			_ = f.round(t.Context())
 			delays = append(delays, came)
 		})
 	}
@@ -374,7 +374,7 @@ func TestFetchIsSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _, j, _ := fetching(t, nil)
 		began := time.Now()
-		f.round(t.Context())
+		_ = f.round(t.Context())
 		if !j.applied || time.Since(began) > time.Second {
 			t.Errorf("an empty booth waited %s", time.Since(began))
 		}
@@ -389,7 +389,7 @@ func TestFetchFollowsNobody(t *testing.T) {
 		return nil
 	})
 	f.client.CheckRedirect = (&booth{}).webClient().CheckRedirect
-	f.round(t.Context())
+	_ = f.round(t.Context())
 	if j.takes != 0 || !strings.Contains(log.String(), "302 Found") {
 		t.Errorf("judged %d times\n%s", j.takes, log)
 	}

@@ -239,6 +239,10 @@ func (s *shelf) verdict(ctx context.Context, res lists.Result, err error) {
 		delete(refused, kind)
 	}
 	for _, r := range refusals(err) {
+		if r.Why == lists.Unavailable {
+			s.log.Info("list is signed and not here yet", "list", r.Kind, "gen", r.Generation, "err", r.Err)
+			continue
+		}
 		s.log.Warn("list refused", "list", r.Kind, "gen", r.Generation, "err", r)
 		if !r.Rejected() {
 			continue

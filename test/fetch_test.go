@@ -30,7 +30,8 @@ func (w *torn) Write(p []byte) (int, error) {
 	if _, err := w.ResponseWriter.Write(p[:n]); err != nil || n == len(p) {
 		return n, err
 	}
-	panic(http.ErrAbortHandler) // the line breaks
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // what was written arrives
+	panic(http.ErrAbortHandler)                               // and the line breaks
 }
 
 // A list that headquarters publishes and announces over the broker is fetched
