@@ -76,6 +76,12 @@ func (s *Sim) capabilities() []byte {
 	if antennas == 0 {
 		antennas = 4
 	}
+	general := []byte{0, byte(antennas), 0x40, 0, 0, 0, 0x65, 0x1A, 0, 0, 0, 1, 0, 3, 's', 'i', 'm'}
+	general = append(general, simTLV(139, 0, 1, 0, 0)...) // receive sensitivity
+	general = append(general, simTLV(141, 0, 4, 0, 4)...) // inputs and outputs
+	for i := range antennas {
+		general = append(general, simTLV(140, 0, byte(i+1), 0, 1, 1)...) // Gen2
+	}
 	var band []byte
 	for i := range simPowers {
 		v := 1000 + 50*i
@@ -83,8 +89,10 @@ func (s *Sim) capabilities() []byte {
 	}
 	hops := simTLV(147, 1, 0, 0, 2, 0, 0x0D, 0xF7, 0x32, 0, 0x0D, 0xF9, 0x26)
 	band = append(band, simTLV(146, append([]byte{0x80}, hops...)...)...)
-	general := simTLV(137, 0, byte(antennas), 0x40, 0, 0, 0, 0x65, 0x1A, 0, 0, 0, 1, 0, 3, 's', 'i', 'm')
-	return append(general, simTLV(143, append([]byte{3, 0x48, 0, 1}, simTLV(144, band...)...)...)...)
+	return slices.Concat(simTLV(137, general...),
+		simTLV(142, 0x48, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 5, 0xE4, 0, 0, 0, 8), // of LLRP: how many ROSpecs
+		simTLV(143, append([]byte{3, 0x48, 0, 1}, simTLV(144, band...)...)...),
+		simTLV(327, 0x40, 0, 2)) // of Gen2
 }
 
 // obey takes one message of the host and tells whether it was the last.
