@@ -89,6 +89,8 @@ func (s *Sim) capabilities() []byte {
 	}
 	hops := simTLV(147, 1, 0, 0, 2, 0, 0x0D, 0xF7, 0x32, 0, 0x0D, 0xF9, 0x26)
 	band = append(band, simTLV(146, append([]byte{0x80}, hops...)...)...)
+	mode := simTLV(329, 0, 0, 0, 1, 0, 2, 0, 2, 0, 0, 0xFA, 0, 0, 0, 7, 0xD0, 0, 0, 0x30, 0xD4, 0, 0, 0x61, 0xA8, 0, 0, 0, 0)
+	band = append(band, simTLV(328, mode...)...)
 	return slices.Concat(simTLV(137, general...),
 		simTLV(142, 0x48, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 5, 0xE4, 0, 0, 0, 8), // of LLRP: how many ROSpecs
 		simTLV(143, append([]byte{3, 0x48, 0, 1}, simTLV(144, band...)...)...),
