@@ -32,6 +32,7 @@ type cli struct {
 	List    listCmd    `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
 	Status  statusCmd  `cmd:"" help:"Show what the running boothd says of itself."`
 	Watch   watchCmd   `cmd:"" help:"Follow the running boothd: a line for each change."`
+	Probe   probeCmd   `cmd:"" help:"Say which of our protocols a port speaks, and how fast: listen, then ask what changes nothing."`
 	Ports   portsCmd   `cmd:"" help:"List serial ports, without opening any, and who holds them."`
 	Capture captureCmd `cmd:"" help:"Write down what goes over a device's line, and what its driver makes of it."`
 	Try     tryCmd     `cmd:"" help:"Try one thing, boothd stopped: a reader, a camera, the lamps or the gate."`

@@ -176,6 +176,8 @@ func roleFor(d configs.Driver) string {
 		return "document"
 	case configs.Keypad:
 		return "keypad"
+	case configs.Printer:
+		return "receipt"
 	}
 	return "card"
 }
