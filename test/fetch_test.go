@@ -31,7 +31,7 @@ func (w *torn) Write(p []byte) (int, error) {
 		return n, err
 	}
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // what was written arrives
-	panic(http.ErrAbortHandler)                               // and the line breaks
+	panic(http.ErrAbortHandler)                              // and the line breaks
 }
 
 // A list that headquarters publishes and announces over the broker is fetched
