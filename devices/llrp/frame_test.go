@@ -142,12 +142,16 @@ var reportVectors = []struct {
 	{"a blank tag", message61("00f0000d00f100060000 8c0000"), 1, []devices.Tag{{Unreadable: true}}, 0, 0, 0},
 	{"times since start", message61("00f000238d3000abcdef00000000000003 830000000000000001 850000000000000002"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 0, 0, 0},
+	{"last seen before first seen", message61("00f000238d3000abcdef00000000000003 840000000000000009 820000000000000002"), 1,
+		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 9, 0, 0},
 	{"a maker's own parameter", message61("03ff000c0000000100000017 00f0001d8d3000abcdef00000000000003 03ff000c0000000100000039"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 0, 0, 0},
 	{"a chip number", message61("00f000268d3000abcdef00000000000003 015d0015000001 0006 e28011602000000000000001"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003", TID: "E28011602000000000000001"}}, 0, 0, 0},
 	{"a chip number that could not be read", message61("00f0001a8d3000abcdef00000000000003 015d0009020001 0000"), 1,
 		[]devices.Tag{{EPC: "3000ABCDEF00000000000003"}}, 0, 0, 0},
+	{"words of another's AccessSpec", message61("00f000218d3000abcdef00000000000003 015d000b00000200012e2e 810001 86ff"), 1,
+		[]devices.Tag{{EPC: "3000ABCDEF00000000000003", Antenna: 1, RSSIDBm: -1}}, 0, 0, 0},
 	{"nothing", message61(""), 1, nil, 0, 0, 0},
 }
 
@@ -188,6 +192,11 @@ func TestStatusVectors(t *testing.T) {
 			t.Errorf("%s: %+v, %v", wire, got, err)
 		}
 	}
+	text := bytes.Repeat([]byte("no\t"), 100)
+	long := message{typ: 34, body: tlv(nil, parStatus, u16(401, uint16(len(text))), text)}
+	if s, err := readStatus(long); s.Code != 401 || s.Text != strings.Repeat("no?", textMost/3) || err != nil {
+		t.Errorf("status in 300 characters: %+v, %v", s, err)
+	}
 	if m := one(t, unhexed(t, "043e0000000a00000005")); m.typ != msgKeepalive || m.id != 5 || len(m.body) != 0 {
 		t.Errorf("keep-alive of golemu: %+v", m)
 	}
@@ -201,6 +210,14 @@ func TestCapabilities(t *testing.T) {
 	}
 	if s, err := readStatus(message{typ: msgCapabilities, body: body}); s.Code != 0 || err != nil {
 		t.Errorf("status %+v, %v", s, err)
+	}
+	mixed := capabilities{powers: []power{{1, 2000}, {2, 3000}, {3, 1000}}}
+	if best, ok := mixed.transmit(2500); best.index != 1 || !ok {
+		t.Errorf("of a table without order: step %d", best.index)
+	}
+	long, err := readCapabilities(tlv(nil, parRegulatory, make([]byte, 4), tlv(nil, parUHF, bytes.Repeat(tlv(nil, parPower, u16(1, 1000)), 1000))))
+	if err != nil || len(long.powers) != powersMost {
+		t.Errorf("of 1000 steps: %d, %v", len(long.powers), err)
 	}
 	for most, want := range map[int]uint16{3000: 81, 9999: 81, 2999: 80, 1000: 1, 1024: 1, 1025: 2, 999: 0} {
 		if best, ok := c.transmit(most); best.index != want || ok != (want > 0) {
@@ -234,6 +251,7 @@ func TestFaults(t *testing.T) {
 		{"more bits than bytes", message61("00f0000c00f100080011 abcd"), errMessage},
 		{"EPCData without a count", message61("00f0000900f10005 00"), errMessage},
 		{"EPC of 65535 bits", message61("00f0200a00f12006ffff" + strings.Repeat("ab", 8192)), errMessage},
+		{"TID of 32 words", message61("00f0005a8d3000abcdef00000000000003 015d0049000001 0020" + strings.Repeat("ab", 64)), errMessage},
 		{"no EPC", message61("00f00007810001"), errMessage},
 		{"a good tag before one without an EPC", message61("00f000118d3000abcdef00000000000003 00f00007810001"), errMessage},
 	} {

@@ -134,7 +134,7 @@ func Open(ctx context.Context, p wire, cfg Config) (*Reader, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.Close() }) // wakes a Write that waits
 	defer stop()
 	if err == nil {
-		err = r.setUp(ctx)
+		err = r.setUp()
 	}
 	if err != nil {
 		if ctx.Err() != nil {

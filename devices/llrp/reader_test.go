@@ -149,12 +149,12 @@ func TestReadsTags(t *testing.T) {
 }
 
 func TestSetsPowerAntennasAndTID(t *testing.T) {
-	play(t, &Sim{}, Config{Power: 2740, Antennas: []int{1, 3}, ReadTID: true}, func(b *bench) {
+	play(t, &Sim{}, Config{Power: 2740, Antennas: []int{1, 4}, ReadTID: true}, func(b *bench) {
 		if want := []uint16{1, 3, 3, 21, 41, 20, 40, 42, 24}; !slices.Equal(b.sim.Heard(), want) {
 			t.Errorf("set-up by %d, want %d", b.sim.Heard(), want)
 		}
 		// 10.00 dBm is step 1, and every 0.50 dBm one more: 27.00 dBm.
-		if on, power, antennas := b.sim.Reading(); !on || power != 35 || !slices.Equal(antennas, []uint16{1, 3}) {
+		if on, power, antennas := b.sim.Reading(); !on || power != 35 || !slices.Equal(antennas, []uint16{1, 4}) {
 			t.Errorf("reading %t with power %d on %d", on, power, antennas)
 		}
 		b.sim.Present(SimTag{EPC: cardEPC, Antenna: 2}, card)

@@ -73,6 +73,7 @@ func TestDuringSetUp(t *testing.T) {
 		{"events not known", 2, func(m message) []byte { return simMessage(m.typ+10, m.id, simTLV(287, 0, 107, 0, 0)) }, 0, nil, 0},
 		{"events not known, in an error message", 2, func(m message) []byte { return simMessage(100, m.id, simTLV(287, 0, 109, 0, 0)) }, 0, nil, 0},
 		{"error message", 5, func(m message) []byte { return simMessage(100, m.id, simTLV(287, 0, 112, 0, 0)) }, 0, Status{}, 112},
+		{"error message that says success", 5, func(m message) []byte { return simMessage(100, m.id, success) }, 0, Status{}, 0},
 		{"no status", 3, func(m message) []byte { return simMessage(m.typ+10, m.id, nil) }, 0, errMessage, 0},
 		{"status cut short", 3, func(m message) []byte { return simMessage(m.typ+10, m.id, simTLV(287, 0)) }, 0, errMessage, 0},
 		{"taken after all", 3, func(message) []byte { return simMessage(63, 2, simTLV(246, simTLV(256, 0, 1)...)) }, 0, ErrTaken, 0},
@@ -94,7 +95,10 @@ func TestDuringSetUp(t *testing.T) {
 			r, err := Open(t.Context(), pipe{near}, Config{Name: "lane"})
 			var refused Status
 			switch {
-			case errors.As(err, &refused) && refused.Code == tc.code && tc.code > 0:
+			case errors.As(err, &refused):
+				if tc.want != (Status{}) || refused.Code != tc.code {
+					t.Errorf("%s: %v, want %v %d", tc.name, err, tc.want, tc.code)
+				}
 			case !errors.Is(err, tc.want):
 				t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 			case err == nil && len(r.held) != tc.reads:
@@ -161,6 +165,33 @@ func TestLeaves(t *testing.T) {
 		if took, err := b.ends(); !errors.Is(err, context.Canceled) || took > 2200*time.Millisecond {
 			t.Errorf("no goodbye: %v after %v", err, took)
 		}
+	})
+}
+
+// A reader that says goodbye and leaves the connection open is not waited for.
+func TestLeavesOneThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		go scripted(far, greeting, func(n int, m message) []byte {
+			if m.typ == msgClose {
+				return simMessage(msgCloseAnswer, m.id, success)
+			}
+			return simMessage(m.typ+10, m.id, success)
+		})
+		r, err := Open(ctx, pipe{near}, Config{Name: "lane"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		from := time.Now()
+		for _, end := range r.Reads(ctx) {
+			err = end
+		}
+		if took := time.Since(from); !errors.Is(err, context.Canceled) || took > 200*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+		_ = far.Close()
 	})
 }
 

@@ -1,7 +1,6 @@
 package llrp
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,8 +55,8 @@ func (c Config) complete() (Config, error) {
 
 // setUp waits for the reader's greeting, forgets what others have left in it,
 // and starts reading.
-func (r *Reader) setUp(ctx context.Context) error {
-	if err := r.greeting(ctx); err != nil {
+func (r *Reader) setUp() error {
+	if err := r.greeting(); err != nil {
 		return err
 	}
 	tx, err := r.choosePower()
@@ -91,11 +90,8 @@ func (r *Reader) setUp(ctx context.Context) error {
 }
 
 // greeting waits for the reader to say whether the connection is ours.
-func (r *Reader) greeting(ctx context.Context) error {
+func (r *Reader) greeting() error {
 	for until := time.Now().Add(eventWait); time.Now().Before(until); {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		m, ok, err := r.next()
 		if err == nil && ok {
 			err = r.take(m)

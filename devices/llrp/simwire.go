@@ -184,6 +184,9 @@ func (s *Sim) addSpec(body []byte) bool {
 	}
 	s.power = 0
 	if tx := simFind(simFind(inventory, 7, 222), 6, 224); len(tx) == 10 {
+		if tx[4] != 0 || tx[5] != 1 { // there is one hop table
+			return false
+		}
 		s.power = int(binary.BigEndian.Uint16(tx[8:]))
 	}
 	s.spec = slices.Clone(body)
