@@ -161,11 +161,7 @@ func (r *Reader) command(cmd byte, data ...byte) ([]byte, error) {
 	return nil, fmt.Errorf("%w to command %02X", ErrSilent, cmd)
 }
 
-// send forgets what was left of the last answer, and asks.
 func (r *Reader) send(cmd byte, data ...byte) error {
-	for r.scan.partial() {
-		r.scan.stale()
-	}
 	_, err := r.port.Write(appendCommand(nil, r.cfg.Address, cmd, data...))
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,15 +243,37 @@ func TestStatus(t *testing.T) {
 		"late answer":         (&Sim{}).Answer(cmdInfo, 0, 1, 2),
 		"list that is broken": (&Sim{}).Answer(cmdInventory, statusAll, 2, 2, 0xAB, 0xCD),
 	} {
-		play(t, &Sim{}, config, func(b *bench, _ *Reader) {
+		play(t, &Sim{}, config, func(b *bench, r *Reader) {
 			b.raw(p)
 			b.raw(b.sim.Report(statusFull, number(1)))
 			b.raw(b.sim.Report(statusTimeOut, number(2)))
-			if len(b.reads) != 2 || b.err != nil {
-				t.Errorf("%s: %d reads, %v", name, len(b.reads), b.err)
+			broken := uint64(0)
+			if strings.Contains(name, "list") {
+				broken = 1
+			}
+			if len(b.reads) != 2 || b.err != nil || r.Counters().CheckErrors != broken {
+				t.Errorf("%s: %d reads, %v, %+v", name, len(b.reads), b.err, r.Counters())
 			}
 		})
 	}
+}
+
+// As long as the reader says that more follows it is not asked again.
+func TestMoreFollows(t *testing.T) {
+	play(t, &Sim{Refuses: map[byte]byte{cmdPower: 0xFF}}, config, func(b *bench, _ *Reader) { // and no power is set
+		for n := range 3 {
+			b.raw(b.sim.Report(statusMore, number(n)))
+			time.Sleep(scanLess*scanUnit + answerWait - time.Millisecond)
+			synctest.Wait()
+		}
+		if b.sim.Asked() != 1 || len(b.reads) != 3 {
+			t.Errorf("asked %d times, %d reads", b.sim.Asked(), len(b.reads))
+		}
+		b.raw(b.sim.Report(statusAll, number(4)))
+		if b.sim.Asked() != 2 || len(b.reads) != 4 {
+			t.Errorf("after the last: asked %d times, %d reads", b.sim.Asked(), len(b.reads))
+		}
+	})
 }
 
 // An answer that is damaged or lost is asked for again; two in a row do not end
@@ -262,13 +285,14 @@ func TestDamagedAnswers(t *testing.T) {
 		"lost":    func([]byte) []byte { return nil },
 	} {
 		play(t, &Sim{}, config, func(b *bench, r *Reader) {
+			b.raw(b.sim.Report(statusAll, number(0)))
 			for range 2 {
 				b.raw(damage(b.sim.Report(statusAll, number(1))))
 				time.Sleep(scanLess*scanUnit + answerWait) // it is asked again
 				synctest.Wait()
 			}
 			b.raw(b.sim.Report(statusAll, number(2)))
-			if len(b.reads) != 1 || b.err != nil || r.Counters().Timeouts != 2 {
+			if len(b.reads) != 2 || b.err != nil || r.Counters().Timeouts != 2 {
 				t.Errorf("%s: %d reads, %v, %+v", name, len(b.reads), b.err, r.Counters())
 			}
 		})
@@ -287,12 +311,13 @@ func TestStopAndGoOn(t *testing.T) {
 		var got []string
 		for range 3 {
 			for read := range r.Reads(t.Context()) {
-				got = append(got, string(read.Tag.EPC.Reveal()))
+				got = append(got, read.Tag.EPC.Reveal())
 				break
 			}
+			b.sim.Present()
 		}
-		if !slices.Equal(got, []string{"01", "02", "03"}) {
-			t.Errorf("read %q", got)
+		if !slices.Equal(got, []string{"01", "02", "03"}) || b.sim.Asked() != 1 {
+			t.Errorf("read %q, asked %d times", got, b.sim.Asked())
 		}
 		_ = r.Close() // ends the simulated reader too
 	})
