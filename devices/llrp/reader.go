@@ -1,5 +1,5 @@
 // Package llrp reads UHF tags through fixed readers that speak LLRP 1.0.1 over
-// TCP (port 5084): Impinj, Zebra, Alien, ThingMagic and others.
+// TCP (port 5084, with TLS 5085): Impinj, Zebra, Alien, ThingMagic and others.
 //
 // RSSI is in dBm and 0 if the reader does not tell it, antenna ports count from
 // 1, power is in hundredths of a dBm, times are arrival at this box; the
@@ -124,7 +124,7 @@ type Reader struct {
 }
 
 // Open waits for the reader's greeting and brings it to reporting tags: with
-// nothing of former owners left in it, at most 45 s in all. It owns the
+// nothing of former owners left in it, at most 65 s in all. It owns the
 // connection from here on and closes it on an error. A reader that somebody
 // else is connected to is ErrTaken.
 func Open(ctx context.Context, p wire, cfg Config) (*Reader, error) {

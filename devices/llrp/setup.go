@@ -1,6 +1,7 @@
 package llrp
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,8 @@ type Config struct {
 	// Keepalive is how often the reader says that it is there, 1 to 60 s; 10 s if
 	// not given. Three without a message end Reads.
 	Keepalive time.Duration
+	// TLS, with the reader's ServerName, is spoken if it is given (port 5085).
+	TLS *tls.Config
 	// Health is called from Open and Reads with a Fault or a Status, and with nil
 	// when all antennas are connected again; may be nil.
 	Health func(error)
@@ -56,6 +59,13 @@ func (c Config) complete() (Config, error) {
 // setUp waits for the reader's greeting, forgets what others have left in it,
 // and starts reading.
 func (r *Reader) setUp() error {
+	if r.cfg.TLS != nil {
+		w, err := secure(r.port, r.cfg.TLS)
+		if err != nil {
+			return err
+		}
+		r.port = w
+	}
 	if err := r.greeting(); err != nil {
 		return err
 	}
