@@ -72,6 +72,35 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// Silence is told at once, so that the driver hears that its time is over.
+func TestTLSLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader, client := certificate(t)
+		near, far := net.Pipe()
+		go func() {
+			_ = (&Sim{}).Serve(tls.Server(far, reader)) // ends with the wire
+			_ = far.Close()
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := Open(ctx, pipe{near}, Config{Name: "lane", TLS: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := make(chan error)
+		go func() {
+			for _, err := range r.Reads(ctx) {
+				over <- err
+			}
+		}()
+		time.Sleep(time.Second)
+		from := time.Now()
+		cancel()
+		if err, took := <-over, time.Since(from); !errors.Is(err, context.Canceled) || took > 200*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
 // A reader that cannot be trusted, or does not speak TLS, is not used.
 func TestTLSRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -108,7 +137,7 @@ func TestTLSRefused(t *testing.T) {
 			from := time.Now()
 			_, err := Open(t.Context(), pipe{near}, Config{Name: "lane", TLS: client})
 			var later interface{ RetryAfter() time.Duration }
-			if took := time.Since(from); err == nil || !errors.As(err, &later) || took > tc.took+time.Second || took < tc.took {
+			if took := time.Since(from); err == nil || !errors.As(err, &later) || later.RetryAfter() != 30*time.Second || took > tc.took+time.Second || took < tc.took {
 				t.Errorf("%s: %v after %v", name, err, took)
 			}
 			if heard := s.Heard(); len(heard) > 0 {
