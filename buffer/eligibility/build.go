@@ -30,7 +30,9 @@ type Spec struct {
 	VerifiedAt time.Time
 	Pace       Pace
 
-	published *Generation // what Purge rewrites; its rows and digest stay on record
+	published *Generation // what Purge rewrites, or an overlay makes: its rows and digest are on record
+	base      *file       // what an overlay lies on
+	sum       *Sum        // of the list that an overlay makes
 }
 
 // Built is a generation on disk, whole and synced, that is not active.
@@ -109,15 +111,24 @@ func write(ctx context.Context, temp string, spec Spec, all iter.Seq2[Row, error
 	if err := w.fill(ctx, all); err != nil {
 		return err
 	}
-	rows, sum := spec.Rows, spec.Digest
-	if p := spec.published; p != nil {
-		rows, sum = p.Rows, p.Digest
-	}
-	if err := conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?)`, int64(fileFormat), spec.Kind, int64(spec.Generation),
-		int64(rows), sum[:], int64(spec.Rows), spec.Digest[:]); err != nil {
+	if err := conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.meta()...); err != nil {
 		return err
 	}
 	return conn.Exec("COMMIT")
+}
+
+// meta is what the file says of itself.
+func (w *writer) meta() []driver.Value {
+	rows, digest, sum := w.spec.Rows, w.spec.Digest, any(w.sum[:])
+	if p := w.spec.published; p != nil {
+		rows, digest, sum = p.Rows, p.Digest, nil // after a purge the sum is not known
+	}
+	base, baseRows, below, kept := int64(0), int64(0), []byte{}, []byte{}
+	if b := w.spec.base; b != nil {
+		base, baseRows, below, kept, sum = int64(b.gen.Generation), int64(b.gen.Rows), b.gen.Digest[:], b.digest[:], w.spec.sum[:]
+	}
+	return []driver.Value{int64(fileFormat), w.spec.Kind, int64(w.spec.Generation), int64(rows), digest[:], int64(w.spec.Rows), w.spec.Digest[:],
+		sum, base, baseRows, below, kept}
 }
 
 // batch rows go into one statement: 128 are 2.5 times as fast as one, and more
@@ -131,6 +142,7 @@ type writer struct {
 	seed   uint32
 	pace   *pacer
 	digest *digest
+	sum    Sum
 	last   Token
 	args   []driver.Value
 	many   *sqlite.Stmt
@@ -162,12 +174,15 @@ func (w *writer) add(ctx context.Context, r Row) error {
 		return fmt.Errorf("%w: row %d is not above the one before", ErrMismatch, w.digest.rows)
 	case r.Token == lastToken:
 		return fmt.Errorf("%w: row %d has the token that ends a list", ErrMismatch, w.digest.rows)
-	case len(r.Value) == 0 || len(r.Value) > MaxValue:
+	case len(r.Value) == 0 || len(r.Value) > MaxValue && (w.spec.base == nil || len(r.Value) > MaxValue+1): // an overlay's has its mark
 		return fmt.Errorf("%w: row %d has a value of %d bytes, want 1 to %d", ErrMismatch, w.digest.rows, len(r.Value), MaxValue)
 	case w.digest.rows == w.spec.Rows:
 		return fmt.Errorf("%w: more than %d rows", ErrMismatch, w.spec.Rows)
 	}
 	w.digest.add(r)
+	if w.spec.published == nil {
+		w.sum.add(r)
+	}
 	w.put(r.Token, r.Value)
 	if len(w.args) < 2*batch {
 		return nil

@@ -19,8 +19,13 @@ func (s *Store) Check(ctx context.Context, kind string, p Pace) error {
 	if f == nil {
 		return ErrNoList
 	}
-	if err := f.check(ctx, filePath(s.dir, kind, f.gen.Generation), p); err != nil {
-		return &Fault{kind, f.gen.Generation, damaged(err)}
+	for _, x := range []*file{f, f.base} {
+		if x == nil {
+			continue
+		}
+		if err := x.check(ctx, x.path(), p); err != nil {
+			return &Fault{kind, f.gen.Generation, damaged(err)} // damage below is damage of what lies on it
+		}
 	}
 	return nil
 }

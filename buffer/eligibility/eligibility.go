@@ -86,6 +86,9 @@ type Generation struct {
 	Rows        uint64
 	Digest      [sha256.Size]byte // over the sorted rows, see Spec
 	ActivatedAt time.Time
+	// Base is the whole generation that this one is an overlay on; 0: it is
+	// whole itself.
+	Base uint64
 	// VerifiedAt is when headquarters last vouched for this generation; age
 	// counts from it. Zero: never.
 	VerifiedAt time.Time
@@ -149,6 +152,9 @@ func (s *Store) load(ctx context.Context) error {
 		if f != nil {
 			s.publish(kind, f)
 		}
+	}
+	if err := s.folded(ctx); err != nil {
+		return err
 	}
 	return s.sweep()
 }
@@ -371,9 +377,10 @@ func keep(gens []Generation) []Generation {
 // drop removes the files of generations that are kept no more. One that
 // cannot be removed now is swept at the next Open; open views keep its bytes.
 func (s *Store) drop(old []Generation) {
-	for _, g := range old {
-		if !slices.ContainsFunc(s.gens, func(k Generation) bool { return k.Kind == g.Kind && k.Generation == g.Generation }) {
-			os.Remove(filePath(s.dir, g.Kind, g.Generation))
+	kept := needed(s.gens)
+	for _, n := range needed(old) {
+		if !slices.Contains(kept, n) {
+			os.Remove(filePath(s.dir, n.kind, n.generation))
 		}
 	}
 }
@@ -385,8 +392,9 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return fmt.Errorf("sweeping list store: %w", err)
 	}
+	kept := needed(s.gens)
 	for _, name := range names {
-		if slices.ContainsFunc(s.gens, func(g Generation) bool { return name == filePath(s.dir, g.Kind, g.Generation) }) {
+		if slices.ContainsFunc(kept, func(n fileOf) bool { return name == filePath(s.dir, n.kind, n.generation) }) {
 			continue
 		}
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {

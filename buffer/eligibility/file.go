@@ -24,15 +24,20 @@ import (
 // before some row, and that row proves it.
 //
 // rows and digest are those of the list as it was published; kept_rows and
-// kept_digest those of the rows that are in the file, which Purge makes fewer.
+// kept_digest those of the rows that are in the file, which Purge makes fewer
+// and which are all that an overlay has. sum is that of the list, NULL where
+// Purge has changed it. base is the generation that an overlay lies on, 0 for
+// none, with its own rows and digest as published and kept_digest.
 const (
 	fileSchema = `
-CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB, kept_rows INTEGER, kept_digest BLOB);
+CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB, kept_rows INTEGER, kept_digest BLOB,
+	sum BLOB, base INTEGER, base_rows INTEGER, base_digest BLOB, base_kept BLOB);
 CREATE TABLE row (token BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;`
-	fileFormat  = 2
-	firstFormat = 1 // without kept_rows and kept_digest: nothing was purged
-	gapBytes    = 8
-	sealBytes   = gapBytes + 4
+	fileFormat   = 3
+	secondFormat = 2 // without sum and base
+	firstFormat  = 1 // without kept_rows and kept_digest: nothing was purged
+	gapBytes     = 8
+	sealBytes    = gapBytes + 4
 )
 
 var (
@@ -77,24 +82,29 @@ type file struct {
 	key    Token
 	arg    []driver.Value // the slice of key, boxed once
 
+	dir    string
 	rows   uint64 // in the file
 	digest [sha256.Size]byte
+	sum    *Sum     // of the list; nil: not known
+	base   *file    // what an overlay lies on
 	wipe   *os.File // overwritten when the file is closed: rows of it were purged
 }
 
 // openFile opens a generation. It always gives a file; one that cannot be read
 // says why at every look-up.
 func openFile(ctx context.Context, dir string, g Generation) *file {
-	f := &file{gen: g, seed: seed(g.Kind, g.Generation)}
+	f := &file{gen: g, dir: dir, seed: seed(g.Kind, g.Generation)}
 	f.known.Store(&g)
 	f.refs.Store(1)
 	f.arg = []driver.Value{f.key[:]}
-	if err := f.open(ctx, filePath(dir, g.Kind, g.Generation)); err != nil {
+	if err := f.open(ctx, f.path()); err != nil {
 		f.close()
 		f.err = damaged(err)
 	}
 	return f
 }
+
+func (f *file) path() string { return filePath(f.dir, f.gen.Kind, f.gen.Generation) }
 
 // damaged joins ErrCorrupt to errors that mean it: also a missing file, since
 // the index names it.
@@ -119,14 +129,9 @@ func (f *file) open(ctx context.Context, path string) (err error) {
 		if err != nil {
 			return fmt.Errorf("reading meta: %w", err)
 		}
-		digest, _ := row[4].([]byte)
-		f.rows, f.digest = f.gen.Rows, f.gen.Digest
-		if kept, ok := row[len(row)-1].([]byte); ok && len(row) == 7 && len(kept) == len(f.digest) {
-			n, _ := row[5].(int64)
-			f.rows, f.digest = uint64(n), [sha256.Size]byte(kept)
+		if seen, err = f.meta(ctx, row); err != nil {
+			return err
 		}
-		seen = (row[0] == int64(fileFormat) && len(row) == 7 || row[0] == int64(firstFormat) && len(row) == 5) && fmt.Sprint(row[1]) == f.gen.Kind && row[2] == int64(f.gen.Generation) &&
-			row[3] == int64(f.gen.Rows) && bytes.Equal(digest, f.gen.Digest[:])
 	}
 	if !seen {
 		return fmt.Errorf("%w: it is not the list that the index names", ErrCorrupt)
@@ -140,7 +145,71 @@ func (f *file) open(ctx context.Context, path string) (err error) {
 	return nil
 }
 
+// meta takes what a file says of itself; seen tells whether it is what the index
+// names.
+func (f *file) meta(ctx context.Context, row []driver.Value) (seen bool, err error) {
+	width := map[int64]int{firstFormat: 5, secondFormat: 7, fileFormat: 12}
+	format, _ := row[0].(int64)
+	digest, _ := row[4].([]byte)
+	if len(row) != width[format] || fmt.Sprint(row[1]) != f.gen.Kind || row[2] != int64(f.gen.Generation) || row[3] != int64(f.gen.Rows) || !bytes.Equal(digest, f.gen.Digest[:]) {
+		return false, nil
+	}
+	f.rows, f.digest = f.gen.Rows, f.gen.Digest
+	if format == firstFormat {
+		return true, nil
+	}
+	n, _ := row[5].(int64)
+	kept, _ := row[6].([]byte)
+	if len(kept) != len(f.digest) {
+		return false, nil
+	}
+	f.rows, f.digest = uint64(n), [sha256.Size]byte(kept)
+	if format == secondFormat {
+		return true, nil
+	}
+	if sum, ok := row[7].([]byte); ok && len(sum) == len(Sum{}) {
+		f.sum = (*Sum)(sum)
+	}
+	base, _ := row[8].(int64)
+	if base == 0 {
+		return true, nil
+	}
+	rows, _ := row[9].(int64)
+	published, _ := row[10].([]byte)
+	if kept, _ = row[11].([]byte); len(published) != sha256.Size || len(kept) != sha256.Size {
+		return false, nil
+	}
+	f.base = openFile(ctx, f.dir, Generation{Kind: f.gen.Kind, Generation: uint64(base), Rows: uint64(rows), Digest: [sha256.Size]byte(published)})
+	switch {
+	case f.base.err != nil:
+		return false, f.base.err
+	case f.base.digest != [sha256.Size]byte(kept) || f.base.base != nil:
+		return false, fmt.Errorf("%w: the list below has changed", ErrCorrupt)
+	}
+	return true, nil
+}
+
+// lookup finds a token: in the overlay, if this is one, and then in its base.
 func (f *file) lookup(t Token) (value []byte, ok bool, err error) {
+	value, ok, err = f.ownRow(t)
+	if f.base == nil || err != nil {
+		return value, ok, err
+	}
+	if !ok {
+		if value, ok, err = f.base.ownRow(t); err != nil { // damage below is damage of what lies on it
+			fault := &Fault{}
+			errors.As(err, &fault)
+			err = &Fault{f.gen.Kind, f.gen.Generation, fault.Err}
+		}
+		return value, ok, err
+	}
+	if value[0] == removed {
+		return nil, false, nil
+	}
+	return value[1:], true, nil
+}
+
+func (f *file) ownRow(t Token) (value []byte, ok bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -244,6 +313,10 @@ func (f *file) close() {
 		f.conn.Close()
 	}
 	f.conn, f.from, f.before = nil, nil, nil
+	if f.base != nil {
+		f.base.release()
+		f.base = nil
+	}
 	if f.wipe != nil {
 		_ = overwrite(f.wipe) // the name is gone already: nobody else could act on it
 		f.wipe = nil

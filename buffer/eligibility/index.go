@@ -30,12 +30,15 @@ CREATE TABLE active (
 	generation INTEGER NOT NULL
 ) WITHOUT ROWID;`
 
+// indexBase is the second schema: overlays.
+const indexBase = `ALTER TABLE generation ADD COLUMN base INTEGER NOT NULL DEFAULT 0`
+
 // indexCheck: the index is a few pages and is read whole at every start.
 const indexCheck = 1 << 20
 
 func (s *Store) openIndex(ctx context.Context) error {
 	path := filepath.Join(s.dir, "index.db")
-	opt := sqlite.Options{Migrations: []sqlite.Migration{{SQL: indexSchema}}, CheckLimit: indexCheck}
+	opt := sqlite.Options{Migrations: []sqlite.Migration{{SQL: indexSchema}, {SQL: indexBase}}, CheckLimit: indexCheck}
 	db, err := sqlite.Open(ctx, path, opt)
 	if sqlite.IsCorrupt(err) {
 		s.faults = append(s.faults, &Fault{"index", 0, err})
@@ -49,7 +52,7 @@ func (s *Store) openIndex(ctx context.Context) error {
 }
 
 func (s *Store) readIndex(ctx context.Context) (gens []Generation, active map[string]uint64, err error) {
-	rows, err := s.index.QueryContext(ctx, `SELECT g.kind, g.generation, g.rows, g.digest, g.activated_us, g.verified_us, g.announced,
+	rows, err := s.index.QueryContext(ctx, `SELECT g.kind, g.generation, g.rows, g.digest, g.activated_us, g.verified_us, g.announced, g.base,
 		a.generation IS g.generation FROM generation g LEFT JOIN active a ON a.kind = g.kind`)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading list index: %w", err)
@@ -61,7 +64,7 @@ func (s *Store) readIndex(ctx context.Context) (gens []Generation, active map[st
 		var digest []byte
 		var activated, verified int64
 		var on bool
-		if err := rows.Scan(&g.Kind, &g.Generation, &g.Rows, &digest, &activated, &verified, &g.Announced, &on); err != nil {
+		if err := rows.Scan(&g.Kind, &g.Generation, &g.Rows, &digest, &activated, &verified, &g.Announced, &g.Base, &on); err != nil {
 			return nil, nil, fmt.Errorf("reading list index: %w", err)
 		}
 		copy(g.Digest[:], digest)
@@ -94,8 +97,8 @@ func (s *Store) flip(ctx context.Context, kept []Generation, files []*file, clea
 		return err
 	}
 	for _, g := range kept {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO generation VALUES (?, ?, ?, ?, ?, ?, ?)`, g.Kind, int64(g.Generation), int64(g.Rows),
-			g.Digest[:], sqlite.Micros(g.ActivatedAt), toMicros(g.VerifiedAt), g.Announced); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO generation VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, g.Kind, int64(g.Generation), int64(g.Rows),
+			g.Digest[:], sqlite.Micros(g.ActivatedAt), toMicros(g.VerifiedAt), g.Announced, int64(g.Base)); err != nil {
 			return err
 		}
 	}

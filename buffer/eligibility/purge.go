@@ -2,6 +2,7 @@ package eligibility
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -36,13 +37,17 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 		whole.add(Row{t, value})
 		return keep(t, value)
 	}
-	for r, err := range f.kept(ctx, filePath(s.dir, kind, f.gen.Generation), noted, &purged) {
+	for r, err := range f.kept(ctx, noted, &purged) {
 		if err != nil {
 			return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, err)
 		}
 		d.add(r)
 	}
-	if whole.rows != f.rows || whole.sum() != f.digest { // a damaged list must not be made sound with rows missing
+	rows, digest := f.rows, f.digest
+	if f.base != nil {
+		rows, digest = f.gen.Rows, f.gen.Digest
+	}
+	if whole.rows != rows || whole.sum() != digest { // a damaged list must not be made sound with rows missing
 		return 0, &Fault{kind, f.gen.Generation, fmt.Errorf("%w: rows do not give the digest", ErrCorrupt)}
 	}
 	if purged == 0 {
@@ -52,13 +57,13 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
 	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
 	if err == nil {
-		err = write(ctx, temp, spec, f.kept(ctx, filePath(s.dir, kind, f.gen.Generation), keep, new(int)))
+		err = write(ctx, temp, spec, f.kept(ctx, keep, new(int)))
 	}
 	if err == nil {
 		err = sqlite.SyncFile(temp)
 	}
 	if err == nil {
-		err = s.exchange(ctx, f, temp)
+		err = s.exchange(ctx, f, temp, true)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
@@ -68,69 +73,79 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 
 // kept gives the rows that stay, read from the file itself and checked as Check
 // does.
-func (f *file) kept(ctx context.Context, path string, keep func(Token, []byte) ([]byte, error), purged *int) iter.Seq2[Row, error] {
+func (f *file) kept(ctx context.Context, keep func(Token, []byte) ([]byte, error), purged *int) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		err := f.each(ctx, path, func(r Row) error {
-			value, err := keep(r.Token, r.Value)
+		for r, err := range f.merged(ctx) {
+			var value []byte
+			if err == nil {
+				value, err = keep(r.Token, r.Value)
+			}
 			if err != nil {
-				return err
+				yield(Row{}, err)
+				return
 			}
 			if string(value) != string(r.Value) {
 				*purged++
 			}
 			if len(value) > 0 && !yield(Row{r.Token, value}, nil) {
-				return errStopped
+				return
 			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errStopped) {
-			yield(Row{}, err)
 		}
 	}
 }
 
-var errStopped = errors.New("stopped")
-
-// each reads every row in order.
-func (f *file) each(ctx context.Context, path string, row func(Row) error) error {
-	if f.err != nil {
-		return f.err
-	}
-	conn, err := sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	all, err := conn.Prepare(`SELECT token, value FROM row ORDER BY token`)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	defer all.Close()
-	for r, err := range all.Rows() {
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return err
+// own reads every row of the file itself in order, with a connection of its own.
+func (f *file) own(ctx context.Context) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		if f.err != nil {
+			yield(Row{}, f.err)
+			return
 		}
-		at, okA := r[0].([]byte)
-		sealed, okB := r[1].([]byte)
-		if !okA || !okB || len(at) != len(Token{}) {
-			return fmt.Errorf("%w: a row that does not belong", ErrCorrupt)
-		}
-		payload, _, err := f.unseal(at, sealed)
+		conn, err := sqlite.OpenRaw(ctx, f.path(), sqlite.Options{Immutable: true})
 		if err != nil {
-			return err
+			yield(Row{}, err)
+			return
 		}
-		if t := Token(at); t != lastToken {
-			if err := row(Row{t, payload}); err != nil {
-				return err
+		defer conn.Close()
+		all, err := conn.Prepare(`SELECT token, value FROM row ORDER BY token`)
+		if err != nil {
+			yield(Row{}, fmt.Errorf("%w: %w", ErrCorrupt, err))
+			return
+		}
+		defer all.Close()
+		for r, err := range all.Rows() {
+			row, err := f.rowOf(r, errors.Join(err, ctx.Err()))
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			if row.Token != lastToken && !yield(row, nil) {
+				return
 			}
 		}
 	}
-	return nil
 }
 
-// exchange puts the purged file in the place of the one that was read, unless
-// another generation has become active meanwhile.
-func (s *Store) exchange(ctx context.Context, f *file, temp string) error {
+func (f *file) rowOf(r []driver.Value, err error) (Row, error) {
+	if err != nil {
+		return Row{}, err
+	}
+	at, okA := r[0].([]byte)
+	sealed, okB := r[1].([]byte)
+	if !okA || !okB || len(at) != len(Token{}) {
+		return Row{}, fmt.Errorf("%w: a row that does not belong", ErrCorrupt)
+	}
+	payload, _, err := f.unseal(at, sealed)
+	if err == nil && f.base != nil && len(payload) == 0 && Token(at) != lastToken {
+		err = fmt.Errorf("%w: a row without its mark", ErrCorrupt)
+	}
+	return Row{Token(at), payload}, err
+}
+
+// exchange puts a whole file in the place of the one that was read, unless
+// another generation has become active meanwhile. What was read is overwritten
+// where rows had to leave the box.
+func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -139,20 +154,61 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string) error {
 	if now, ok := s.activeOf(f.gen.Kind); !ok || now != f.gen.Generation {
 		return fmt.Errorf("generation %d is active now: %w", now, ErrNotNewer)
 	}
-	path := filePath(s.dir, f.gen.Kind, f.gen.Generation)
-	old, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
+	if purge {
+		for _, x := range []*file{f, f.base} {
+			if x == nil {
+				continue
+			}
+			old, err := os.OpenFile(x.path(), os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			x.mu.Lock()
+			x.wipe = old // when it is closed with its last view
+			x.mu.Unlock()
+		}
 	}
-	if err := errors.Join(os.Rename(temp, path), syncDir(s.dir)); err != nil {
-		return errors.Join(err, old.Close())
+	if err := errors.Join(os.Rename(temp, f.path()), syncDir(s.dir)); err != nil {
+		return errors.Join(err, f.spare(), f.base.spare())
 	}
-	next := openFile(ctx, s.dir, *f.known.Load())
-	f.mu.Lock()
-	f.wipe = old // when it is closed with its last view
-	f.mu.Unlock()
+	g := *f.known.Load()
+	g.Base = 0
+	next := openFile(ctx, s.dir, g)
+	if next.err != nil {
+		next.release()
+		return next.err
+	}
+	gens := slices.Clone(s.gens)
+	for i := range gens {
+		if gens[i].Kind == g.Kind && gens[i].Generation == g.Generation {
+			gens[i].Base = 0
+		}
+	}
+	// The file says itself that it is whole; until the index does too, its
+	// former base is kept.
+	err := s.flip(ctx, gens, nil)
+	old := s.gens
+	if err == nil {
+		s.gens = gens
+	}
 	s.publish(f.gen.Kind, next)
-	return next.err
+	s.drop(old)
+	return err
+}
+
+// spare takes back that a file is to be overwritten; nil has nothing to spare.
+func (f *file) spare() error {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wipe == nil {
+		return nil
+	}
+	err := f.wipe.Close()
+	f.wipe = nil
+	return err
 }
 
 // forget drops every generation of a kind but one, bytes and all.
@@ -172,9 +228,10 @@ func (s *Store) forget(ctx context.Context, kind string, generation uint64) erro
 	old := s.gens
 	s.gens = next
 	var errs []error
-	for _, g := range old {
-		if g.Kind == kind && g.Generation < generation {
-			errs = append(errs, erase(filePath(s.dir, kind, g.Generation)))
+	kept := needed(next)
+	for _, n := range needed(old) {
+		if n.kind == kind && !slices.Contains(kept, n) {
+			errs = append(errs, erase(filePath(s.dir, kind, n.generation)))
 		}
 	}
 	return errors.Join(errs...)

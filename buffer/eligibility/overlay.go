@@ -1,0 +1,350 @@
+package eligibility
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"boothd/buffer/internal/sqlite"
+)
+
+// A generation may be an overlay: a file of what differs from a whole one
+// below it, its base. The value of each of its rows begins with one byte: what
+// is there, or that nothing is. An overlay lies on a whole file always, so that
+// a look-up asks two files at most; a delta on an overlay makes a larger overlay
+// on the same base. Fold makes a whole file of both in a quiet hour.
+const (
+	there   = 1
+	removed = 0
+	// MaxOverlay is the most rows an overlay has; beyond it the list is to be
+	// taken whole.
+	MaxOverlay = 500_000
+)
+
+var (
+	// ErrWhole says that a delta cannot be laid on what is active: its sum is
+	// not known, because rows were purged or an older program built it, or the
+	// overlay would grow too large. The list is to be taken whole.
+	ErrWhole = errors.New("the list has to be taken whole")
+)
+
+// Op is what a change does.
+type Op byte
+
+// The operations: adding what is not there, replacing and removing what is.
+const (
+	Add     Op = 'A'
+	Replace Op = 'R'
+	Remove  Op = 'D'
+)
+
+// Change is one change of a list. Value is empty for Remove.
+type Change struct {
+	Op    Op
+	Token Token
+	Value []byte
+}
+
+// Sum is the sum of a list's rows: the SHA-256 of each (as in the digest of
+// Spec), as numbers, modulo 2^256. It is carried on by what changes.
+type Sum [sha256.Size]byte
+
+func (s *Sum) add(r Row) { s.move(r, false) }
+func (s *Sum) sub(r Row) { s.move(r, true) }
+
+func (s *Sum) move(r Row, out bool) {
+	b := make([]byte, 0, len(r.Token)+2+len(r.Value))
+	b = binary.AppendUvarint(append(b, r.Token[:]...), uint64(len(r.Value)))
+	h := sha256.Sum256(append(b, r.Value...))
+	carry := uint16(0)
+	if out { // two's complement
+		carry = 1
+		for i := range h {
+			h[i] = ^h[i]
+		}
+	}
+	for i := len(s) - 1; i >= 0; i-- {
+		carry += uint16(s[i]) + uint16(h[i])
+		s[i] = byte(carry)
+		carry >>= 8
+	}
+}
+
+// DeltaSpec says what a delta must make of a list.
+type DeltaSpec struct {
+	Kind       string
+	Base       uint64 // the generation that is changed: the active one
+	Generation uint64 // the one that results
+	Rows       uint64 // of the one that results
+	Digest     [sha256.Size]byte
+	Sum        Sum
+	VerifiedAt time.Time
+	Pace       Pace
+}
+
+// Apply builds a generation out of the active one and what changes, in time and
+// bytes of the changes alone. Changes come in ascending order of token, none
+// twice. ErrMismatch says that they do not fit what is active, or do not give
+// what spec says; ErrWhole that no delta can be laid on it. Rows and sum are
+// checked here, the digest when it is folded. On any error nothing is left
+// behind and nothing has changed.
+func (s *Store) Apply(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Change, error]) (*Built, error) {
+	no := func(err error) (*Built, error) {
+		return nil, fmt.Errorf("changing list %q-%d to %d: %w", spec.Kind, spec.Base, spec.Generation, err)
+	}
+	if !kindOK(spec.Kind) || spec.Generation <= spec.Base || spec.Generation > MaxGeneration {
+		return no(errors.New("kind or generation out of range"))
+	}
+	v := s.View()
+	defer v.Release()
+	f := v.find(spec.Kind)
+	switch {
+	case f == nil:
+		return no(ErrNoList)
+	case f.gen.Generation != spec.Base:
+		return no(fmt.Errorf("%w: %d is active", ErrMismatch, f.gen.Generation))
+	case f.sum == nil:
+		return no(ErrWhole)
+	}
+	rows, err := f.overlaid(ctx, spec, changes)
+	if err != nil {
+		return no(err)
+	}
+	base := f
+	if f.base != nil {
+		base = f.base
+	}
+	out := Spec{Kind: spec.Kind, Generation: spec.Generation, Rows: uint64(len(rows)), Digest: digestOf(rows), VerifiedAt: spec.VerifiedAt, Pace: spec.Pace,
+		published: &Generation{Rows: spec.Rows, Digest: spec.Digest}, base: base, sum: &spec.Sum}
+	built, err := s.Build(ctx, out, func(yield func(Row, error) bool) {
+		for _, r := range rows {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	built.gen.Rows, built.gen.Digest, built.gen.Base = spec.Rows, spec.Digest, base.gen.Generation
+	return built, nil
+}
+
+// overlaid is what the overlay's rows will be, sorted.
+func (f *file) overlaid(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Change, error]) ([]Row, error) {
+	var old []Row
+	if f.base != nil {
+		for r, err := range f.own(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			old = append(old, Row{r.Token, bytes.Clone(r.Value)})
+		}
+	}
+	sum, count := *f.sum, f.gen.Rows
+	var fresh []Row
+	for c, err := range changes {
+		if err != nil {
+			return nil, err
+		}
+		if n := len(fresh); n > 0 && bytes.Compare(fresh[n-1].Token[:], c.Token[:]) >= 0 || c.Token == lastToken || c.Token == (Token{}) {
+			return nil, fmt.Errorf("%w: change %d is not above the one before", ErrMismatch, n)
+		}
+		if len(fresh)%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		was, ok, err := f.lookup(c.Token)
+		if err != nil {
+			return nil, err
+		}
+		if ok != (c.Op != Add) || (c.Op == Remove) != (len(c.Value) == 0) || len(c.Value) > MaxValue || c.Op != Add && c.Op != Replace && c.Op != Remove {
+			return nil, fmt.Errorf("%w: change %d does not fit the list", ErrMismatch, len(fresh))
+		}
+		if ok {
+			sum.sub(Row{c.Token, was})
+			count--
+		}
+		row := Row{c.Token, []byte{removed}}
+		if c.Op != Remove {
+			sum.add(Row{c.Token, c.Value})
+			count++
+			row.Value = append([]byte{there}, c.Value...)
+		}
+		if fresh = append(fresh, row); len(fresh)+len(old) > MaxOverlay {
+			return nil, ErrWhole
+		}
+	}
+	if count != spec.Rows || sum != spec.Sum {
+		return nil, fmt.Errorf("%w: %d rows with sum %x, want %d with %x", ErrMismatch, count, sum[:4], spec.Rows, spec.Sum[:4])
+	}
+	return merge(old, fresh), nil
+}
+
+// merge joins sorted rows; of the same token the newer counts.
+func merge(old, fresh []Row) []Row {
+	out := make([]Row, 0, len(old)+len(fresh))
+	for len(old) > 0 && len(fresh) > 0 {
+		switch c := bytes.Compare(old[0].Token[:], fresh[0].Token[:]); {
+		case c < 0:
+			out, old = append(out, old[0]), old[1:]
+		case c > 0:
+			out, fresh = append(out, fresh[0]), fresh[1:]
+		default:
+			out, old, fresh = append(out, fresh[0]), old[1:], fresh[1:]
+		}
+	}
+	return append(append(out, old...), fresh...)
+}
+
+// digestOf is the digest of rows that are sorted.
+func digestOf(rows []Row) [sha256.Size]byte {
+	d := newDigest()
+	for _, r := range rows {
+		d.add(r)
+	}
+	return d.sum()
+}
+
+// merged gives every row of the list as it is looked up: the file's own, or
+// those of the base as the overlay has changed them.
+func (f *file) merged(ctx context.Context) iter.Seq2[Row, error] {
+	if f.base == nil {
+		return f.own(ctx)
+	}
+	return func(yield func(Row, error) bool) {
+		next, stop := iter.Pull2(f.own(ctx))
+		defer stop()
+		over, err, more := next()
+		for r, baseErr := range f.base.own(ctx) {
+			for err == nil && more && bytes.Compare(over.Token[:], r.Token[:]) < 0 {
+				if over.Value[0] == there && !yield(Row{over.Token, over.Value[1:]}, nil) {
+					return
+				}
+				over, err, more = next()
+			}
+			if err = errors.Join(err, baseErr); err != nil {
+				yield(Row{}, err)
+				return
+			}
+			if more && over.Token == r.Token {
+				r.Value = nil
+				if over.Value[0] == there {
+					r.Value = over.Value[1:]
+				}
+				over, err, more = next()
+			}
+			if r.Value != nil && !yield(r, nil) {
+				return
+			}
+		}
+		for ; more && err == nil; over, err, more = next() {
+			if over.Value[0] == there && !yield(Row{over.Token, over.Value[1:]}, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(Row{}, err)
+		}
+	}
+}
+
+// Overlaid tells which kinds are overlays now, by kind, and how many rows each
+// overlay has.
+func (s *Store) Overlaid() map[string]uint64 {
+	v := s.View()
+	defer v.Release()
+	out := map[string]uint64{}
+	for _, f := range v.files {
+		if f.base != nil {
+			out[f.gen.Kind] = f.rows
+		}
+	}
+	return out
+}
+
+// Fold makes a whole file of an overlay and its base, and checks every row
+// against the digest under which the list was published. The generation stays
+// what it is, and look-ups go on meanwhile. Damage is a *Fault with ErrCorrupt.
+// A crash before the end leaves overlay and base in force.
+func (s *Store) Fold(ctx context.Context, kind string, p Pace) error {
+	v := s.View()
+	defer v.Release()
+	f := v.find(kind)
+	if f == nil {
+		return ErrNoList
+	}
+	if f.base == nil {
+		return nil
+	}
+	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: f.gen.Rows, Digest: f.gen.Digest, Pace: p}
+	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
+	err := errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	if err == nil {
+		err = write(ctx, temp, spec, f.merged(ctx))
+	}
+	switch {
+	case errors.Is(err, ErrMismatch) || errors.Is(err, ErrCorrupt):
+		return &Fault{kind, f.gen.Generation, errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), removeAny(temp))}
+	case err == nil:
+		err = sqlite.SyncFile(temp)
+	}
+	if err == nil {
+		err = s.exchange(ctx, f, temp, false)
+	}
+	if err != nil {
+		return fmt.Errorf("folding list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
+	}
+	return nil
+}
+
+// fileOf names one file of the folder.
+type fileOf struct {
+	kind       string
+	generation uint64
+}
+
+// needed are the files that generations stand on: their own, and their bases.
+func needed(gens []Generation) []fileOf {
+	var out []fileOf
+	for _, g := range gens {
+		out = append(out, fileOf{g.Kind, g.Generation})
+		if g.Base > 0 && !slices.Contains(out, fileOf{g.Kind, g.Base}) {
+			out = append(out, fileOf{g.Kind, g.Base})
+		}
+	}
+	return out
+}
+
+// folded makes good what a crash kept exchange from saying in the index: that a
+// file is whole. Its former base may hold rows that had to leave the box.
+func (s *Store) folded(ctx context.Context) error {
+	gens := slices.Clone(s.gens)
+	changed := false
+	for i, g := range gens {
+		if f := s.view.Load().find(g.Kind); g.Base > 0 && f != nil && f.err == nil && f.gen.Generation == g.Generation && f.base == nil {
+			gens[i].Base, changed = 0, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	if err := s.flip(ctx, gens, nil); err != nil {
+		return err
+	}
+	old := s.gens
+	s.gens = gens
+	kept := needed(gens)
+	var errs []error
+	for _, n := range needed(old) {
+		if !slices.Contains(kept, n) {
+			errs = append(errs, erase(filePath(s.dir, n.kind, n.generation)))
+		}
+	}
+	return errors.Join(errs...)
+}
