@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"testing"
 	"time"
 
@@ -20,8 +19,8 @@ var speeds = map[uint32]int{unix.B1200: 1200, unix.B2400: 2400, unix.B4800: 4800
 	unix.B57600: 57600, unix.B115200: 115200, unix.B230400: 230400, unix.B460800: 460800, unix.B921600: 921600}
 
 // speed is what the near end is set to; 0: it cannot be told any more.
-func speed(wire *sim.PTY) int {
-	t, err := unix.IoctlGetTermios(int(wire.Fd()), unix.TCGETS)
+func speed(fd int) int {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return 0
 	}
@@ -32,12 +31,13 @@ func speed(wire *sim.PTY) int {
 // nothing whole.
 type tuned struct {
 	*sim.PTY
+	fd   int // asked for once: the file may be closed meanwhile
 	baud int
 }
 
 func (w tuned) Read(b []byte) (int, error) {
 	n, err := w.PTY.Read(b)
-	if speed(w.PTY) != w.baud {
+	if speed(w.fd) != w.baud {
 		for i := range b[:n] {
 			b[i] ^= 0x55
 		}
@@ -46,7 +46,7 @@ func (w tuned) Read(b []byte) (int, error) {
 }
 
 func (w tuned) Write(b []byte) (int, error) {
-	if speed(w.PTY) == w.baud {
+	if speed(w.fd) == w.baud {
 		return w.PTY.Write(b)
 	}
 	garbled := make([]byte, len(b))
@@ -61,7 +61,8 @@ func TestProbeFindsTheSpeedByAsking(t *testing.T) {
 		t.Run(fmt.Sprint(baud), func(t *testing.T) {
 			t.Parallel()
 			wire, path := pty(t)
-			go func() { _ = (&sim.Mercury{}).Serve(tuned{wire, baud}) }() // ends with the pty
+			w := tuned{wire, int(wire.Fd()), baud}
+			go func() { _ = (&sim.Mercury{}).Serve(w) }() // ends with the pty
 			out, _ := probe(t, 0, path)
 			holds(t, out, fmt.Sprintf(": mercury at %d baud (Mercury version)", baud), fmt.Sprintf("baud = %d", baud))
 		})
@@ -72,17 +73,19 @@ func TestProbeFindsTheSpeedByAsking(t *testing.T) {
 // noise at the first two.
 func TestProbeFindsTheSpeedByListening(t *testing.T) {
 	wire, path := pty(t)
-	over := make(chan struct{})
-	defer close(over)
-	camera := &sim.Camera{Wire: io.Writer(tuned{wire, 19200}), Template: "lumo"}
+	fd := int(wire.Fd())
+	camera := &sim.Camera{Wire: tuned{wire, fd, 19200}, Template: "lumo"}
+	over, done := make(chan struct{}), make(chan struct{})
+	defer func() { close(over); <-done }()
 	go func() {
+		defer close(done)
 		for last := 0; ; {
 			select {
 			case <-over:
 				return
 			case <-time.After(10 * time.Millisecond):
 			}
-			if now := speed(wire); now != last {
+			if now := speed(fd); now != last {
 				if last = now; camera.Plate("KAYAK7", "ON", 0.9) != nil {
 					return
 				}
