@@ -108,7 +108,7 @@ func (a *arrival) judge(ctx context.Context) {
 	a.last = time.Now()
 	res, err := a.shelf.take(ctx, os.DirFS(a.dir), "mqtt")
 	for _, r := range refusals(err) {
-		if r.Why == lists.Unavailable && r.Kind != "" && a.lacking != nil {
+		if r.Why == lists.Unavailable && r.File != "" && a.lacking != nil {
 			a.lacking()
 		}
 	}

@@ -26,7 +26,7 @@ const (
 
 // importName is what a folder of lists may hold; everything else is refused
 // before a byte of it is written (package lists, layout of a source).
-var importName = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}\.root\.json|(timestamp|snapshot|targets)\.json|targets/[a-z]{1,16}-[1-9][0-9]{0,15}\.list)$`)
+var importName = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}\.root\.json|(timestamp|snapshot|targets)\.json|targets/[a-z]{1,16}-[1-9][0-9]{0,15}(\.list|-[1-9][0-9]{0,15}\.delta))$`)
 
 // Imported is the answer to an import: what it changed, and what was refused.
 type Imported struct {

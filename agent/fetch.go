@@ -202,9 +202,9 @@ func (f *fetcher) take(ctx context.Context) (v verdictOf, err error) {
 	for _, r := range refusals(err) {
 		v.final = v.final && r.Rejected()
 		switch {
-		case r.Why == lists.Unavailable && r.Kind != "":
+		case r.Why == lists.Unavailable && r.File != "":
 			v.lacking = append(v.lacking, r)
-		case r.Kind != "": // what lies here is not what is signed: it is fetched anew
+		case r.File != "": // what lies here is not what is signed: it is fetched anew
 			others = append(others, r, f.forget(r))
 		default:
 			others = append(others, r)
@@ -215,7 +215,7 @@ func (f *fetcher) take(ctx context.Context) (v verdictOf, err error) {
 
 // forget removes a list file that turned out bad.
 func (f *fetcher) forget(r *lists.Refusal) error {
-	if err := os.Remove(filepath.Join(f.dir, "targets", lists.TargetName(r.Kind, r.Generation))); !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(f.dir, "targets", r.File)); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -349,7 +349,7 @@ func (f *fetcher) ask(ctx context.Context, url string, from int64) (*http.Respon
 
 // list gets one list file whole, going on where the last try ended.
 func (f *fetcher) list(ctx context.Context, url string, l *lists.Refusal) error {
-	name := lists.TargetName(l.Kind, l.Generation)
+	name := l.File // as the trust made it of what is signed
 	folder := filepath.Join(f.dir, "targets")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err

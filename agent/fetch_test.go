@@ -123,9 +123,9 @@ func (j *judge) take(_ context.Context, src fs.FS, via string) (lists.Result, er
 	case j.applied:
 		return lists.Result{}, nil
 	case err != nil:
-		return lists.Result{}, &lists.Refusal{Why: lists.Unavailable, Kind: "cards", Generation: j.gen, Bytes: int64(len(j.want)), Err: err}
+		return lists.Result{}, &lists.Refusal{Why: lists.Unavailable, Kind: "cards", Generation: j.gen, File: lists.TargetName("cards", j.gen), Bytes: int64(len(j.want)), Err: err}
 	case !bytes.Equal(got, j.want):
-		return lists.Result{}, &lists.Refusal{Why: lists.Tampered, Kind: "cards", Generation: j.gen, Bytes: int64(len(j.want)), Err: errors.New("sum")}
+		return lists.Result{}, &lists.Refusal{Why: lists.Tampered, Kind: "cards", Generation: j.gen, File: lists.TargetName("cards", j.gen), Bytes: int64(len(j.want)), Err: errors.New("sum")}
 	}
 	j.applied = true
 	return lists.Result{Fresh: true}, nil

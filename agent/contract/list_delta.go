@@ -258,3 +258,47 @@ func deltaShort(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrDeltaFile, err)
 }
+
+// DiffLists gives what changes one list into another, and the sum of the other.
+// Both are read as streams of sorted rows. More than most changes are an error.
+func DiffLists(from, to iter.Seq2[ListRow, error], most int) (changes []ListChange, sum ListSum, err error) {
+	next, stop := iter.Pull2(from)
+	defer stop()
+	old, oldErr, more := next()
+	note := func(c ListChange) error {
+		if len(changes) == most {
+			return fmt.Errorf("more than %d changes", most)
+		}
+		c.Value = bytes.Clone(c.Value)
+		changes = append(changes, c)
+		return nil
+	}
+	for row, err := range to {
+		for err == nil && oldErr == nil && more && bytes.Compare(old.Token[:], row.Token[:]) < 0 {
+			err = note(ListChange{Op: Remove, Token: old.Token})
+			old, oldErr, more = next()
+		}
+		if err = errors.Join(err, oldErr); err != nil {
+			return nil, sum, err
+		}
+		sum.Add(row.Token, row.Value)
+		switch {
+		case !more || old.Token != row.Token:
+			err = note(ListChange{Add, row.Token, row.Value})
+		case !bytes.Equal(old.Value, row.Value):
+			err = note(ListChange{Replace, row.Token, row.Value})
+		}
+		if err != nil {
+			return nil, sum, err
+		}
+		if more && old.Token == row.Token {
+			old, oldErr, more = next()
+		}
+	}
+	for ; more && oldErr == nil; old, oldErr, more = next() {
+		if err := note(ListChange{Op: Remove, Token: old.Token}); err != nil {
+			return nil, sum, err
+		}
+	}
+	return changes, sum, oldErr
+}

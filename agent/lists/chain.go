@@ -80,16 +80,16 @@ type chain struct {
 // verify follows the client workflow of the TUF specification, section 5.3 to
 // 5.6. What is verified is made durable before the next step, so that a power
 // cut never brings an older timestamp back into belief.
-func (c *chain) verify() ([]Target, error) {
+func (c *chain) verify() ([]Target, []Delta, error) {
 	tm, err := trustedmetadata.New(c.root)
 	if err != nil {
-		return nil, refuse("trusted root", err)
+		return nil, nil, refuse("trusted root", err)
 	}
 	tm.RefTime = c.ref
 	c.tm = tm
 	for _, step := range []func() error{c.roots, c.timestamp, c.snapshot, c.targets} {
 		if err := step(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	return parseTargets(tm.Targets[metadata.TARGETS])

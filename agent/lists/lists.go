@@ -8,6 +8,7 @@
 //	snapshot.json      names the targets metadata: no mix and match
 //	targets.json       names every list with length, hash and custom fields
 //	targets/<kind>-<generation>.list
+//	targets/<kind>-<base>-<generation>.delta   what leads from one to another
 //
 // whether that is a folder, a stick or what retained messages filled in. A
 // source may lack what has not changed: a heartbeat is timestamp.json alone.
@@ -136,7 +137,7 @@ func (t *Trust) Take(ctx context.Context, src fs.FS, ref time.Time) (res Result,
 		return res, &Refusal{Why: Internal, Err: errors.New("no reference time")}
 	}
 	c := &chain{dir: t.cfg.Dir, src: src, ref: ref, root: t.root}
-	targets, err := c.verify()
+	targets, deltas, err := c.verify()
 	t.root = c.root
 	res.Fresh, res.Timestamp = c.fresh, c.version
 	if c.fresh {
@@ -145,7 +146,7 @@ func (t *Trust) Take(ctx context.Context, src fs.FS, ref time.Time) (res Result,
 	if err != nil {
 		return res, err
 	}
-	return res, t.apply(ctx, src, ref, targets, &res)
+	return res, t.apply(ctx, src, ref, targets, deltas, &res)
 }
 
 // RootVersion is that of the newest root this booth has verified; 0 if it
@@ -177,10 +178,10 @@ func (t *Trust) active() []eligibility.Generation {
 
 // apply compares what is signed with what is active, builds what is new and
 // counts the heartbeat for what is current.
-func (t *Trust) apply(ctx context.Context, src fs.FS, ref time.Time, targets []Target, res *Result) error {
+func (t *Trust) apply(ctx context.Context, src fs.FS, ref time.Time, targets []Target, deltas []Delta, res *Result) error {
 	todo, current, refused := t.plan(targets)
 	if refused == nil && len(todo) > 0 {
-		applied, err := t.build(ctx, src, ref, todo)
+		applied, err := t.build(ctx, src, ref, todo, deltas)
 		if err != nil {
 			refused = err
 		}

@@ -33,7 +33,8 @@ type Refusal struct {
 	Why        Why
 	Kind       string // "" if the metadata itself was refused
 	Generation uint64 // the one refused; 0 if not known
-	Bytes      int64  // length of the file as signed, of a list that is Unavailable; 0 if not known
+	File       string // name in the folder targets; "" if no one file is at fault
+	Bytes      int64  // its length as signed
 	Err        error
 }
 

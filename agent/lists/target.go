@@ -10,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,7 +21,8 @@ import (
 	"boothd/buffer/eligibility"
 )
 
-// Custom is what the targets metadata says of a list beside length and hash.
+// Custom is what the targets metadata says of a list, or of a delta, beside
+// length and hash.
 type Custom struct {
 	Kind       string `json:"kind"`
 	Generation uint64 `json:"generation"`
@@ -27,6 +30,12 @@ type Custom struct {
 	Digest     string `json:"digest"`          // content digest, 64 hex digits
 	Format     int    `json:"format"`          // contract.ListFormat
 	Force      bool   `json:"force,omitempty"` // may shrink by more than 10 %, or be empty
+
+	// Of a delta alone. Rows and Digest are those of the list that results.
+	Base       uint64 `json:"base,omitempty"`        // generation that it changes
+	BaseDigest string `json:"base_digest,omitempty"` // its content digest, 64 hex digits
+	Sum        string `json:"sum,omitempty"`         // contract.ListSum of the result, 64 hex digits
+	Data       []byte `json:"data,omitempty"`        // the file itself, base64, if it is small
 }
 
 // Target is one list as signed.
@@ -48,27 +57,34 @@ func TargetName(kind string, generation uint64) string {
 
 // parseTargets reads every list that the metadata names. Kinds that this
 // program does not know are left out; a kind named twice is refused.
-func parseTargets(md *metadata.Metadata[metadata.TargetsType]) ([]Target, error) {
+func parseTargets(md *metadata.Metadata[metadata.TargetsType]) (out []Target, deltas []Delta, err error) {
 	if md.Signed.Delegations != nil {
-		return nil, &Refusal{Why: Malformed, Err: errors.New("targets.json: delegations are not used here")}
+		return nil, nil, &Refusal{Why: Malformed, Err: errors.New("targets.json: delegations are not used here")}
 	}
-	var out []Target
 	seen := map[string]bool{}
 	for name, file := range md.Signed.Targets {
+		if strings.HasSuffix(name, ".delta") && file != nil && file.Custom != nil {
+			d, err := parseDelta(name, file)
+			if err != nil {
+				return nil, nil, &Refusal{Why: Malformed, Err: fmt.Errorf("targets.json: %q: %w", name, err)}
+			}
+			deltas = append(deltas, d)
+			continue
+		}
 		w, err := parseTarget(name, file)
 		if err != nil {
-			return nil, &Refusal{Why: Malformed, Err: fmt.Errorf("targets.json: %q: %w", name, err)}
+			return nil, nil, &Refusal{Why: Malformed, Err: fmt.Errorf("targets.json: %q: %w", name, err)}
 		}
 		if seen[w.Kind] {
-			return nil, &Refusal{Why: Malformed, Kind: w.Kind, Generation: w.Generation, Err: errors.New("named twice")}
+			return nil, nil, &Refusal{Why: Malformed, Kind: w.Kind, Generation: w.Generation, Err: errors.New("named twice")}
 		}
 		seen[w.Kind] = true
 		if TargetName(w.Kind, w.Generation) != name {
-			return nil, &Refusal{Why: Relabelled, Kind: w.Kind, Generation: w.Generation, Err: fmt.Errorf("it is named %q", name)}
+			return nil, nil, &Refusal{Why: Relabelled, Kind: w.Kind, Generation: w.Generation, Err: fmt.Errorf("it is named %q", name)}
 		}
 		out = append(out, w)
 	}
-	return out, nil
+	return out, deltas, nil
 }
 
 func parseTarget(name string, file *metadata.TargetFiles) (Target, error) {
@@ -92,13 +108,15 @@ func parseTarget(name string, file *metadata.TargetFiles) (Target, error) {
 		return Target{}, errors.New("no length or no sha256")
 	case len(name) > 64:
 		return Target{}, errors.New("name too long")
+	case c.Base != 0 || c.BaseDigest != "" || c.Sum != "" || c.Data != nil:
+		return Target{}, errors.New("a list has fields of a delta")
 	}
 	w.Digest = [sha256.Size]byte(digest)
 	return w, nil
 }
 
 // build makes every target of todo active, or none.
-func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Target) (applied []eligibility.Generation, err error) {
+func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Target, deltas []Delta) (applied []eligibility.Generation, err error) {
 	var built []*eligibility.Built
 	defer func() {
 		if err != nil {
@@ -107,11 +125,12 @@ func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Targ
 			}
 		}
 	}()
-	if err := present(src, todo); err != nil {
+	roads, err := t.roads(src, todo, deltas)
+	if err != nil {
 		return nil, err
 	}
-	for _, w := range todo {
-		b, err := t.buildOne(ctx, src, ref, w)
+	for i, w := range todo {
+		b, err := t.buildOne(ctx, src, ref, w, roads[i])
 		if err != nil {
 			return nil, err
 		}
@@ -130,21 +149,54 @@ func (t *Trust) build(ctx context.Context, src fs.FS, ref time.Time, todo []Targ
 	return applied, nil
 }
 
-// present tells of every list at once that is not there: building takes
-// minutes, and whoever fetches wants to know all of it before.
-func present(src fs.FS, todo []Target) error {
-	var missing []error
+// roads says by which deltas each list is had; none: whole. What is not there is
+// told of every list at once: building takes minutes, and whoever fetches wants
+// to know all of it before. A source that has a list whole needs no delta.
+func (t *Trust) roads(src fs.FS, todo []Target, deltas []Delta) (roads [][]Delta, missing error) {
+	active := t.active()
 	for _, w := range todo {
-		if _, err := fs.Stat(src, "targets/"+TargetName(w.Kind, w.Generation)); err != nil {
-			missing = append(missing, &Refusal{Why: Unavailable, Kind: w.Kind, Generation: w.Generation, Bytes: w.length, Err: err})
+		var have eligibility.Generation
+		if i := slices.IndexFunc(active, func(g eligibility.Generation) bool { return g.Kind == w.Kind }); i >= 0 {
+			have = active[i]
 		}
+		road := roadTo(w, have, deltas)
+		lacking := lack(src, road)
+		if road == nil || lacking != nil {
+			if whole := w.absent(src); whole == nil {
+				road, lacking = nil, nil
+			} else if road == nil {
+				lacking = whole
+			}
+		}
+		roads, missing = append(roads, road), errors.Join(missing, lacking)
 	}
-	return errors.Join(missing...)
+	return roads, missing
 }
 
-func (t *Trust) buildOne(ctx context.Context, src fs.FS, ref time.Time, w Target) (*eligibility.Built, error) {
+// absent says that a source does not have the list whole.
+func (w Target) absent(src fs.FS) error {
+	name := TargetName(w.Kind, w.Generation)
+	if _, err := fs.Stat(src, "targets/"+name); err != nil {
+		return &Refusal{Why: Unavailable, Kind: w.Kind, Generation: w.Generation, File: name, Bytes: w.length, Err: err}
+	}
+	return nil
+}
+
+// buildOne builds a list by its deltas, or whole: also where the deltas do not
+// fit what this booth has.
+func (t *Trust) buildOne(ctx context.Context, src fs.FS, ref time.Time, w Target, road []Delta) (*eligibility.Built, error) {
+	if road != nil {
+		b, err := t.follow(ctx, src, w, road, eligibility.DeltaSpec{VerifiedAt: ref, Pace: t.cfg.Pace})
+		if !errors.Is(err, errRoad) {
+			return b, err
+		}
+	}
+	return t.buildWhole(ctx, src, ref, w)
+}
+
+func (t *Trust) buildWhole(ctx context.Context, src fs.FS, ref time.Time, w Target) (*eligibility.Built, error) {
 	no := func(why Why, err error) error {
-		return &Refusal{Why: why, Kind: w.Kind, Generation: w.Generation, Bytes: w.length, Err: err}
+		return &Refusal{Why: why, Kind: w.Kind, Generation: w.Generation, File: TargetName(w.Kind, w.Generation), Bytes: w.length, Err: err}
 	}
 	f, err := src.Open("targets/" + TargetName(w.Kind, w.Generation))
 	if err != nil {

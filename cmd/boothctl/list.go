@@ -39,7 +39,7 @@ const (
 )
 
 // known are the files of a publication (package lists, layout of a source).
-var known = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}\.root\.json|(timestamp|snapshot|targets)\.json|targets/[a-z]{1,16}-[1-9][0-9]{0,15}\.list)$`)
+var known = regexp.MustCompile(`^(root/[1-9][0-9]{0,8}\.root\.json|(timestamp|snapshot|targets)\.json|targets/[a-z]{1,16}-[1-9][0-9]{0,15}(\.list|-[1-9][0-9]{0,15}\.delta))$`)
 
 // imported is the daemon's answer.
 type imported struct {
