@@ -26,7 +26,7 @@ const (
 	// judged: retained messages arrive in any order.
 	metaSettle = 500 * time.Millisecond
 	// metaPause is the least time between two judgements, whatever comes.
-	metaPause = 5 * time.Second
+	metaPause = time.Second
 )
 
 // metaName is a level below metaFilter that names metadata.

@@ -97,11 +97,13 @@ func (s *shelf) run(ctx context.Context) {
 		case <-again.C:
 			s.announce(ctx, "restart")
 		case <-rot.C:
+			s.fold(ctx, 0)
 			s.check(ctx)
 		case <-purge.C:
 			s.purge(ctx)
 		case <-s.taken:
 			s.purge(ctx)
+			s.fold(ctx, foldMost)
 		}
 	}
 }
@@ -324,6 +326,32 @@ func (s *shelf) discard(ctx context.Context, f *eligibility.Fault) {
 	now := time.Now()
 	if _, err := s.store(ctx, now, contract.ListFailed{Kind: f.Kind, Generation: f.Generation, Reason: "damaged", Clock: s.stamp(now)}); err != nil {
 		s.log.Error("damage of a list not recorded", "err", err)
+	}
+}
+
+// foldMost is how many rows an overlay may have by day: each delta writes all of
+// them anew.
+const foldMost = 100_000
+
+// fold makes whole files of lists that deltas were laid over, if they are of
+// more rows than most. It is paced, and no look-up waits for it.
+func (s *shelf) fold(ctx context.Context, most uint64) {
+	st := s.open.Load()
+	for kind, rows := range st.Overlaid() {
+		if rows <= most {
+			continue
+		}
+		err := st.Fold(ctx, kind, eligibility.Pace{})
+		var fault *eligibility.Fault
+		switch {
+		case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
+			s.discard(ctx, fault)
+		case errors.Is(err, eligibility.ErrNotNewer): // a newer one has come meanwhile
+		case err != nil && ctx.Err() == nil:
+			s.log.Error("list not folded", "list", kind, "err", err)
+		case err == nil:
+			s.log.Info("list folded", "list", kind, "changes", rows)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,49 +99,62 @@ func TestListsComeFromTheWeb(t *testing.T) {
 		t.Fatal(err)
 	}
 	hangUp(t, filepath.Join(dir, "boothd.toml"))
-	// One card more: the number of the last one with another first digit.
 	csv := filepath.Join(dir, "csv", "cards.csv")
 	b, err := os.ReadFile(csv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	last := "F" + lines[len(lines)-1][1:]
-	if last == lines[len(lines)-1] {
-		last = "E" + last[1:]
-	}
-	if err := os.WriteFile(csv, []byte(string(b)+last+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	built, pass := filepath.Join(t.TempDir(), "built"), filepath.Join(dir, "passphrase")
-	hq("lists", "build", "--in", filepath.Join(dir, "csv"), "--out", built, "--token-key", filepath.Join(dir, "hq", "token.key"))
-	hq("lists", "publish", filepath.Join(dir, "hq"), "--lists", built, "--timestamp", "4h", "--passphrase-file", pass)
-	sent := time.Now()
-	hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker)
-	// The first transfer breaks; what headquarters says next makes the booth go on.
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		mu.Lock()
-		n := len(asked)
-		mu.Unlock()
-		if n > 0 {
-			break
+	columns := strings.SplitN(lines[len(lines)-1], ",", 2)
+	pass := filepath.Join(dir, "passphrase")
+	// publish issues n cards more, like the last one.
+	cards := string(b)
+	publish := func(n, from int) {
+		t.Helper()
+		for i := range n {
+			cards += fmt.Sprintf("E280%020X,%s\n", from+i, columns[1])
 		}
+		if err := os.WriteFile(csv, []byte(cards), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		built := filepath.Join(t.TempDir(), "built")
+		hq("lists", "build", "--in", filepath.Join(dir, "csv"), "--out", built, "--token-key", filepath.Join(dir, "hq", "token.key"))
+		hq("lists", "publish", filepath.Join(dir, "hq"), "--lists", built, "--timestamp", "4h", "--passphrase-file", pass)
+	}
+	send := func() { t.Helper(); hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker) }
+	questions := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(asked)
+	}
+
+	// Many cards: a delta that the booth has to fetch. The first transfer breaks;
+	// what headquarters says next makes the booth go on.
+	publish(600, 0)
+	send()
+	for end := time.Now().Add(20 * time.Second); len(questions()) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the booth never asked for the list")
 		}
 	}
-	time.Sleep(6 * time.Second) // a broker's news is judged every five seconds at most
 	hq("lists", "heartbeat", filepath.Join(dir, "hq"), "--timestamp", "4h", "--passphrase-file", pass)
-	hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker)
+	send()
 	await(2)
-	t.Logf("in force %v after it was announced, asked %q", time.Since(sent).Round(time.Millisecond), asked)
-	mu.Lock()
-	defer mu.Unlock()
-	if len(asked) != 2 || !strings.HasSuffix(asked[0], ".list ") || !strings.HasSuffix(asked[1], "bytes=300-") {
-		t.Errorf("asked %q: not gone on where the line broke", asked)
+	if q := questions(); len(q) != 2 || q[0] != "/targets/cards-1-2.delta " || q[1] != "/targets/cards-1-2.delta bytes=300-" {
+		t.Errorf("asked %q: not gone on where the line broke", q)
 	}
 	if err := noPart(filepath.Join(dir, "store", "fetch")); err != nil {
 		t.Error(err)
+	}
+
+	// One card, as an urgent denial: it rides in the metadata.
+	publish(1, 100_000)
+	sent := time.Now()
+	send()
+	await(3)
+	t.Logf("one card is in force %v after it was sent", time.Since(sent).Round(time.Millisecond))
+	if q := questions(); len(q) != 2 {
+		t.Errorf("asked %q: a list was fetched for one card", q)
 	}
 }
 

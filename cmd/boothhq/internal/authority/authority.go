@@ -167,7 +167,7 @@ func (o *Office) Mirror(to string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".list") && !slices.Contains(names, filepath.Join("targets", e.Name())) {
+		if (strings.HasSuffix(e.Name(), ".list") || strings.HasSuffix(e.Name(), deltaSuffix)) && !slices.Contains(names, filepath.Join("targets", e.Name())) {
 			err = errors.Join(err, os.Remove(filepath.Join(to, "targets", e.Name())))
 		}
 	}

@@ -135,10 +135,14 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 		}
 		delete(targets.Signed.Targets, lists.TargetName(kind, had.Generation))
 		fresh := lists.TargetName(kind, had.Generation+1)
-		targets.Signed.Targets[fresh], err = describe(b, lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows,
-			Digest: digest, Format: contract.ListFormat, Force: forced})
-		if err != nil {
+		custom := lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows, Digest: digest, Format: contract.ListFormat, Force: forced}
+		if targets.Signed.Targets[fresh], err = describe(b, custom); err != nil {
 			return nil, err
+		}
+		if had.Generation > 0 {
+			if err := o.addDelta(targets, had, custom, b, files); err != nil {
+				return nil, err
+			}
 		}
 		files[fresh] = b
 	}
@@ -179,6 +183,9 @@ func sound(kind string, b []byte) (contract.ListHeader, error) {
 func published(targets *metadata.Metadata[metadata.TargetsType]) ([]List, error) {
 	out := []List{}
 	for name, file := range targets.Signed.Targets {
+		if strings.HasSuffix(name, deltaSuffix) {
+			continue
+		}
 		if file.Custom == nil {
 			return nil, fmt.Errorf("targets.json: %s has no custom fields", name)
 		}
