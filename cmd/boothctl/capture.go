@@ -62,7 +62,7 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	}
 	reads, err := create(c.Out + readsSuffix)
 	if err != nil {
-		return errors.Join(err, out.Close(), os.Remove(c.Out))
+		return one(errors.Join(err, out.Close(), os.Remove(c.Out)))
 	}
 	rule := maskedRule
 	if c.Raw {
@@ -74,22 +74,21 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	begun := time.Now()
 	tape, err := newTape(out, d, c.Raw, begun)
 	if err != nil {
-		return errors.Join(err, out.Close(), reads.Close())
+		return one(errors.Join(err, out.Close(), reads.Close()))
 	}
 	kept := bufio.NewWriter(reads)
-	v := &view{t: t, all: true, most: c.N, begun: begun, seen: labels{}, shown: map[string]time.Time{}}
+	v := &view{t: t, most: c.N, begun: begun, seen: labels{}, shown: map[string]time.Time{}}
 	v.also = keep(kept, c.Raw, begun)
 	r, err := opener{socket, tape.open}.device(ctx, d, v.fault)
-	if err == nil {
-		err = v.follow(ctx, r)
+	if err != nil { // a capture of nothing is none
+		return one(errors.Join(err, out.Close(), reads.Close(), os.Remove(c.Out), os.Remove(c.Out+readsSuffix)))
 	}
+	err = v.follow(ctx, r)
 	if full := tape.end(); full != nil {
 		err = errors.Join(err, full)
 	}
 	err = errors.Join(err, kept.Flush(), out.Close(), reads.Close())
-	if err == nil || v.reads > 0 {
-		fmt.Fprintf(t.stderr, "boothctl: written: %s and %s%s\n", c.Out, c.Out, readsSuffix)
-	}
+	fmt.Fprintf(t.stderr, "boothctl: written: %s and %s%s\n", c.Out, c.Out, readsSuffix)
 	return one(err)
 }
 

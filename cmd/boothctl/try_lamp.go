@@ -98,5 +98,10 @@ func (s *stage) broken(ctx context.Context, err error) error {
 
 // say tells one step, as a line of text or of JSON.
 func (t *tool) say(what, text string) error {
-	return t.tell(change{At: time.Now(), What: what, Text: text})
+	now := time.Now()
+	if t.json {
+		return t.tell(change{At: now, What: what, Text: text})
+	}
+	_, err := fmt.Fprintf(t.stdout, "%s  %-15s  %s\n", now.UTC().Format("15:04:05.000"), what, text)
+	return err
 }

@@ -77,7 +77,7 @@ func TestI9_TryLampShowsOneAtATimeAndEndsRed(t *testing.T) {
 	if claims := b.chip.Claims(); len(claims) > 0 {
 		t.Errorf("lines are still claimed: %v", claims)
 	}
-	holds(t, out, "traveller_red  red", "officer_green  steady", "end      red, everything else dark")
+	holds(t, out, "traveller_red    red\n", "officer_green    steady\n", "end              red, everything else dark\n")
 }
 
 func TestTryLampOneOnly(t *testing.T) {
@@ -170,7 +170,7 @@ func TestI9_TryGateNeverClosesOnWhatStandsThere(t *testing.T) {
 	}()
 	_, wrong := b.history(t, func() {
 		out, _ := boothctl(t, 0, "try", "gate", "--yes", "--open", "1s", "--move", "100ms", "--config", b.config)
-		holds(t, out, "told to open", "gate_close  the gate is told to close", "red, everything else dark")
+		holds(t, out, "told to open", "gate_close       the gate is told to close", "red, everything else dark")
 	})
 	enough()
 	<-done
