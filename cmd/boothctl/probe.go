@@ -180,8 +180,7 @@ func understood(b []byte) []match {
 
 // noise keeps what was not understood for the end.
 func (s *search) noise(baud int, b []byte) {
-	const most = 60
-	shape := masked(b[:min(len(b), most)], true)
+	shape := masked(b[:min(len(b), shapeMost)], true)
 	_, shape, _ = strings.Cut(shape, " bytes ")
 	s.out.Heard = append(s.out.Heard, heard{baud, fmt.Sprintf("%d bytes %s", len(b), shape)})
 	s.say(fmt.Sprintf("heard %d bytes%s that fit nothing", len(b), at(baud)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // match is a protocol of ours that bytes fit.
@@ -39,6 +40,9 @@ var texts = [...]text{
 	{match{"barcode", []string{`suffix = "etx"`}, ""}, regexp.MustCompile(`\x02?[ -~]{4,}\x03`)},
 }
 
+// shapeMost is how much is shown of the shape of a text.
+const shapeMost = 60
+
 // recognise says which of our protocols bytes fit that a device has sent by
 // itself, the likeliest first; none if it is noise, or another speed.
 func recognise(b []byte) (all []match) {
@@ -68,6 +72,10 @@ func recognise(b []byte) (all []match) {
 			continue // half of the first report may be missing, and not more
 		}
 		m := x.match
+		if m.Driver == "barcode" {
+			_, shape, _ := strings.Cut(masked(found[0][:min(len(found[0]), shapeMost)], true), " bytes ")
+			m.Detail = fmt.Sprintf("text of the shape %s; of a camera that is driver \"line\", template \"custom\"", shape)
+		}
 		if last := found[len(found)-1]; m.Driver == "amtech" && amtechSum(last[1:len(last)-2]) {
 			m.Detail = "ECP, which waits for an acknowledgement"
 		}

@@ -196,6 +196,7 @@ func TestI7_ProbeHearsWhatSpeaksByItself(t *testing.T) {
 		{"a plate a line", text("KAYAK7\r\n"), []string{`template = "custom"`, `end = "\r\n"`, `fields = ["plate"]`}},
 		{"bar code", text("PAPS00123456789KAYAK7\r"), []string{": barcode at 9600", `suffix = "cr"`, `role = "scan"`}},
 		{"bar code in CR LF", text("PAPS00123456789KAYAK7\r\n"), []string{`suffix = "crlf"`}},
+		{"a camera with a form of its own", text("KAYAK7|88\r\n"), []string{`: text of the shape "AAAAA9|99\r\n"; of a camera that is driver "line", template "custom"`}},
 		{"passport", text("P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\rL898902C36UTO7408122F1204159ZE184226B<<<<<10\r"), []string{": mrz at 9600", `role = "document"`}},
 		{"keypad", text("2#"), []string{": keypad at 9600", `role = "keypad"`}},
 		{"amtech", text("#KAYAK 1302\r\n"), []string{": amtech at 9600", "basic protocol"}},
