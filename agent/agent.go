@@ -52,6 +52,7 @@ type booth struct {
 	shelf    *shelf
 	arrival  *arrival
 	fetcher  *fetcher
+	installs installs
 	bulletin *bulletin
 	board    *status.Board
 	lane     *lane
@@ -250,13 +251,14 @@ func (b *booth) page(ctx context.Context) {
 	b.serve(ctx, string(b.cfg.Status.Listen), b.board.Handler())
 }
 
-// socket serves boothctl: the page's answers, the import of lists, and the
-// lane's type.
+// socket serves boothctl: the page's answers, the import of lists, the lane's
+// type, and the window in which a reader is given its key.
 func (b *booth) socket(ctx context.Context) {
 	mux := http.NewServeMux()
 	mux.Handle("/", b.board.Handler())
 	mux.Handle("PUT /lists", b.imports())
 	mux.HandleFunc("PUT /lane/{type}", b.retype)
+	mux.HandleFunc("PUT /install/{device}", b.install)
 	b.serve(ctx, "unix:"+string(b.cfg.Socket), mux)
 }
 

@@ -16,13 +16,16 @@ import (
 	"boothd/agent/signal"
 	"boothd/configs"
 	"boothd/devices"
+	"boothd/devices/amtech"
 	"boothd/devices/barcode"
 	"boothd/devices/gpio"
 	"boothd/devices/keypad"
 	"boothd/devices/line"
+	"boothd/devices/llrp"
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
 	"boothd/devices/port"
+	"boothd/devices/uhf18"
 )
 
 // What the lane hears of beside the configured devices.
@@ -52,20 +55,28 @@ var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, c
 
 // open opens one device of the booth.
 func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (Reader, error) {
-	return OpenDevice(ctx, b.world, d, filepath.Dir(string(b.cfg.Socket)), fault)
+	return OpenDevice(ctx, b.world, d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name)}, fault)
+}
+
+// Place is what opening a device needs to know of the booth.
+type Place struct {
+	Locks string // folder of the ports' lock files; empty: none
+	State string // folder that keeps which readers have been secure; empty: none is kept
+	// Install ends the window in which an OSDP reader fresh from the factory is
+	// given its own key. Zero: no window.
+	Install time.Time
 }
 
 // OpenDevice opens one device by its driver's name: it is the one place that
 // knows them all, for the daemon and for the technician's tools. Of the world
-// it uses OpenPort and OpenKeys; a port's lock file is kept in lockDir (empty:
-// none). What is wrong with a device that goes on working is told to fault, and
+// it uses OpenPort, OpenKeys and Secret. What is wrong with a device that goes on working is told to fault, and
 // nil when it is over; it is called from Reads and may be called from here.
-func OpenDevice(ctx context.Context, w World, d configs.Device, lockDir string, fault func(error)) (Reader, error) {
+func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault func(error)) (Reader, error) {
 	keys := keypad.Config{Name: d.Name, Role: devices.Role(d.Role)}
 	if d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/") {
 		return w.OpenKeys(ctx, string(d.Path), keys)
 	}
-	p, err := w.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: lockDir})
+	p, err := w.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: at.Locks})
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +91,14 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, lockDir string, 
 				}
 				fault(fmt.Errorf("reader says %04X", f.Code))
 			}})
+	case configs.LLRP:
+		return llrp.Open(ctx, p, llrp.Config{Name: d.Name, Role: devices.Role(d.Role), Antennas: d.Antennas, Power: int(d.Power*100 + 0.5), ReadTID: d.ReadTID, Health: fault})
+	case configs.UHF18:
+		return uhf18.Open(ctx, p, uhf18.Config{Name: d.Name, Role: devices.Role(d.Role), Baud: d.Baud, Address: byte(d.Address), Power: int(d.Power)})
+	case configs.Amtech:
+		return amtech.Open(ctx, p, amtechConfig(d, fault))
+	case configs.OSDP:
+		return openOSDP(ctx, w, p, d, at, fault)
 	case configs.Line:
 		return line.Open(ctx, p, lineConfig(d))
 	case configs.Barcode:
@@ -111,7 +130,12 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 	}
 	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
 		var r Reader
-		sum := func() devices.Counters { return plus(total, r.Counters()) }
+		sum := func() devices.Counters {
+			if r == nil { // it is told of something while it opens
+				return total
+			}
+			return plus(total, r.Counters())
+		}
 		say := func(reason error) {
 			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: reason, counters: sum(), at: time.Now()})
 		}

@@ -18,6 +18,8 @@ import (
 const (
 	pauseMin = 250 * time.Millisecond
 	pauseMax = 15 * time.Second
+	// retryMost bounds what a device may ask for.
+	retryMost = time.Minute
 	// replug is the longest pause while there is no such device file: a cable
 	// that is back is seen within 3 s.
 	replug = time.Second
@@ -61,6 +63,11 @@ func supervise(ctx context.Context, log *slog.Logger, follow func(ctx context.Co
 		wait := pause/2 + rand.N(pause/2+1)
 		if errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) {
 			wait = min(wait, replug) // nothing is there to be hammered
+		}
+		// Some say themselves when it makes sense to come again: a reader that
+		// another program holds would be asked in vain.
+		if later := (interface{ RetryAfter() time.Duration })(nil); errors.As(err, &later) {
+			wait = max(wait, min(later.RetryAfter(), retryMost))
 		}
 		pause = min(2*pause, pauseMax)
 		if !sleep(ctx, wait) {

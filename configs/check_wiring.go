@@ -37,9 +37,13 @@ var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_
 // bauds are the rates that a tty takes by name.
 var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}
 
-// keys that one driver alone has.
+// keys that not every driver has.
 var driverKeys = map[Driver][]string{
 	Mercury: {"region", "power", "antennas", "read_tid"},
+	LLRP:    {"power", "antennas", "read_tid"},
+	UHF18:   {"power", "address"},
+	OSDP:    {"address", "reader_key", "master", "clear", "bits"},
+	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"heartbeat", "charset", "zone", "max_length", "window"},
 	Barcode: {"suffix"},
@@ -111,9 +115,10 @@ func (c *checker) driver(p string, d *Device) {
 	}
 	for _, other := range Drivers() {
 		for _, k := range driverKeys[other] {
-			if other != d.Driver && c.has(sub(p, k)) {
-				c.refuse(sub(p, k), fmt.Sprintf("only driver %q has this key", other), "")
+			if slices.Contains(driverKeys[d.Driver], k) || !c.has(sub(p, k)) || c.bad[sub(p, k)] {
+				continue
 			}
+			c.refuse(sub(p, k), "only "+whoHas(k)+" this key", "")
 		}
 	}
 	if roles := rolesOf[d.Driver]; d.Role != "" && !slices.Contains(roles, d.Role) {
@@ -126,6 +131,17 @@ func (c *checker) driver(p string, d *Device) {
 	switch d.Driver {
 	case Mercury:
 		c.mercury(p, d)
+	case LLRP:
+		c.llrp(p, d)
+	case UHF18:
+		c.count(sub(p, "address"), d.Address, 0, 255)
+		if c.has(sub(p, "power")) && (d.Power != float64(int(d.Power)) || d.Power < 1 || d.Power > 30) {
+			c.refuse(sub(p, "power"), fmt.Sprintf("%v is not a whole number of dBm from 1 to 30", d.Power), "leave it out to keep what the reader has")
+		}
+	case OSDP:
+		c.osdp(p, d)
+	case Amtech:
+		c.amtech(p, d)
 	case Line:
 		c.line(p, d)
 	case Printer:
@@ -135,6 +151,65 @@ func (c *checker) driver(p string, d *Device) {
 		}
 	}
 }
+
+// whoHas names the drivers that have a key: `driver "x" has`.
+func whoHas(key string) string {
+	var names []string
+	for _, d := range Drivers() {
+		if slices.Contains(driverKeys[d], key) {
+			names = append(names, fmt.Sprintf("%q", d))
+		}
+	}
+	if len(names) == 1 {
+		return "driver " + names[0] + " has"
+	}
+	return "drivers " + strings.Join(names, ", ") + " have"
+}
+
+func (c *checker) llrp(p string, d *Device) {
+	if _, tcp := d.Path.TCP(); !tcp && d.Path != "" && !c.bad[sub(p, "path")] {
+		c.refuse(sub(p, "path"), "an LLRP reader is on the network", `write path = "tcp://reader:5084"`)
+	}
+	if c.has(sub(p, "power")) && !(d.Power >= 1 && d.Power <= 40) {
+		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 1 and 40", d.Power), "leave it out to keep what the reader has")
+	}
+	c.antennas(p, d, 32)
+}
+
+func (c *checker) osdp(p string, d *Device) {
+	c.count(sub(p, "address"), d.Address, 0, 126)
+	switch {
+	case d.Clear && d.ReaderKey != "":
+		c.refuse(sub(p, "clear"), "a reader with a key is not read in clear", "take one of them out")
+	case d.Clear:
+		c.warn(sub(p, "clear"), "without a secure channel whoever reaches the line can be any card", `give the reader a key: reader_key = "credential:reader-key"`)
+	case d.ReaderKey == "" && !c.bad[sub(p, "reader_key")]:
+		c.refuse(sub(p, "reader_key"), "missing", `write reader_key = "credential:reader-key", 32 hex digits`)
+	}
+	for i, n := range d.Bits {
+		c.count(item(sub(p, "bits"), i), n, 1, 256)
+	}
+}
+
+func (c *checker) amtech(p string, d *Device) {
+	if c.has(sub(p, "start")) && d.Start != "#" && d.Start != "!" {
+		c.refuse(sub(p, "start"), quoted(d.Start)+` is not "#" or "!"`, "")
+	}
+	if c.has(sub(p, "crc")) && d.Mode != AmtechECP {
+		c.refuse(sub(p, "crc"), "only mode \"ecp\" has check values", "")
+	}
+	c.count(sub(p, "first_antenna"), d.FirstAntenna, 0, 1)
+	if n := len(d.Commands); n > 16 {
+		c.refuse(sub(p, "commands"), fmt.Sprintf("%d commands, at most 16", n), "")
+	}
+	for i, cmd := range d.Commands {
+		if !amtechCommand.MatchString(cmd) {
+			c.refuse(item(sub(p, "commands"), i), quoted(cmd)+" is not a command: digits and capitals, such as \"311\"", "")
+		}
+	}
+}
+
+var amtechCommand = regexp.MustCompile(`^[0-9A-Z]{1,40}$`)
 
 func driverNames() (names []string) {
 	for _, d := range Drivers() {
@@ -147,12 +222,19 @@ func (c *checker) mercury(p string, d *Device) {
 	if !(d.Power >= 5 && d.Power <= 31.5) {
 		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 5 and 31.5", d.Power), "")
 	}
-	if n := len(d.Antennas); n == 0 || n > 16 {
-		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to 16", n), "")
+	if len(d.Antennas) == 0 {
+		c.refuse(sub(p, "antennas"), "0 antennas, want 1 to 16", "")
+	}
+	c.antennas(p, d, 16)
+}
+
+func (c *checker) antennas(p string, d *Device, most int) {
+	if n := len(d.Antennas); n > most {
+		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to %d", n, most), "")
 	}
 	for i, a := range d.Antennas {
 		path := item(sub(p, "antennas"), i)
-		c.count(path, a, 1, 16)
+		c.count(path, a, 1, most)
 		if slices.Index(d.Antennas, a) < i {
 			c.refuse(path, fmt.Sprintf("antenna %d is given twice", a), "")
 		}

@@ -130,16 +130,32 @@ type Device struct {
 	Driver Driver `toml:"driver"`
 	Role   Role   `toml:"role"`
 	Path   Port   `toml:"path"`           // device file, or tcp://host:port
-	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 9600 (line); 0 for tcp
+	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 for tcp
 
-	// Of driver mercury.
+	// Of UHF readers. Region is of driver mercury alone.
 	Region   Region  `toml:"region,omitempty"`   // default "na"
-	Power    float64 `toml:"power,omitempty"`    // dBm, 5 to 31.5, default 27
-	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1]
-	ReadTID  bool    `toml:"read_tid,omitempty"`
+	Power    float64 `toml:"power,omitempty"`    // dBm; mercury: 5 to 31.5, default 27; llrp: to 40; uhf18: whole, to 30; none: left as it is
+	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1] (mercury), all (llrp)
+	ReadTID  bool    `toml:"read_tid,omitempty"` // mercury and llrp
+
+	// Of drivers uhf18 and osdp.
+	Address int `toml:"address,omitempty"` // of the reader on its line; default 0. uhf18: 255 is whichever is there
+
+	// Of driver osdp.
+	ReaderKey Ref   `toml:"reader_key,omitempty"` // of the secure channel, 32 hex digits
+	Master    bool  `toml:"master,omitempty"`     // reader_key is the one that each reader's own is derived from
+	Clear     bool  `toml:"clear,omitempty"`      // read without a secure channel: anybody on the line can be a card
+	Bits      []int `toml:"bits,omitempty"`       // lengths of the cards in use; none: any
+
+	// Of driver amtech.
+	Mode         AmtechMode `toml:"mode,omitempty"`          // default "basic"
+	CRC          AmtechCRC  `toml:"crc,omitempty"`           // of mode ecp; default "published"
+	Commands     []string   `toml:"commands,omitempty"`      // settings sent at start, such as "311"
+	FirstAntenna int        `toml:"first_antenna,omitempty"` // the reader's number of its first antenna, 0 or 1
 
 	// Of driver line. Template gives a camera's framing; each key below it
-	// overrides one part.
+	// overrides one part. Start is also the character that begins an Amtech
+	// reader's messages, "#" or "!".
 	Template        Template `toml:"template,omitempty"`
 	Start           string   `toml:"start,omitempty"` // bytes before a report
 	End             string   `toml:"end,omitempty"`   // bytes after it
@@ -234,7 +250,11 @@ func (c *Config) Redacted() *Config {
 	r.Warnings = slices.Clone(c.Warnings)
 	r.Devices = slices.Clone(c.Devices)
 	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
-	for _, ref := range []*Ref{&r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey} {
+	refs := []*Ref{&r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey}
+	for i := range r.Devices {
+		refs = append(refs, &r.Devices[i].ReaderKey)
+	}
+	for _, ref := range refs {
 		if *ref != "" {
 			*ref = redactedRef
 		}

@@ -114,7 +114,7 @@ func again(t testing.TB, cfg *Config) {
 	}
 }
 
-var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml", "ready.toml", "general.toml"}
+var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml", "ready.toml", "general.toml", "readers.toml"}
 
 var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 
@@ -263,7 +263,7 @@ func TestConfDFaultsAreToldOfTheirFile(t *testing.T) {
 	got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
 	for _, want := range []string{
 		`conf.d/a.toml:3:1: lane.random: unknown key`,
-		`conf.d/a.toml:4:3: device.driver: missing; write driver = "mercury", "line", "barcode"`,
+		`conf.d/a.toml:4:3: device.driver: missing; write driver = "mercury", "llrp", "uhf18"`,
 		`conf.d/a.toml:5:8: device.name: "front" is taken, first at boothd.toml:`,
 		`conf.d/b.toml:2:1: lane.light_mode: set twice, first at conf.d/a.toml:2:1; keep one of the two`,
 		`conf.d/b.toml:4:1: gpio.in.ack: set twice, first at boothd.toml:`,

@@ -155,6 +155,10 @@ type Driver string
 // Drivers.
 const (
 	Mercury Driver = "mercury" // ThingMagic/JADAK UHF readers
+	LLRP    Driver = "llrp"    // UHF readers on the network, EPCglobal LLRP 1.0.1
+	UHF18   Driver = "uhf18"   // UHF readers of the UHFReader18 family
+	Amtech  Driver = "amtech"  // TransCore and Amtech vehicle tag readers
+	OSDP    Driver = "osdp"    // card readers on RS-485, OSDP v2 with secure channel
 	Line    Driver = "line"    // cameras that send text
 	Barcode Driver = "barcode" // scanners that send text
 	MRZ     Driver = "mrz"     // document readers that send the machine-readable zone
@@ -163,7 +167,9 @@ const (
 )
 
 // Drivers lists every driver.
-func Drivers() []Driver { return []Driver{Mercury, Line, Barcode, MRZ, Keypad, Printer} }
+func Drivers() []Driver {
+	return []Driver{Mercury, LLRP, UHF18, Amtech, OSDP, Line, Barcode, MRZ, Keypad, Printer}
+}
 
 // UnmarshalText takes a driver.
 func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Drivers()...) }
@@ -185,13 +191,42 @@ const (
 
 // rolesOf are the roles that a driver may have.
 var rolesOf = map[Driver][]Role{
-	Mercury: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
+	Mercury: {RoleCard}, LLRP: {RoleCard}, UHF18: {RoleCard}, Amtech: {RoleCard}, OSDP: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
 	MRZ: {RoleDocument}, Keypad: {RoleKeypad}, Printer: {RoleReceipt},
 }
 
 // UnmarshalText takes a role.
 func (r *Role) UnmarshalText(b []byte) error {
 	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear, RoleDocument, RoleScan, RoleSeal, RoleKeypad, RoleReceipt)
+}
+
+// AmtechMode is the protocol of an Amtech reader.
+type AmtechMode string
+
+// Modes of an Amtech reader (Amtech protocol, modes).
+const (
+	AmtechBasic   AmtechMode = "basic"
+	AmtechInquiry AmtechMode = "inquiry" // the reader keeps its reports until it is asked
+	AmtechECP     AmtechMode = "ecp"     // with check values and acknowledgements
+)
+
+// UnmarshalText takes a mode.
+func (m *AmtechMode) UnmarshalText(b []byte) error {
+	return choose(m, b, AmtechBasic, AmtechInquiry, AmtechECP)
+}
+
+// AmtechCRC is which check value an Amtech reader in mode ecp computes.
+type AmtechCRC string
+
+// Check values (Amtech protocol, error correcting protocol).
+const (
+	AmtechPublished AmtechCRC = "published"
+	AmtechXModem    AmtechCRC = "xmodem"
+)
+
+// UnmarshalText takes a check value.
+func (m *AmtechCRC) UnmarshalText(b []byte) error {
+	return choose(m, b, AmtechPublished, AmtechXModem)
 }
 
 // Region is a radio region of a UHF reader, by the reader's own names.

@@ -228,9 +228,14 @@ func (c *checker) complete() {
 		case c.has(sub(p, "baud")) || tcp:
 		case d.Driver == Mercury:
 			d.Baud = 115200
+		case d.Driver == UHF18:
+			d.Baud = 57600
 		case d.Driver == Keypad && strings.HasPrefix(string(d.Path), "/dev/input/"): // not a serial line
 		case d.Driver != "":
 			d.Baud = 9600
+		}
+		if d.Driver == Amtech && d.Mode == "" {
+			d.Mode = AmtechBasic
 		}
 		if d.Driver == Barcode && d.Suffix == "" {
 			d.Suffix = SuffixCR

@@ -115,7 +115,7 @@ func replay(ctx context.Context, rec recording) (reads []told, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*captureLongest, errBehind)
 	defer cancel()
 	begun := time.Now()
-	r, err := agent.OpenDevice(ctx, world, d, "", func(error) {})
+	r, err := agent.OpenDevice(ctx, world, d, agent.Place{}, func(error) {})
 	if err != nil {
 		return nil, err
 	}

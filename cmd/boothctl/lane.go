@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"boothd/agent/status"
@@ -60,26 +57,14 @@ func (c *laneCmd) Run(t *tool) error {
 
 // retype asks boothd for another type.
 func retype(ctx context.Context, socket, to string) error {
-	var d net.Dialer
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://localhost/lane/"+url.PathEscape(to), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return unreached(socket, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
+	code, body, err := put(ctx, socket, "lane/"+url.PathEscape(to))
 	switch {
 	case err != nil:
 		return unreached(socket, err)
-	case resp.StatusCode == http.StatusUnprocessableEntity:
-		return &failure{errors.New(strings.TrimSpace(string(body))), "add it to lane.others in the configuration, and systemctl reload boothd", exitFix}
-	case resp.StatusCode != http.StatusNoContent:
-		return fmt.Errorf("boothd answers %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	case code == http.StatusUnprocessableEntity:
+		return &failure{errors.New(body), "add it to lane.others in the configuration, and systemctl reload boothd", exitFix}
+	case code != http.StatusNoContent:
+		return fmt.Errorf("boothd answers %d: %s", code, body)
 	}
 	return nil
 }

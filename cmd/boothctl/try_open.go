@@ -146,7 +146,7 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 		return nil, err
 	}
 	locks := portLocks(o.socket)
-	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenKeys: keypad.OpenInput}, d, locks, fault)
+	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenKeys: keypad.OpenInput, Secret: credential}, d, agent.Place{Locks: locks}, fault)
 	giveBack(locks)
 	if err != nil {
 		return nil, unopened(string(d.Path), fmt.Errorf("device %s on %s: %w", d.Name, d.Path, err))

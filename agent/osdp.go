@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"boothd/configs"
+	"boothd/devices"
+	"boothd/devices/amtech"
+	"boothd/devices/osdp"
+	"boothd/devices/port"
+)
+
+// installFor is how long an install window stays open: time to power a reader
+// that is fresh from the factory (OSDP protocol, secure channel).
+const installFor = 10 * time.Minute
+
+// installs are the windows in which OSDP readers may be given their own key, by
+// device. A technician opens them on the spot.
+type installs struct {
+	mu  sync.Mutex // the control socket and the devices' goroutines
+	end map[string]time.Time
+}
+
+func (i *installs) open(device string, until time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.end == nil {
+		i.end = make(map[string]time.Time)
+	}
+	i.end[device] = until
+}
+
+func (i *installs) until(device string) time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.end[device]
+}
+
+// install answers a PUT of /install/DEVICE: it opens the window.
+func (b *booth) install(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("device")
+	for _, d := range b.cfg.Devices {
+		if d.Name == name && d.Driver == configs.OSDP && !d.Clear {
+			b.installs.open(name, time.Now().Add(installFor))
+			b.log.Warn("a reader may be given its key now", "device", name, "for", installFor)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	http.Error(w, fmt.Sprintf("no device %q of driver osdp with a key", name), http.StatusUnprocessableEntity)
+}
+
+// openOSDP opens a card reader with its key. One that was secure once is never
+// read in clear again, whatever the configuration says.
+func openOSDP(ctx context.Context, w World, p port.Port, d configs.Device, at Place, fault func(error)) (Reader, error) {
+	c := osdp.Config{Name: d.Name, Role: devices.Role(d.Role), Address: byte(d.Address), Bits: d.Bits, Master: d.Master, Clear: d.Clear, InstallUntil: at.Install,
+		Health: func(h osdp.Health) { fault(reading(h)) }}
+	err := secureOSDP(&c, w, d, at, fault)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("osdp %s: %w", d.Name, err), p.Close())
+	}
+	return osdp.Open(ctx, p, c)
+}
+
+func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(error)) error {
+	pin := filepath.Join(at.State, "secure-"+d.Name)
+	if at.State != "" {
+		_, err := os.Stat(pin)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("whether it was secure before: %w", err)
+		}
+		c.Pinned = err == nil
+		c.Pin = func() {
+			if c.Pinned {
+				return
+			}
+			if err := os.WriteFile(pin, nil, 0o600); err != nil {
+				fault(fmt.Errorf("that it is secure is not kept: %w", err))
+			}
+		}
+	}
+	if d.Clear {
+		if c.Pinned {
+			return fmt.Errorf("it was secure before and is not read in clear: give it its key, or remove %s", pin)
+		}
+		return nil
+	}
+	raw, err := w.Secret(d.ReaderKey)
+	if err != nil {
+		return fmt.Errorf("its key: %w", err)
+	}
+	if c.Key, err = osdp.ParseKey(raw); err != nil {
+		return fmt.Errorf("its key: %w", err)
+	}
+	return nil
+}
+
+// reading is what is wrong with a reader that goes on working; nil: nothing.
+func reading(h osdp.Health) error {
+	var errs []error
+	if h.Tamper {
+		errs = append(errs, errors.New("the reader's case is open"))
+	}
+	if h.Power {
+		errs = append(errs, errors.New("the reader has trouble with its power"))
+	}
+	return errors.Join(errs...)
+}
+
+// amtechConfig hands a reader's settings to the driver.
+func amtechConfig(d configs.Device, fault func(error)) amtech.Config {
+	modes := map[configs.AmtechMode]amtech.Mode{configs.AmtechInquiry: amtech.Inquiry, configs.AmtechECP: amtech.ECP}
+	c := amtech.Config{Name: d.Name, Role: devices.Role(d.Role), Mode: modes[d.Mode], Commands: d.Commands, FirstAntenna: d.FirstAntenna,
+		Health: func(f amtech.Fault) { fault(f) }}
+	if d.Start != "" {
+		c.Start = d.Start[0]
+	}
+	if d.CRC == configs.AmtechXModem {
+		c.CRC = amtech.CRCXModem
+	}
+	return c
+}
