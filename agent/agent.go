@@ -78,7 +78,12 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	// Lamps first: red before anything else is tried.
 	lights := newGroup(ctx)
 	lights.run(b.lamps.run)
-	lights.run(b.chip)
+	if cfg.GPIO.Chip != "" {
+		lights.run(b.chip)
+	}
+	for _, c := range cfg.Boards {
+		lights.run(func(ctx context.Context) { b.relays(ctx, c) })
+	}
 	if err := b.outbox.open(ctx); err != nil {
 		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
 	}
@@ -187,11 +192,20 @@ func build(cfg *configs.Config, w World) *booth {
 			b.lane.print = b.hand
 		}
 	}
-	b.lane.health.noChip = true
 	for _, d := range cfg.Devices {
 		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: d.Name, Driver: string(d.Driver), Role: devices.Role(d.Role)})
 	}
-	b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: chipDevice, Driver: chipDevice, Role: roleWiring})
+	b.lane.health.dark = make(map[string]bool)
+	wiring := func(name, driver string) {
+		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: name, Driver: driver, Role: roleWiring})
+		b.lane.health.dark[name] = true
+	}
+	if cfg.GPIO.Chip != "" {
+		wiring(chipDevice, chipDevice)
+	}
+	for _, c := range cfg.Boards {
+		wiring(c.Name, string(c.Protocol))
+	}
 	return b
 }
 

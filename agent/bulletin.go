@@ -149,10 +149,7 @@ func (b *bulletin) lampPictures() []status.Lamp {
 	if now == nil {
 		return nil
 	}
-	return status.Lit(now.levels, now.aspects, func(l signal.Lamp) bool {
-		_, wired := b.cfg.GPIO.Out[string(l)]
-		return wired
-	})
+	return status.Lit(now.levels, now.aspects, func(l signal.Lamp) bool { return b.cfg.HasOut(string(l)) })
 }
 
 func (b *bulletin) listPictures(now time.Time) []status.List {

@@ -25,6 +25,7 @@ import (
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
 	"boothd/devices/port"
+	"boothd/devices/relay"
 	"boothd/devices/uhf18"
 )
 
@@ -176,11 +177,11 @@ func plus(a, b devices.Counters) devices.Counters {
 // wire is one output that may not be there: before the chip is open, or after
 // it has gone.
 type wire struct {
-	mu  sync.Mutex // the lamps set, the chip's goroutine plugs and unplugs
-	out *gpio.Out
+	mu  sync.Mutex // the lamps set, the goroutine of chip or board plugs and unplugs
+	out output
 }
 
-var errNoChip = errors.New("no GPIO chip")
+var errNoChip = errors.New("no GPIO chip or relay board")
 
 // Set drives the output, if there is one.
 func (w *wire) Set(on bool) error {
@@ -192,7 +193,7 @@ func (w *wire) Set(on bool) error {
 	return w.out.Set(on)
 }
 
-func (w *wire) plug(out *gpio.Out) {
+func (w *wire) plug(out output) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.out = out
@@ -200,9 +201,11 @@ func (w *wire) plug(out *gpio.Out) {
 
 // wires makes a wire for every lamp of the configuration.
 func wires(cfg *configs.Config) map[signal.Lamp]*wire {
-	out := make(map[signal.Lamp]*wire, len(cfg.GPIO.Out))
-	for name := range cfg.GPIO.Out {
-		out[signal.Lamp(name)] = &wire{}
+	out := make(map[signal.Lamp]*wire)
+	for _, lamp := range signal.Lamps {
+		if cfg.HasOut(string(lamp)) {
+			out[lamp] = &wire{}
+		}
 	}
 	return out
 }
@@ -219,8 +222,8 @@ func (b *booth) chip(ctx context.Context) {
 			return err
 		}
 		defer func() {
-			for _, w := range b.wires {
-				w.plug(nil)
+			for lamp := range b.cfg.GPIO.Out {
+				b.wires[signal.Lamp(lamp)].plug(nil)
 			}
 			if err := c.Close(); err != nil {
 				b.log.Warn("closing GPIO chip", "err", err)
@@ -238,7 +241,7 @@ func (b *booth) chip(ctx context.Context) {
 
 // claim takes every wired line. Outputs come first and safe, so that a lamp is
 // lit before a vehicle is seen (I9).
-func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
+func (b *booth) claim(c *gpio.Chip) ([]input, error) {
 	outs := make(map[signal.Lamp]*gpio.Out, len(b.wires))
 	for _, lamp := range signal.Lamps {
 		w, wired := b.cfg.GPIO.Out[string(lamp)]
@@ -251,7 +254,7 @@ func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
 		}
 		outs[lamp] = out
 	}
-	var ins []*gpio.In
+	var ins []input
 	for point, w := range b.cfg.GPIO.In {
 		in, err := c.In(gpio.InConfig{Point: point, Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
 		if err != nil {
@@ -265,6 +268,74 @@ func (b *booth) claim(c *gpio.Chip) ([]*gpio.In, error) {
 	return ins, nil
 }
 
+// relays keeps one board of relays and inputs at work until ctx ends. While it
+// is away what hangs on it is dark and unseen, as the wiring has it.
+func (b *booth) relays(ctx context.Context, c configs.Board) {
+	tell := func(online bool, reason error) {
+		b.inbox.tell(ctx, deviceNews{device: c.Name, online: online, reason: reason, at: time.Now()})
+	}
+	supervise(ctx, b.log.With("device", c.Name), func(ctx context.Context, up func()) error {
+		p, err := b.world.OpenPort(ctx, port.Spec{Path: string(c.Path), Baud: c.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
+		if err != nil {
+			return err
+		}
+		r, err := relay.Open(ctx, p, boardConfig(c, func(err error) {
+			b.log.Warn("relay board was started anew; it is driven again", "device", c.Name, "err", err)
+		}))
+		if err != nil {
+			return err
+		}
+		defer func() {
+			for lamp := range c.Out {
+				b.wires[signal.Lamp(lamp)].plug(nil)
+			}
+			_ = r.Close() // the reason it ended for is the one to tell
+		}()
+		var ins []input
+		for point := range c.In {
+			in, err := r.In(point)
+			if err != nil {
+				return err
+			}
+			ins = append(ins, in)
+		}
+		for point := range c.Out {
+			out, err := r.Out(point)
+			if err != nil {
+				return err
+			}
+			b.wires[signal.Lamp(point)].plug(out)
+		}
+		b.lamps.again()
+		up()
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		var over sync.WaitGroup
+		over.Go(func() { cancel(r.Wait(ctx)) })
+		err = b.watch(ctx, ins)
+		cancel(err)
+		over.Wait()
+		return context.Cause(ctx)
+	}, tell)
+}
+
+// boardConfig hands a board's wiring to its driver.
+func boardConfig(c configs.Board, restarted func(error)) relay.Config {
+	out := relay.Config{Name: c.Name, Protocol: relay.Protocol(c.Protocol), Address: c.Address, Baud: c.Baud, Health: restarted}
+	for point, w := range c.Out {
+		out.Out = append(out.Out, relay.OutConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Safe: signal.Safe(signal.Lamp(point))})
+	}
+	for point, w := range c.In {
+		out.In = append(out.In, relay.InConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
+	}
+	return out
+}
+
+// input is one wired input, of the chip or of a board.
+type input interface {
+	Edges(ctx context.Context) iter.Seq2[gpio.Edge, error]
+}
+
 // edge is a change of one input, as its goroutine saw it.
 type edge struct {
 	gpio.Edge
@@ -273,7 +344,7 @@ type edge struct {
 
 // watch hands every edge to the lane, in the order in which they happened,
 // until one input ends, or ctx.
-func (b *booth) watch(ctx context.Context, ins []*gpio.In) error {
+func (b *booth) watch(ctx context.Context, ins []input) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	seen := make(chan edge, 4*len(ins))
@@ -287,7 +358,7 @@ func (b *booth) watch(ctx context.Context, ins []*gpio.In) error {
 }
 
 // edges follows one input.
-func edges(ctx context.Context, in *gpio.In, seen chan<- edge) error {
+func edges(ctx context.Context, in input, seen chan<- edge) error {
 	first := true
 	for e, err := range in.Edges(ctx) {
 		if err != nil {

@@ -29,7 +29,7 @@ type health struct {
 	devices  []deviceState   // in order of the configuration
 	broken   map[string]bool // wired points that cannot be read
 	lampFail bool            // an output could not be driven, or its feedback disagrees
-	noChip   bool            // no GPIO at all: the lane cannot see or show
+	dark     map[string]bool // chip and boards that are away: the lane cannot see or show
 }
 
 // read notes when a device was last heard of.
@@ -58,8 +58,8 @@ func (h *health) facts(f *passage.Facts, lane passage.LaneType) {
 		}
 	}
 	f.Readers = f.Readers && cards
-	f.Presence = len(h.broken) == 0 && !h.noChip
-	f.Signals = !h.lampFail && !h.noChip
+	f.Presence = len(h.broken) == 0 && len(h.dark) == 0
+	f.Signals = !h.lampFail && len(h.dark) == 0
 }
 
 // news takes a change of a device's health, records it and decides anew.
@@ -84,9 +84,10 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 		return
 	}
 	d.Online, d.Since, d.Reason = n.online, n.at, reason
-	if d.Name == chipDevice {
-		l.health.noChip = !n.online
+	if d.Role == roleWiring {
+		delete(l.health.dark, d.Name)
 		if !n.online {
+			l.health.dark[d.Name] = true
 			l.step(ctx, passage.Input{At: n.at, Kind: passage.LoopFault})
 		}
 	}
@@ -120,7 +121,7 @@ func (l *lane) lamps(ctx context.Context, n deviceNews) {
 // a perfect passage. It is done when something of it has changed and at each
 // pulse, not on the way of a decision to the lamps.
 func (l *lane) assess() {
-	if l.health.noChip {
+	if len(l.health.dark) > 0 {
 		l.level, l.why = signal.Out, []passage.Code{passage.PresenceFault, passage.SignalFault}
 		return
 	}

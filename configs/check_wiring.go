@@ -57,6 +57,9 @@ func (c *checker) devices() {
 		c.cfg.Devices = c.cfg.Devices[:maxDevices] // the rest would only repeat it
 	}
 	first := map[string]place{} // "name x", "path x", "role x" → where first
+	for i := range c.cfg.Boards {
+		c.board(first, item("board", i), &c.cfg.Boards[i])
+	}
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
 		c.need(sub(p, "name"), `name = "pre-read"`)
@@ -77,6 +80,72 @@ func (c *checker) devices() {
 	if c.cfg.Lane.Type != "" && !c.bad["lane.type"] && !c.bad["device"] {
 		c.roles()
 	}
+}
+
+// board checks one board of relays. A fault marks "board", so that what it may
+// have wired is not told as missing.
+func (c *checker) board(first map[string]place, p string, b *Board) {
+	before := len(c.problems)
+	c.need(sub(p, "name"), `name = "relays"`)
+	c.need(sub(p, "protocol"), `protocol = "modbus", "lcus", ...: how it is spoken to`)
+	c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
+	if b.Name != "" && !deviceName.MatchString(b.Name) {
+		c.refuse(sub(p, "name"), quoted(b.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
+	}
+	c.once(first, sub(p, "name"), b.Name)
+	c.once(first, sub(p, "path"), string(b.Path))
+	if _, tcp := b.Path.TCP(); tcp && c.has(sub(p, "baud")) {
+		c.refuse(sub(p, "baud"), "a tcp:// board has no baud rate", "")
+	} else if !tcp && !slices.Contains(bauds, b.Baud) {
+		c.refuse(sub(p, "baud"), fmt.Sprintf("%d is not one of %s", b.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
+	}
+	most := map[BoardProtocol]int{BoardModbus: 64, BoardRegisters: 64, BoardLCUS: 8, BoardLCUSReply: 8, BoardNumato: 32}[b.Protocol]
+	modbus := b.Protocol == BoardModbus || b.Protocol == BoardRegisters
+	if modbus {
+		c.count(sub(p, "address"), b.Address, 1, 247)
+	} else if c.has(sub(p, "address")) {
+		c.refuse(sub(p, "address"), "only Modbus boards have an address", "")
+	}
+	if (b.Protocol == BoardLCUS || b.Protocol == BoardLCUSReply) && len(b.In) > 0 {
+		c.refuse(sub(p, "in"), "these boards have no inputs", "wire them to the GPIO chip or another board")
+	}
+	if b.Protocol == BoardLCUS {
+		c.warn(sub(p, "protocol"), "this board never answers: that a lamp is lit is only believed", "use a board that answers for traveller_green and the gate")
+	}
+	taken := map[string]map[int]string{"in": {}, "out": {}}
+	channel := func(table, name string, known, others []string, n int) {
+		path := sub(sub(p, table), name)
+		switch was, twice := taken[table][n], taken[table][n] != ""; {
+		case !c.point(path, name, known, others, "the other table"):
+		case !c.has(sub(path, "channel")):
+			c.refuse(sub(path, "channel"), "missing", "write { channel = 1 }")
+		case n < 1 || n > most && most > 0:
+			c.refuse(sub(path, "channel"), fmt.Sprintf("%d is not between 1 and %d", n, most), "")
+		case twice:
+			c.refuse(sub(path, "channel"), fmt.Sprintf("%d is taken by %s", n, was), "")
+		default:
+			taken[table][n] = name
+			k := table + " point " + name
+			if at, ok := first[k]; ok {
+				c.refuse(path, fmt.Sprintf("%s is wired twice, first at %s", name, at), "")
+			}
+			first[k] = c.place(path)
+			if c.has(sub(sub("gpio", table), name)) {
+				c.refuse(path, fmt.Sprintf("%s is wired twice, also in [gpio.%s]", name, table), "")
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.In)) {
+		channel("in", name, inPoints, outPoints, b.In[name].Channel)
+		c.span(sub(sub(sub(p, "in"), name), "debounce"), b.In[name].Debounce, time.Millisecond, time.Second, "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Out)) {
+		channel("out", name, outPoints, inPoints, b.Out[name].Channel)
+	}
+	if len(b.In)+len(b.Out) == 0 {
+		c.refuse(p, "nothing hangs on the board", "wire something to it in [board.out] or [board.in]")
+	}
+	c.bad["board"] = c.bad["board"] || len(c.problems) > before
 }
 
 // once refuses a value that an earlier device has for the same key.
@@ -318,7 +387,9 @@ var linePattern = regexp.MustCompile(`^[!-~]([ -~]{0,29}[!-~])?$`)
 
 func (c *checker) gpio() {
 	g := c.cfg.GPIO
-	c.chip(g.Chip)
+	if g.Chip != "" || len(g.In)+len(g.Out) > 0 {
+		c.chip(g.Chip)
+	}
 	first := map[string]place{}
 	for _, name := range slices.Sorted(maps.Keys(g.In)) {
 		p := sub("gpio.in", name)
@@ -393,7 +464,7 @@ func (c *checker) wire(first map[string]place, point, line string) {
 
 // wiring asks for what the lane cannot work without.
 func (c *checker) wiring() {
-	g, l := c.cfg.GPIO, c.cfg.Lane
+	l := c.cfg.Lane
 	in := []string{"approach_loop", "booth_loop", "exit_loop"}
 	out := []string{"traveller_red", "traveller_green"}
 	if l.LightMode == Staffed {
@@ -420,11 +491,12 @@ func (c *checker) wiring() {
 				"name the lines they are wired to")
 		}
 	}
-	need("gpio.in", in, func(p string) bool { _, ok := g.In[p]; return !ok })
-	need("gpio.out", out, func(p string) bool { _, ok := g.Out[p]; return !ok })
-	if _, ok := g.Out["gate_close"]; ok {
-		if _, ok := g.Out["gate_open"]; !ok && !c.bad["gpio.out.gate_open"] {
-			c.refuse("gpio.out.gate_close", "closes a gate that nothing opens", "add gate_open")
-		}
+	if c.bad["board"] {
+		return // what is wrong there may be the point that seems missing
+	}
+	need("gpio.in", in, func(p string) bool { return !c.cfg.HasIn(p) })
+	need("gpio.out", out, func(p string) bool { return !c.cfg.HasOut(p) })
+	if c.cfg.HasOut("gate_close") && !c.cfg.HasOut("gate_open") && !c.bad["gpio.out.gate_open"] {
+		c.refuse("gpio.out.gate_close", "closes a gate that nothing opens", "add gate_open")
 	}
 }

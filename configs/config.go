@@ -42,7 +42,8 @@ type Config struct {
 	Store   Store    `toml:"store"`
 	MQTT    MQTT     `toml:"mqtt"`
 	Devices []Device `toml:"device,omitempty"`
-	GPIO    GPIO     `toml:"gpio"`
+	GPIO    GPIO     `toml:"gpio,omitempty"`
+	Boards  []Board  `toml:"board,omitempty" json:",omitempty"`
 	Kiosk   Kiosk    `toml:"kiosk,omitempty"`
 	Status  Status   `toml:"status"`
 	Clock   Clock    `toml:"clock"`
@@ -199,6 +200,43 @@ type InLine struct {
 type OutLine struct {
 	Line      string `toml:"line"`
 	ActiveLow bool   `toml:"active_low,omitempty"`
+}
+
+// Board is a board of relays and inputs on a serial line or the network. A point
+// of the lane is wired to a line of the GPIO chip or to a board, not to both.
+type Board struct {
+	Name     string              `toml:"name"`
+	Protocol BoardProtocol       `toml:"protocol"`
+	Path     Port                `toml:"path"`              // device file, or tcp://host:port
+	Baud     int                 `toml:"baud,omitempty"`    // default 9600; 0 for tcp
+	Address  int                 `toml:"address,omitempty"` // Modbus unit, 1 to 247; default 1
+	In       map[string]BoardIn  `toml:"in,omitempty"`
+	Out      map[string]BoardOut `toml:"out,omitempty"`
+}
+
+// BoardIn is one input of a board.
+type BoardIn struct {
+	Channel   int      `toml:"channel"` // from 1, as printed on the board
+	ActiveLow bool     `toml:"active_low,omitempty"`
+	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons)
+}
+
+// BoardOut is one relay of a board.
+type BoardOut struct {
+	Channel   int  `toml:"channel"`              // from 1, as printed on the board
+	ActiveLow bool `toml:"active_low,omitempty"` // lit while the relay is released: what stays on when the board dies
+}
+
+// HasIn tells whether a point of the lane is wired, to the chip or a board.
+func (c *Config) HasIn(point string) bool {
+	_, ok := c.GPIO.In[point]
+	return ok || slices.ContainsFunc(c.Boards, func(b Board) bool { _, ok := b.In[point]; return ok })
+}
+
+// HasOut tells the same of an output.
+func (c *Config) HasOut(point string) bool {
+	_, ok := c.GPIO.Out[point]
+	return ok || slices.ContainsFunc(c.Boards, func(b Board) bool { _, ok := b.Out[point]; return ok })
 }
 
 // Status says where the read-only page listens: a loopback address only.

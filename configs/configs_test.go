@@ -114,7 +114,7 @@ func again(t testing.TB, cfg *Config) {
 	}
 }
 
-var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml", "ready.toml", "general.toml", "readers.toml"}
+var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml", "ready.toml", "general.toml", "hardware.toml"}
 
 var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 

@@ -200,6 +200,23 @@ func (r *Role) UnmarshalText(b []byte) error {
 	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear, RoleDocument, RoleScan, RoleSeal, RoleKeypad, RoleReceipt)
 }
 
+// BoardProtocol is how a board of relays is spoken to.
+type BoardProtocol string
+
+// Protocols of boards (GPIO, relays and serial ports).
+const (
+	BoardModbus    BoardProtocol = "modbus"           // coils and discrete inputs
+	BoardRegisters BoardProtocol = "modbus-registers" // relays are holding registers, inputs input registers
+	BoardLCUS      BoardProtocol = "lcus"             // up to 8 relays, no answers
+	BoardLCUSReply BoardProtocol = "lcus-answer"      // one that answers
+	BoardNumato    BoardProtocol = "numato"           // in words
+)
+
+// UnmarshalText takes a protocol.
+func (p *BoardProtocol) UnmarshalText(b []byte) error {
+	return choose(p, b, BoardModbus, BoardRegisters, BoardLCUS, BoardLCUSReply, BoardNumato)
+}
+
 // AmtechMode is the protocol of an Amtech reader.
 type AmtechMode string
 

@@ -183,7 +183,6 @@ func defaults() Config {
 		},
 		Store:  Store{Dir: "/var/lib/boothd", MaxBytes: Size{2 << 30}, Retain: Duration{7 * day}},
 		MQTT:   MQTT{AckMode: AckReceipt},
-		GPIO:   GPIO{Chip: "/dev/gpiochip0"},
 		Status: Status{Listen: "127.0.0.1:7080"},
 		Clock:  Clock{Source: ClockKernel},
 	}
@@ -262,6 +261,24 @@ func (c *checker) complete() {
 		}
 		if !c.has(sub(p, "antennas")) {
 			d.Antennas = []int{1}
+		}
+	}
+	if len(c.cfg.Boards) == 0 && !c.has("gpio.chip") {
+		c.cfg.GPIO.Chip = "/dev/gpiochip0"
+	}
+	for i := range c.cfg.Boards {
+		b, p := &c.cfg.Boards[i], item("board", i)
+		if _, tcp := b.Path.TCP(); !c.has(sub(p, "baud")) && !tcp {
+			b.Baud = 9600
+		}
+		if !c.has(sub(p, "address")) && (b.Protocol == BoardModbus || b.Protocol == BoardRegisters) {
+			b.Address = 1
+		}
+		for name, in := range b.In {
+			if !c.has(sub(sub(sub(p, "in"), name), "debounce")) {
+				in.Debounce = Duration{debounceOf(name)}
+				b.In[name] = in
+			}
 		}
 	}
 	for name, in := range c.cfg.GPIO.In {

@@ -225,13 +225,14 @@ func TestI7_ProbeHearsWhatSpeaksByItself(t *testing.T) {
 	}
 }
 
-// Noise is not taken for anything, and told by its shape.
+// Noise is not taken for anything, and told by its shape; at a speed that gave
+// noise nobody waits for more.
 func TestProbeOfNoise(t *testing.T) {
 	wire, path := pty(t)
 	if _, err := wire.Write([]byte("\xFF\x00KAY\xE1K 7=?\x80\x80")); err != nil {
 		t.Fatal(err)
 	}
-	out, errs := boothctl(t, exitFix, "probe", path, "--config", "nowhere.toml", "--listen", "1s", "--quiet")
+	out, errs := boothctl(t, exitFix, "probe", path, "--config", "nowhere.toml", "--baud", "9600", "--listen", "10m", "--quiet")
 	holds(t, out, "heard 13 bytes at 9600 baud that fit nothing")
 	holds(t, errs, "speaks, but not as one of ours: 13 bytes ", `"*\x00AAA*A 9=?**"`, `template "custom"`)
 }

@@ -34,13 +34,16 @@ func (b *bench) history(t *testing.T, act func()) (changes []string, wrong []str
 	ctx, enough := context.WithCancel(t.Context())
 	last := len(b.cfg.GPIO.Out) // each is released at the end
 	b.driven(ctx, func(c sim.Change, name string, lit map[string]bool) {
-		head := 0
-		for _, lamp := range []string{"traveller_red", "traveller_amber", "traveller_green"} {
-			if lit[lamp] {
+		head, advice := 0, 0
+		for _, colour := range []string{"red", "amber", "green"} {
+			if lit["traveller_"+colour] {
 				head++
 			}
+			if lit["officer_"+colour] {
+				advice++
+			}
 		}
-		if head > 1 || lit["gate_open"] && lit["gate_close"] || lit["gate_open"] && lit["traveller_red"] {
+		if head > 1 || advice > 1 || lit["gate_open"] && lit["gate_close"] || lit["gate_open"] && lit["traveller_red"] {
 			wrong = append(wrong, name)
 		}
 		if c.Cause == sim.Driven && c.Level {

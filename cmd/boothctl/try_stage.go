@@ -60,6 +60,9 @@ func openStage(ctx context.Context, t *tool) (_ *stage, err error) {
 			err = one(errors.Join(err, s.close()))
 		}
 	}()
+	if len(cfg.Boards) > 0 {
+		return s, &failure{errors.New("lamps on relay boards are not tried from here"), "start boothd and press the buttons: boothctl watch shows each lamp as it is driven", exitFix}
+	}
 	if s.chip, err = gpio.OpenChip(ctx, cfg.GPIO.Chip); err != nil {
 		return s, unclaimed(err)
 	}
