@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"boothd/agent/passage"
+	"boothd/configs"
+	"boothd/devices/line"
 )
 
 // The table of lanes.md is the domain's, which the program is tested against,
@@ -39,5 +41,33 @@ func TestLanesTellEveryReason(t *testing.T) {
 	}
 	if seen != len(passage.Codes()) {
 		t.Errorf("%d rows", seen)
+	}
+}
+
+// Every driver and every board that a configuration may name has its row in
+// hardware.md, and every camera's template.
+func TestHardwareTellsEveryDriver(t *testing.T) {
+	page, err := os.ReadFile("hardware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := []string{"`modbus`", "`modbus-registers`", "`lcus`", "`lcus-answer`", "`numato`"}
+	for _, d := range configs.Drivers() {
+		if d != configs.Line {
+			words = append(words, "`"+string(d)+"`")
+		}
+	}
+	for _, tpl := range line.Templates() {
+		words = append(words, "`"+tpl+"`")
+	}
+	for _, point := range configs.OutPoints() {
+		if !strings.HasPrefix(point, "officer_") {
+			words = append(words, "`"+point+"`")
+		}
+	}
+	for _, w := range words {
+		if !strings.Contains(string(page), w) {
+			t.Errorf("hardware.md lacks %s", w)
+		}
 	}
 }
