@@ -16,6 +16,7 @@ import (
 type listsCmd struct {
 	Init      listsInitCmd      `cmd:"" help:"Make an authority: keys, first root, token key."`
 	Build     listsBuildCmd     `cmd:"" help:"Build lists from CSV files; every bad row is told, nothing is half built."`
+	Diff      listsDiffCmd      `cmd:"" help:"Tell what a new build would change, by list."`
 	Publish   listsPublishCmd   `cmd:"" help:"Sign built lists and publish them."`
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
 	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata to booths over MQTT: a heartbeat for lists that they have."`
