@@ -262,9 +262,9 @@ func (s *search) put(q question, baud int) (bool, error) {
 			return false, err
 		}
 		b = append(b, buf[:n]...)
-		if detail, ok := q.is(q.answer(b)); ok {
+		if detail, settings, ok := q.is(q.answer(b)); ok {
 			m := q.match
-			m.Detail = detail
+			m.Detail, m.Settings = detail, slices.Concat(m.Settings, settings)
 			s.out.Baud, s.out.How, s.out.Fits = baud, q.name, []match{m}
 			return true, nil
 		}
@@ -300,15 +300,18 @@ func (f probed) tell(t *tool, yes bool) error {
 	return f.snippet(t)
 }
 
-// snippet writes the [[device]] to put into the configuration.
+// snippet writes what to put into the configuration.
 func (f probed) snippet(t *tool) error {
 	m := f.Fits[0]
-	if !slices.Contains(configs.Drivers(), configs.Driver(m.Driver)) {
+	lines := []string{"", "[[device]]", `name = "..."`, fmt.Sprintf("driver = %q", m.Driver), fmt.Sprintf("role = %q", roleFor(configs.Driver(m.Driver)))}
+	switch {
+	case m.Driver == board:
+		lines = []string{"", "[[board]]", `name = "..."`}
+	case !slices.Contains(configs.Drivers(), configs.Driver(m.Driver)):
 		_, err := fmt.Fprintf(t.stdout, "  no [[device]] of this boothd has driver %q\n", m.Driver)
 		return err
 	}
-	lines := []string{"", "[[device]]", `name = "..."`, fmt.Sprintf("driver = %q", m.Driver), fmt.Sprintf("role = %q", roleFor(configs.Driver(m.Driver))),
-		fmt.Sprintf("path = %q", stable(f.Port))}
+	lines = append(lines, fmt.Sprintf("path = %q", stable(f.Port)))
 	if f.Baud != 0 {
 		lines = append(lines, fmt.Sprintf("baud = %d", f.Baud))
 	}

@@ -17,9 +17,14 @@ type question struct {
 	send  []byte
 	bauds []int // at which it is asked; none: at all of them
 	wait  time.Duration
-	// is looks for the answer and tells more of it.
-	is func(b []byte) (detail string, ok bool)
+	// is looks for the answer and tells more of it: in words, and as settings
+	// beside the match's own.
+	is func(b []byte) (detail string, settings []string, ok bool)
 }
+
+// board is the name that a match has for boards of relays, which are no
+// [[device]] but a [[board]].
+const board = "board"
 
 // askBauds are the speeds of polled devices, the likeliest first.
 var askBauds = [...]int{9600, 115200, 19200, 38400, 57600, 230400, 460800, 921600, 4800, 2400}
@@ -34,19 +39,22 @@ func (c *probeCmd) questions() []question {
 	all := []question{{
 		name: "printer status and paper", match: match{Driver: "printer", Settings: []string{`language = "escpos"`}},
 		send: []byte{0x10, 0x04, 0x01, 0x10, 0x04, 0x04}, bauds: ordinary, wait: 150 * time.Millisecond,
-		is: func(b []byte) (string, bool) { return "", len(b) == 2 && b[0]&0x93 == 0x12 && b[1]&0x93 == 0x12 },
+		is: func(b []byte) (string, []string, bool) {
+			return "", nil, len(b) == 2 && b[0]&0x93 == 0x12 && b[1]&0x93 == 0x12
+		},
 	}, {
 		name: "Mercury version", match: match{Driver: "mercury"},
 		send: []byte{0xFF, 0x00, 0x03, 0x1D, 0x0C}, wait: 150 * time.Millisecond,
-		is: func(b []byte) (string, bool) {
+		is: func(b []byte) (string, []string, bool) {
 			for _, f := range mercuryFrames(b) {
 				if f[2] == 0x03 {
-					return versionOf(f), true
+					return versionOf(f), nil, true
 				}
 			}
-			return "", false
+			return "", nil, false
 		},
 	}}
+	all = append(all, uhf18Question())
 	for _, address := range append([]int{osdpAll}, c.Address...) {
 		all = append(all, osdpQuestion(byte(address)))
 	}
@@ -54,28 +62,28 @@ func (c *probeCmd) questions() []question {
 		all = append(all, modbusQuestion(byte(unit)))
 	}
 	all = append(all, question{
-		name: "LCUS state of all relays", match: match{Driver: "relay", Detail: "LCUS"},
+		name: "LCUS state of all relays", match: match{Driver: board, Settings: []string{`protocol = "lcus-answer"`}},
 		send: []byte{0xFF}, bauds: []int{9600}, wait: 200 * time.Millisecond,
-		is: func(b []byte) (string, bool) { return "LCUS", lcusText.Match(b) },
+		is: func(b []byte) (string, []string, bool) { return "LCUS", nil, lcusText.Match(b) },
 	})
 	if c.LCUS {
 		all = append(all, question{
-			name: "LCUS state of relay 1", match: match{Driver: "relay", Detail: "LCUS"},
+			name: "LCUS state of relay 1", match: match{Driver: board, Settings: []string{`protocol = "lcus-answer"`}},
 			send: []byte{0xA0, 0x01, 0x05, 0xA6}, bauds: []int{9600}, wait: 200 * time.Millisecond,
-			is: func(b []byte) (string, bool) {
-				return "LCUS, with answers", len(b) == 4 && b[0] == 0xA0 && b[1] == 1 && b[2] <= 3 && b[3] == b[0]+b[1]+b[2]
+			is: func(b []byte) (string, []string, bool) {
+				return "LCUS, with answers", nil, len(b) == 4 && b[0] == 0xA0 && b[1] == 1 && b[2] <= 3 && b[3] == b[0]+b[1]+b[2]
 			},
 		})
 	}
 	return append(all, question{
-		name: "Numato prompt and relays", match: match{Driver: "relay"},
+		name: "Numato prompt and relays", match: match{Driver: board, Settings: []string{`protocol = "numato"`}},
 		send: []byte("\rrelay readall\r"), bauds: []int{9600, 115200, 19200}, wait: 300 * time.Millisecond,
-		is: func(b []byte) (string, bool) {
+		is: func(b []byte) (string, []string, bool) {
 			f := numatoText.FindSubmatch(b)
 			if f == nil {
-				return "", false
+				return "", nil, false
 			}
-			return fmt.Sprintf("Numato, %d relays or fewer", 4*len(f[1])), true
+			return fmt.Sprintf("Numato, %d relays or fewer", 4*len(f[1])), nil, true
 		},
 	}, amtechQuestion("505", false), amtechQuestion("505", true))
 }
@@ -84,6 +92,27 @@ var (
 	lcusText   = regexp.MustCompile(`(?i)CH ?[1-8]: ?O(?:N|FF)`)
 	numatoText = regexp.MustCompile(`relay readall[\r\n]+([0-9a-fA-F]{2,8})[\r\n]+>`)
 )
+
+// uhf18Question asks whichever reader of the UHFReader18 family is on the line
+// what it is.
+func uhf18Question() question {
+	return question{
+		name: "UHFReader18 information", match: match{Driver: "uhf18"},
+		send: []byte{0x04, 0xFF, 0x21, 0x19, 0x95}, bauds: ordinary, wait: 150 * time.Millisecond,
+		is: func(b []byte) (string, []string, bool) {
+			for i := range b {
+				size := int(b[i]) + 1
+				if size < 6 || size > 32 || i+size > len(b) || b[i+2] != 0x21 {
+					continue
+				}
+				if f := b[i : i+size]; reflected(0x8408, f[:size-2]) == binary.LittleEndian.Uint16(f[size-2:]) {
+					return fmt.Sprintf("address %d", f[1]), []string{fmt.Sprintf("address = %d", f[1])}, true
+				}
+			}
+			return "", nil, false
+		},
+	}
+}
 
 // osdpAll is the address that every OSDP reader answers.
 const osdpAll = 0x7F
@@ -101,7 +130,7 @@ func osdpQuestion(address byte) question {
 	return question{
 		name: "OSDP identity, " + to, match: match{Driver: "osdp"},
 		send: append([]byte{0xFF}, f...), bauds: []int{9600, 115200, 19200, 38400, 57600, 230400}, wait: 250 * time.Millisecond,
-		is: func(b []byte) (string, bool) {
+		is: func(b []byte) (string, []string, bool) {
 			for _, f := range osdpFrames(b) {
 				if f[1]&0x80 == 0 {
 					continue
@@ -110,9 +139,9 @@ func osdpQuestion(address byte) question {
 				if at := 5; f[4]&8 == 0 && f[at] == 0x45 && len(f) >= at+13 {
 					who += fmt.Sprintf(", vendor %X, model %d version %d, firmware %d.%d.%d", f[at+1:at+4], f[at+4], f[at+5], f[at+10], f[at+11], f[at+12])
 				}
-				return who, true
+				return who, []string{fmt.Sprintf("address = %d", f[1]&0x7F), `reader_key = "credential:reader-key"`}, true
 			}
-			return "", false
+			return "", nil, false
 		},
 	}
 }
@@ -122,16 +151,19 @@ func modbusQuestion(unit byte) question {
 	f := []byte{unit, 1, 0, 0, 0, 1}
 	f = binary.LittleEndian.AppendUint16(f, modbusSum(f))
 	return question{
-		name: fmt.Sprintf("Modbus coil 0 of unit %d", unit), match: match{Driver: "relay"},
+		name: fmt.Sprintf("Modbus coil 0 of unit %d", unit), match: match{Driver: board},
 		send: f, bauds: []int{9600, 115200, 19200, 38400, 57600, 4800}, wait: 300 * time.Millisecond,
-		is: func(b []byte) (string, bool) {
+		is: func(b []byte) (string, []string, bool) {
+			settings := func(protocol string) []string {
+				return []string{fmt.Sprintf("protocol = %q", protocol), fmt.Sprintf("address = %d", unit)}
+			}
 			switch {
 			case len(b) >= 5 && b[0] == unit && b[1] == 0x81 && modbusSum(b[:3]) == binary.LittleEndian.Uint16(b[3:]):
-				return fmt.Sprintf("Modbus, unit %d; coils are refused with exception %d: it may speak in registers", unit, b[2]), true
+				return fmt.Sprintf("Modbus, unit %d; coils are refused with exception %d: it may speak in registers", unit, b[2]), settings("modbus-registers"), true
 			case len(b) >= 6 && b[0] == unit && b[1] == 1 && b[2] == 1 && modbusSum(b[:4]) == binary.LittleEndian.Uint16(b[4:]):
-				return fmt.Sprintf("Modbus, unit %d, coils", unit), true
+				return fmt.Sprintf("Modbus, unit %d, coils", unit), settings("modbus"), true
 			}
-			return "", false
+			return "", nil, false
 		},
 	}
 }
@@ -147,7 +179,7 @@ func amtechQuestion(command string, ecp bool) question {
 	return question{
 		name: name, match: match{Driver: "amtech"},
 		send: []byte("#" + text + "\r"), bauds: ordinary, wait: 300 * time.Millisecond,
-		is: func(b []byte) (string, bool) {
+		is: func(b []byte) (string, []string, bool) {
 			for f := range bytes.SplitSeq(b, []byte("\r\n")) {
 				i := bytes.LastIndexByte(f, '#')
 				if i < 0 || len(f) < i+5 || slices.ContainsFunc(f[i:], func(c byte) bool { return c < ' ' || c > '~' }) {
@@ -156,12 +188,12 @@ func amtechQuestion(command string, ecp bool) question {
 				answer, good := f[i+1:], amtechSum(f[i+1:])
 				switch {
 				case ecp && good:
-					return "ECP; " + string(answer[1:len(answer)-4]), true
+					return "ECP; " + string(answer[1:len(answer)-4]), []string{`mode = "ecp"`}, true
 				case !ecp && !good && (bytes.HasPrefix(answer, []byte("Model")) || bytes.HasPrefix(answer, []byte("Error")) || bytes.HasPrefix(answer, []byte("Done"))):
-					return "basic protocol; " + string(answer), true
+					return "basic protocol; " + string(answer), nil, true
 				}
 			}
-			return "", false
+			return "", nil, false
 		},
 	}
 }

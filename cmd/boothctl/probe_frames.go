@@ -40,20 +40,23 @@ func osdpSum(b []byte) uint16 {
 	return c
 }
 
-// modbusSum is the check value of Modbus-RTU: polynomial A001 reflected.
-func modbusSum(b []byte) uint16 {
+// reflected is the check value of Modbus-RTU (polynomial A001) and of the
+// UHFReader18 family (8408): initial FFFF, sent low byte first.
+func reflected(polynomial uint16, b []byte) uint16 {
 	c := uint16(0xFFFF)
 	for _, x := range b {
 		c ^= uint16(x)
 		for range 8 {
 			out := c & 1
 			if c >>= 1; out != 0 {
-				c ^= 0xA001
+				c ^= polynomial
 			}
 		}
 	}
 	return c
 }
+
+func modbusSum(b []byte) uint16 { return reflected(0xA001, b) }
 
 // mercuryFrames finds the reader's frames: FF, length, opcode, status, data,
 // check value.

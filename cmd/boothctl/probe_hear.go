@@ -77,7 +77,7 @@ func recognise(b []byte) (all []match) {
 			m.Detail = fmt.Sprintf("text of the shape %s; of a camera that is driver \"line\", template \"custom\"", shape)
 		}
 		if last := found[len(found)-1]; m.Driver == "amtech" && amtechSum(last[1:len(last)-2]) {
-			m.Detail = "ECP, which waits for an acknowledgement"
+			m.Detail, m.Settings = "ECP, which waits for an acknowledgement", []string{`mode = "ecp"`}
 		}
 		if m.Driver != "barcode" || !slices.ContainsFunc(all, func(m match) bool { return m.Driver == "barcode" }) {
 			all = append(all, m) // what ends in CR LF ends in LF too

@@ -18,6 +18,7 @@ import (
 	"boothd/devices/printer"
 	"boothd/devices/relay"
 	"boothd/devices/sim"
+	"boothd/devices/uhf18"
 )
 
 // far is something that plays a device on a wire.
@@ -47,13 +48,14 @@ func TestProbeAsksEveryPolledProtocol(t *testing.T) {
 		{"mercury", &sim.Mercury{}, nil, []string{`: mercury at 9600 baud (Mercury version): hardware 01 00 00 01, firmware 09 05 12 00 of 2007-10-12`, `driver = "mercury"`, "baud = 9600"}},
 		{"mercury at its speed", &sim.Mercury{}, []string{"--baud", "115200"}, []string{": mercury at 115200 baud", "baud = 115200"}},
 		{"osdp", &pd.Device{Address: 0}, nil, []string{": osdp at 9600 baud (OSDP identity, address 0): address 0, vendor 697A00, model 153 version 1"}},
-		{"osdp that is strict", &pd.Device{Address: 5, Key: pd.DefaultKey, Strict: true}, []string{"--address", "4,5"}, []string{"(OSDP identity, address 5): address 5"}},
-		{"modbus", &relay.Sim{Protocol: relay.Modbus, Address: 1}, nil, []string{": relay at 9600 baud (Modbus coil 0 of unit 1): Modbus, unit 1, coils"}},
-		{"modbus in registers", &relay.Sim{Protocol: relay.ModbusRegisters, Address: 3}, []string{"--unit", "1,3"}, []string{"Modbus, unit 3; coils are refused with exception 1"}},
-		{"numato", &relay.Sim{Protocol: relay.Numato}, nil, []string{": relay at 9600 baud (Numato prompt and relays): Numato, 8 relays"}},
-		{"lcus that answers", &relay.Sim{Protocol: relay.LCUSAnswer}, []string{"--ask-lcus"}, []string{": relay at 9600 baud (LCUS state of relay 1): LCUS, with answers"}},
+		{"osdp that is strict", &pd.Device{Address: 5, Key: pd.DefaultKey, Strict: true}, []string{"--address", "4,5"}, []string{"(OSDP identity, address 5): address 5", `driver = "osdp"`, "address = 5", "reader_key ="}},
+		{"uhf18", &uhf18.Sim{Address: 7}, nil, []string{": uhf18 at 9600 baud (UHFReader18 information): address 7", `driver = "uhf18"`, "address = 7"}},
+		{"modbus", &relay.Sim{Protocol: relay.Modbus, Address: 1}, nil, []string{": board at 9600 baud (Modbus coil 0 of unit 1): Modbus, unit 1, coils", "[[board]]", `protocol = "modbus"`, "address = 1"}},
+		{"modbus in registers", &relay.Sim{Protocol: relay.ModbusRegisters, Address: 3}, []string{"--unit", "1,3"}, []string{"Modbus, unit 3; coils are refused with exception 1", `protocol = "modbus-registers"`, "address = 3"}},
+		{"numato", &relay.Sim{Protocol: relay.Numato}, nil, []string{": board at 9600 baud (Numato prompt and relays): Numato, 8 relays", `protocol = "numato"`}},
+		{"lcus that answers", &relay.Sim{Protocol: relay.LCUSAnswer}, []string{"--ask-lcus"}, []string{": board at 9600 baud (LCUS state of relay 1): LCUS, with answers", `protocol = "lcus-answer"`}},
 		{"amtech", &amtech.Sim{}, nil, []string{": amtech at 9600 baud (Amtech sign-on): basic protocol; Model"}},
-		{"amtech, ECP", &amtech.Sim{Mode: amtech.ECP}, nil, []string{"(Amtech sign-on, ECP): ECP; Model"}},
+		{"amtech, ECP", &amtech.Sim{Mode: amtech.ECP}, nil, []string{"(Amtech sign-on, ECP): ECP; Model", `mode = "ecp"`}},
 		{"printer", &printer.Sim{}, nil, []string{": printer at 9600 baud (printer status and paper)", `language = "escpos"`, `role = "receipt"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,13 +109,13 @@ func TestProbeUnderstandsOtherAnswers(t *testing.T) {
 				return []byte("CH1: OFF\r\nCH2: ON\r\n")
 			}
 			return nil
-		}, "relay at 9600 baud (LCUS state of all relays): LCUS"},
+		}, "board at 9600 baud (LCUS state of all relays): LCUS"},
 		{"modbus behind an adapter that gives an echo", func(b []byte) []byte {
 			if bytes.HasPrefix(b, frame("01 01 00 00 00 01")) {
 				return slices.Concat(b, frame("01 01 01 01 90 48")) // a peer's answer: coil 0 on
 			}
 			return slices.Clone(b)
-		}, "relay at 9600 baud (Modbus coil 0 of unit 1): Modbus, unit 1, coils"},
+		}, "board at 9600 baud (Modbus coil 0 of unit 1): Modbus, unit 1, coils"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +141,8 @@ func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 	reader.Card(0, 26, []byte{0x96, 0xB4, 0xD2, 0xC0})
 	paper := &printer.Sim{Printed: func(lines []string) { told = append(told, "printed "+strings.Join(lines, "/")) }}
 	tags := &amtech.Sim{Old: true}
-	devices := []far{reader, paper, tags, &sim.Mercury{}}
+	desk := &uhf18.Sim{Address: 0}
+	devices := []far{reader, paper, tags, &sim.Mercury{}, desk}
 	for _, b := range boards {
 		devices = append(devices, b)
 	}
@@ -171,6 +174,9 @@ func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 	}
 	if reader.Waiting() != 1 {
 		t.Error("a card was taken from an OSDP reader")
+	}
+	if desk.Power() != 0 || desk.Asked() != 0 {
+		t.Error("a UHF reader was set, or made to read")
 	}
 	if len(told) > 0 {
 		t.Error(told)
