@@ -279,7 +279,7 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 		if err != nil {
 			return err
 		}
-		r, err := relay.Open(ctx, p, boardConfig(c, func(err error) {
+		r, err := relay.Open(ctx, p, BoardConfig(c, func(err error) {
 			b.log.Warn("relay board was started anew; it is driven again", "device", c.Name, "err", err)
 		}))
 		if err != nil {
@@ -319,8 +319,9 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 	}, tell)
 }
 
-// boardConfig hands a board's wiring to its driver.
-func boardConfig(c configs.Board, restarted func(error)) relay.Config {
+// BoardConfig hands a board's wiring to its driver, for the daemon and for the
+// technician's tools. A board that was driven anew is told to restarted.
+func BoardConfig(c configs.Board, restarted func(error)) relay.Config {
 	out := relay.Config{Name: c.Name, Protocol: relay.Protocol(c.Protocol), Address: c.Address, Baud: c.Baud, Health: restarted}
 	for point, w := range c.Out {
 		out.Out = append(out.Out, relay.OutConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Safe: signal.Safe(signal.Lamp(point))})

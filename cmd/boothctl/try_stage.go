@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,24 +13,31 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"boothd/agent"
 	"boothd/agent/signal"
 	"boothd/configs"
 	"boothd/devices/gpio"
+	"boothd/devices/port"
+	"boothd/devices/relay"
 )
 
 // stage is the booth's lamps and gate in a technician's hands: the daemon's
 // own driver, safe levels and interlock, and no lane behind them.
 type stage struct {
 	cfg    *configs.Config
-	chip   *gpio.Chip
-	outs   map[signal.Lamp]*gpio.Out
-	area   *gpio.In // the exit loop, which lies under the gate; nil: there is none
+	held   []io.Closer // the chip and the boards; each is safe when it is closed
+	outs   map[signal.Lamp]outlet
+	area   inlet // the exit loop, which lies under the gate; nil: there is none
 	lock   signal.Interlock
 	lit    signal.Levels
 	unlock func()
 }
 
-// storeBusy is when another boothd has the store, as its lock file says.
+// outlet and inlet are lines of the chip or channels of a board.
+type outlet interface{ Set(on bool) error }
+type inlet interface{ Level() (bool, error) }
+
+// errStoreBusy is when another boothd has the store, as its lock file says.
 var errStoreBusy = errors.New("another boothd has the store")
 
 // openStage takes the booth's store, so that no boothd can start meanwhile, and
@@ -54,35 +62,105 @@ func openStage(ctx context.Context, t *tool) (_ *stage, err error) {
 		}
 		return nil, &failure{err, hint, exitFix}
 	}
-	s := &stage{cfg: cfg, outs: map[signal.Lamp]*gpio.Out{}, lit: signal.Levels{}, unlock: unlock}
+	s := &stage{cfg: cfg, outs: map[signal.Lamp]outlet{}, lit: signal.Levels{}, unlock: unlock}
 	defer func() {
 		if err != nil {
 			err = one(errors.Join(err, s.close()))
 		}
 	}()
-	if len(cfg.Boards) > 0 {
-		return s, &failure{errors.New("lamps on relay boards are not tried from here"), "start boothd and press the buttons: boothctl watch shows each lamp as it is driven", exitFix}
-	}
-	if s.chip, err = gpio.OpenChip(ctx, cfg.GPIO.Chip); err != nil {
-		return s, unclaimed(err)
-	}
-	for _, lamp := range signal.Lamps {
-		w, wired := cfg.GPIO.Out[string(lamp)]
-		if !wired {
-			continue
+	if cfg.GPIO.Chip != "" {
+		if err = s.openChip(ctx); err != nil {
+			return s, err
 		}
-		out, err := s.chip.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
-		if err != nil {
-			return s, unclaimed(err)
-		}
-		s.outs[lamp], s.lit[lamp] = out, signal.Safe(lamp)
 	}
-	if w, wired := cfg.GPIO.In["exit_loop"]; wired {
-		if s.area, err = s.chip.In(gpio.InConfig{Point: "exit_loop", Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration}); err != nil {
-			return s, unclaimed(err)
+	for _, c := range cfg.Boards {
+		if err = s.openBoard(ctx, c, socket); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
+}
+
+// openChip claims what is wired to the GPIO chip.
+func (s *stage) openChip(ctx context.Context) error {
+	chip, err := gpio.OpenChip(ctx, s.cfg.GPIO.Chip)
+	if err != nil {
+		return unclaimed(err)
+	}
+	s.held = append(s.held, chip)
+	for _, lamp := range signal.Lamps {
+		w, wired := s.cfg.GPIO.Out[string(lamp)]
+		if !wired {
+			continue
+		}
+		out, err := chip.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
+		if err != nil {
+			return unclaimed(err)
+		}
+		s.outs[lamp], s.lit[lamp] = out, signal.Safe(lamp)
+	}
+	w, wired := s.cfg.GPIO.In["exit_loop"]
+	if !wired {
+		return nil
+	}
+	in, err := chip.In(gpio.InConfig{Point: "exit_loop", Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
+	if err != nil {
+		return unclaimed(err)
+	}
+	s.area = in
+	return nil
+}
+
+// openBoard takes a board of relays and inputs, which is set to its safe levels
+// by being opened.
+func (s *stage) openBoard(ctx context.Context, c configs.Board, socket string) error {
+	if err := free(string(c.Path)); err != nil {
+		return err
+	}
+	locks := portLocks(socket)
+	p, err := port.Open(ctx, port.Spec{Path: string(c.Path), Baud: c.Baud, LockDir: locks})
+	giveBack(locks)
+	if err != nil {
+		return unopened(string(c.Path), fmt.Errorf("board %s: %w", c.Name, err))
+	}
+	b, err := relay.Open(ctx, p, agent.BoardConfig(c, nil))
+	if err != nil {
+		return &failure{fmt.Errorf("board %s on %s: %w", c.Name, c.Path, err), "boothctl probe says whether a board answers there, and how", exitFix}
+	}
+	s.held = append(s.held, b)
+	for point := range c.Out {
+		out, err := b.Out(point)
+		if err != nil {
+			return err
+		}
+		s.outs[signal.Lamp(point)], s.lit[signal.Lamp(point)] = out, signal.Safe(signal.Lamp(point))
+	}
+	if _, wired := c.In["exit_loop"]; wired {
+		in, err := b.In("exit_loop")
+		if err != nil {
+			return err
+		}
+		s.area = in
+		return s.areaKnown(ctx)
+	}
+	return nil
+}
+
+// areaKnown waits for the first level of a board's input, which is debounced.
+func (s *stage) areaKnown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, areaWait)
+	defer cancel()
+	for {
+		_, err := s.under()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return &failure{err, "look at the loop's detector: its contact does not hold still", exitFix}
+		case <-time.After(areaEvery):
+		}
+	}
 }
 
 // holdStore takes the store's lock. It makes no file: one of root's would keep
@@ -162,6 +240,10 @@ func (s *stage) show(ctx context.Context, a signal.Aspects, span time.Duration, 
 // moves 7 cm meanwhile.
 const areaEvery = 50 * time.Millisecond
 
+// areaWait is how long an input may take to hold still: twice the longest
+// debounce.
+const areaWait = 2 * time.Second
+
 // drive sets what differs from what is lit, off first. After an error nothing
 // more is lit.
 func (s *stage) drive(want signal.Levels) error {
@@ -183,10 +265,13 @@ func (s *stage) drive(want signal.Levels) error {
 // close leaves everything safe: red lit, all else off.
 func (s *stage) close() error {
 	defer s.unlock()
-	if s.chip == nil {
-		return nil
+	// What is lit is on several devices: a green on one must be out before
+	// another, closed, lights its red.
+	errs := []error{s.drive(signal.Levels{signal.TravellerRed: s.lit[signal.TravellerRed]})}
+	for _, x := range s.held {
+		errs = append(errs, x.Close())
 	}
-	return s.chip.Close()
+	return errors.Join(errs...)
 }
 
 // wired lists the outputs that are there.
