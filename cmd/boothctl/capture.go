@@ -53,6 +53,10 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Raw && d.ReaderKey != "" {
+		return &failure{fmt.Errorf("device %s speaks in a secure channel: its bytes are new each time and cannot be replayed", d.Name),
+			"capture it without --raw; or, a test card before a reader that is clear = true", exitUsage}
+	}
 	if err := free(string(d.Path)); err != nil {
 		return err
 	}

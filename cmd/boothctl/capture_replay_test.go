@@ -111,7 +111,8 @@ func replay(ctx context.Context, rec recording) (reads []told, err error) {
 	d := rec.device
 	d.Path = configs.Port("/dev/tape")
 	tape := newDeck(rec.all)
-	world := agent.World{OpenPort: func(context.Context, port.Spec) (port.Port, error) { return tape, nil }}
+	world := agent.World{OpenPort: func(context.Context, port.Spec) (port.Port, error) { return tape, nil },
+		Secret: func(configs.Ref) ([]byte, error) { return nil, errors.New("a capture has no keys") }}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*captureLongest, errBehind)
 	defer cancel()
 	begun := time.Now()

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"boothd/configs"
+	"boothd/devices/amtech"
+	"boothd/devices/osdp/pd"
 	"boothd/devices/sim"
+	"boothd/devices/uhf18"
 )
 
 func TestCaptureRawReplays(t *testing.T) {
@@ -47,6 +50,52 @@ func TestCaptureRawOfACameraReplays(t *testing.T) {
 	boothctl(t, 0, "capture", path, "--driver", "line", "--set", `template = "lumo"`, "--out", file, "--raw", "-n", "2", "--config", b.config)
 	holds(t, content(t, file), "template = 'lumo'", hexes([]byte("KAYAK7;ON;91;IN\r\n")))
 	replays(t, file)
+}
+
+// Readers that are set up, polled or told to acknowledge replay as well.
+func TestCaptureRawOfPolledReadersReplays(t *testing.T) {
+	lane := &amtech.Sim{Mode: amtech.ECP}
+	lane.Present("KAYAK 1302")
+	desk := &uhf18.Sim{}
+	desk.Present(annaCard)
+	door := &pd.Device{}
+	door.Card(0, 26, []byte{0x96, 0xB4, 0xD2, 0xC0})
+	for _, c := range []struct {
+		driver string
+		far    far
+		set    []string
+	}{
+		{"amtech", lane, []string{`mode = "ecp"`}},
+		{"uhf18", desk, nil},
+		{"osdp", door, []string{"clear = true"}},
+	} {
+		t.Run(c.driver, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), c.driver)
+			args := []string{"capture", play(t, c.far), "--driver", c.driver, "--out", file, "--raw", "-n", "1", "--config", "nowhere.toml"}
+			for _, s := range c.set {
+				args = append(args, "--set", s)
+			}
+			out, _ := boothctl(t, 0, args...)
+			holds(t, out, "tag  #1 (", "1 reads; ")
+			replays(t, file)
+		})
+	}
+}
+
+// The bytes of a secure channel are none for a test, and its first ones none for
+// a file.
+func TestCaptureRawRefusesASecureChannel(t *testing.T) {
+	_, path := pty(t)
+	file := filepath.Join(t.TempDir(), "x")
+	set := []string{"--driver", "osdp", "--set", `reader_key = "credential:reader-key"`, "--out", file, "--config", "nowhere.toml"}
+	_, errs := boothctl(t, exitUsage, append([]string{"capture", path, "--raw"}, set...)...)
+	holds(t, errs, "speaks in a secure channel", "without --raw")
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	_, errs = boothctl(t, exitFix, append([]string{"capture", path}, set...)...)
+	holds(t, errs, "its key: credential reader-key", "systemd-run --pty -p LoadCredentialEncrypted=reader-key")
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a file was left")
+	}
 }
 
 func TestI7_CaptureWithoutRawKeepsNoIdentifier(t *testing.T) {

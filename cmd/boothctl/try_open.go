@@ -149,6 +149,10 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenKeys: keypad.OpenInput, Secret: credential}, d, agent.Place{Locks: locks}, fault)
 	giveBack(locks)
 	if err != nil {
+		if name, sealed := d.ReaderKey.Credential(); sealed && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+			return nil, &failure{fmt.Errorf("device %s: %w", d.Name, err),
+				fmt.Sprintf("systemd opens its key: systemd-run --pty -p LoadCredentialEncrypted=%s boothctl try reader %s", name, d.Name), exitFix}
+		}
 		return nil, unopened(string(d.Path), fmt.Errorf("device %s on %s: %w", d.Name, d.Path, err))
 	}
 	return r, nil
