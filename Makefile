@@ -2,6 +2,7 @@
 #   make run     a whole simulated booth (LANE=fast, nexus-air, ready, general or egate for another than NEXUS;
 #                ARGS="--for 20s --json" to end by itself)
 #   make test    set-up, formatting, vet, staticcheck, unit and integration tests
+# make test-long adds the runs that take their time: many mutations, every fuzz target.
 
 GO         ?= go
 TAGS       := sqlite_omit_load_extension
@@ -12,7 +13,7 @@ STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
 RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
-.PHONY: all build run test lint unit mutants race setup bench clean
+.PHONY: all build run test test-long lint unit mutants race setup bench clean
 
 all: build
 
@@ -37,6 +38,18 @@ $(STATICCHECK):
 
 unit:
 	$(GO) test $(GOFLAGS_) ./...
+
+# Every fuzz target for FUZZ, and the tests that take their time by the thousand.
+FUZZ ?= 10s
+
+test-long:
+	BOOTHD_LONG=1 $(GO) test $(GOFLAGS_) -count 1 -run TenThousand ./agent/lists
+	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$pkg/*_test.go); do \
+			out=$$($(GO) test $(GOFLAGS_) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) $$pkg) || { echo "$$out"; exit 1; }; \
+			echo "$$pkg $$target $$(echo "$$out" | tail -1)"; \
+		done; \
+	done
 
 # Small breaks of the rules, one at a time: the tests must notice 95 of 100.
 mutants:
