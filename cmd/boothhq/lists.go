@@ -19,6 +19,7 @@ type listsCmd struct {
 	Diff      listsDiffCmd      `cmd:"" help:"Tell what a new build would change, by list."`
 	Publish   listsPublishCmd   `cmd:"" help:"Sign built lists and publish them."`
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
+	RotateKey listsRotateCmd    `cmd:"" help:"Replace a key; booths follow without being visited."`
 	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata to booths over MQTT: a heartbeat for lists that they have."`
 	Status    listsStatusCmd    `cmd:"" help:"Tell what is published and until when it counts."`
 }

@@ -85,7 +85,11 @@ func sealKey(role string, key ed25519.PrivateKey, phrase []byte) ([]byte, error)
 
 // openKey decrypts the private key of a role.
 func openKey(dir, role string, phrase []byte) (ed25519.PrivateKey, error) {
-	b, err := os.ReadFile(keyPath(dir, role))
+	return openKeyFile(keyPath(dir, role), role, phrase)
+}
+
+func openKeyFile(path, role string, phrase []byte) (ed25519.PrivateKey, error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening key %s: %w", role, err)
 	}

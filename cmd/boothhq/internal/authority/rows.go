@@ -34,7 +34,7 @@ type entry struct {
 	trip     contract.TripRow
 }
 
-// Build reads every CSV file of in and writes a list for each into out,
+// Build reads every CSV or NDJSON file of in and writes a list for each into out,
 // which must not exist: all or nothing.
 func Build(in, out, keyPath string) ([]contract.ListHeader, error) {
 	if _, err := os.Lstat(out); err == nil {
@@ -61,7 +61,7 @@ func Build(in, out, keyPath string) ([]contract.ListHeader, error) {
 func (o *office) readAll(in string) error {
 	found := false
 	for _, t := range o.tables() {
-		err := t.read(filepath.Join(in, t.name), &o.faults)
+		err := t.readEither(in, &o.faults)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -73,7 +73,7 @@ func (o *office) readAll(in string) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("no CSV file in %s; want members.csv, cards.csv, lookouts.csv or another of boothhq lists build --help", in)
+		return fmt.Errorf("no CSV file and no .ndjson in %s; want members.csv, cards.csv, lookouts.csv or another of boothhq lists build --help", in)
 	}
 	return o.faults.err()
 }
