@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,14 +27,14 @@ func bothWays(t *testing.T, test func(t *testing.T, cfg Config)) {
 // repeat through. It tells when it has.
 func spoil(d *pd.Device, edit func([]byte) []byte) (done *bool) {
 	done = new(bool)
-	d.Wire = func(reply []byte, again bool) []byte {
+	d.Spoil(func(reply []byte, again bool) []byte {
 		// A card's reply is longer than an ACK's, sealed or not.
 		if *done || len(reply) < 16 {
 			return reply
 		}
 		*done = true
 		return edit(reply)
-	}
+	})
 	return done
 }
 
@@ -148,13 +149,13 @@ func TestRepliesLost(t *testing.T) {
 		d := &pd.Device{Key: cfg.Key}
 		live(t, d, cfg, func(l *life) {
 			lost := 0
-			d.Wire = func(b []byte, again bool) []byte {
+			d.Spoil(func(b []byte, again bool) []byte {
 				if lost < tries-1 && (again || len(b) >= 16) {
 					lost++
 					return nil
 				}
 				return b
-			}
+			})
 			l.card(1)
 			l.wait(3 * time.Second)
 			l.want("96B40001")
@@ -221,12 +222,12 @@ func TestReboot(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 			d := l.device
-			d.Wire = func(b []byte, _ bool) []byte {
+			d.Spoil(func(b []byte, _ bool) []byte {
 				if b[4]&3 == 2 {
 					d.Reboot() // for ever
 				}
 				return b
-			}
+			})
 			<-l.over
 		})
 		if !errors.Is(l.err, ErrRestarts) {
@@ -239,18 +240,18 @@ func TestReboot(t *testing.T) {
 func TestNAKOfCheck(t *testing.T) {
 	d := &pd.Device{}
 	l := live(t, d, inClear, func(l *life) {
-		n := 0
-		d.Wire = func(b []byte, _ bool) []byte {
-			if n++; n <= 3 {
+		var n atomic.Int64
+		d.Spoil(func(b []byte, _ bool) []byte {
+			if n.Add(1) <= 3 {
 				return appendFrame(nil, frame{reply: true, crc: true, seq: b[4] & 3, code: repNAK, data: []byte{nakCheck}}, nil)
 			}
 			return b
-		}
+		})
 		l.wait(time.Second)
 		l.card(1)
 		l.wait(time.Second)
 		l.want("96B40001")
-		n = -1000
+		n.Store(-1000)
 		<-l.over
 	})
 	if !errors.Is(l.err, ErrSilent) {

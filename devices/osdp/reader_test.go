@@ -245,7 +245,7 @@ func TestOutputsDuringFlood(t *testing.T) {
 	told := 0
 	d := &pd.Device{Told: func(byte, []byte) { told++ }}
 	live(t, d, inClear, func(l *life) {
-		d.Wire = func(reply []byte, _ bool) []byte { time.Sleep(time.Millisecond); l.card(1); return reply }
+		d.Spoil(func(reply []byte, _ bool) []byte { time.Sleep(time.Millisecond); l.card(1); return reply })
 		l.card(1)
 		if err := l.reader.Buzz(Buzz{Silence: true}); err != nil {
 			t.Error(err)

@@ -121,6 +121,13 @@ func (d *Device) status() []byte {
 	return b
 }
 
+// Spoil replaces Wire while the reader is at work.
+func (d *Device) Spoil(wire func(reply []byte, again bool) []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Wire = wire
+}
+
 // Busy makes the reader answer the next n commands, repeats included, with BUSY.
 func (d *Device) Busy(n int) {
 	d.mu.Lock()
