@@ -156,6 +156,19 @@ func TestListsComeFromTheWeb(t *testing.T) {
 	if q := questions(); len(q) != 2 {
 		t.Errorf("asked %q: a list was fetched for one card", q)
 	}
+
+	// And headquarters hears which booth has what.
+	var told string
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(told, " has everything, "); {
+		if time.Now().After(end) {
+			t.Fatalf("headquarters was told %s", told)
+		}
+		out, err := exec.Command(filepath.Join(programs, "boothhq"), "lists", "booths", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker, "--wait", "300ms").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		told = string(out)
+	}
 }
 
 // hangUp tells the program that was started with a file to read it again.

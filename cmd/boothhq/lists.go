@@ -21,6 +21,7 @@ type listsCmd struct {
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
 	RotateKey listsRotateCmd    `cmd:"" help:"Replace a key; booths follow without being visited."`
 	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata to booths over MQTT: a heartbeat for lists that they have."`
+	Booths    listsBoothsCmd    `cmd:"" help:"Tell which booth runs which generation, from what each left with the broker."`
 	Status    listsStatusCmd    `cmd:"" help:"Tell what is published and until when it counts."`
 }
 
