@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,7 @@ type bench struct {
 	kept  []contract.Data
 	rows  map[string][]byte
 	slow  atomic.Int64 // nanoseconds a commit takes
+	mu    sync.Mutex   // fail and last are read and written while the lane runs
 	fail  error
 	clock passage.Clock
 	last  picture
@@ -58,7 +60,7 @@ func newBench(t *testing.T) *bench {
 		store: b.store, lookup: b.lookup, lists: b.lists,
 		quality: func() passage.Clock { return b.clock },
 		stamp:   func(time.Time) contract.Clock { return contract.Clock{Boot: "boot", Quality: "synced"} },
-		show:    b.show, publish: func(p picture) { b.last = p }, alive: func() { b.fed++ },
+		show:    b.show, publish: func(p picture) { b.mu.Lock(); defer b.mu.Unlock(); b.last = p }, alive: func() { b.fed++ },
 		newID: func() string { n++; return fmt.Sprintf("01931f0c-8a51-7000-8000-%012d", n) },
 	}
 	b.lane.health.devices = []deviceState{{Name: "pre", Role: devices.RoleCard, Online: true, Since: time.Now()}, {Name: "cam", Role: devices.RolePlateFront, Online: true, Since: time.Now()}}
@@ -74,8 +76,11 @@ func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data)
 			return 0, ctx.Err()
 		}
 	}
-	if b.fail != nil {
-		return 0, b.fail
+	b.mu.Lock()
+	fail := b.fail
+	b.mu.Unlock()
+	if fail != nil {
+		return 0, fail
 	}
 	for _, e := range events {
 		b.kept = append(b.kept, e)
@@ -104,6 +109,20 @@ func (b *bench) show(v signal.View) {
 	if len(b.trace) == 0 || b.trace[len(b.trace)-1] != s {
 		b.trace = append(b.trace, s)
 	}
+}
+
+// broken makes the store fail from now on, or work again.
+func (b *bench) broken(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}
+
+// now is the latest picture.
+func (b *bench) now() picture {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
 }
 
 func (b *bench) card(epc devices.Ident, card, member passage.Status) {

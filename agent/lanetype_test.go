@@ -56,8 +56,8 @@ func TestTypeChangesBetweenVehicles(t *testing.T) {
 		b.run(func() {
 			b.arrive(goodCard)
 			b.press("lane_general")
-			if b.last.Type != passage.NEXUS || b.last.Next != passage.General {
-				t.Errorf("under a vehicle: %s, next %s", b.last.Type, b.last.Next)
+			if b.now().Type != passage.NEXUS || b.now().Next != passage.General {
+				t.Errorf("under a vehicle: %s, next %s", b.now().Type, b.now().Next)
 			}
 			b.press("count_1") // decides anew, as what it was
 			b.press("release")
@@ -65,8 +65,8 @@ func TestTypeChangesBetweenVehicles(t *testing.T) {
 			b.leave()
 			b.tag(otherCard)
 			b.plate(goodPlate)
-			if b.last.Type != passage.General || b.last.Next != "" {
-				t.Errorf("after it: %s, next %q", b.last.Type, b.last.Next)
+			if b.now().Type != passage.General || b.now().Next != "" {
+				t.Errorf("after it: %s, next %q", b.now().Type, b.now().Next)
 			}
 			b.point("approach_loop", false)
 			b.point("booth_loop", true)
@@ -75,8 +75,8 @@ func TestTypeChangesBetweenVehicles(t *testing.T) {
 			b.leave()
 			// On an empty road it changes at once; a wish is taken back by its opposite.
 			b.press("lane_nexus")
-			if b.last.Type != passage.NEXUS {
-				t.Errorf("empty road: %s", b.last.Type)
+			if b.now().Type != passage.NEXUS {
+				t.Errorf("empty road: %s", b.now().Type)
 			}
 			time.Sleep(11 * time.Minute) // or the same card would be back too soon (413)
 			b.arrive(goodCard)
@@ -102,23 +102,23 @@ func TestI2_TypeWaitsForTheJournal(t *testing.T) {
 		b := newBench(t)
 		b.typed(t)
 		b.run(func() {
-			b.fail = errors.New("disk full")
+			b.broken(errors.New("disk full"))
 			b.press("lane_general")
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if b.last.Type != passage.NEXUS || b.last.Next != passage.General {
-				t.Errorf("%s, next %s", b.last.Type, b.last.Next)
+			if b.now().Type != passage.NEXUS || b.now().Next != passage.General {
+				t.Errorf("%s, next %s", b.now().Type, b.now().Next)
 			}
-			b.fail = nil
+			b.broken(nil)
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if b.last.Type != passage.General || b.last.Next != "" {
-				t.Errorf("after the fault: %s, next %s", b.last.Type, b.last.Next)
+			if b.now().Type != passage.General || b.now().Next != "" {
+				t.Errorf("after the fault: %s, next %s", b.now().Type, b.now().Next)
 			}
 			// The file that keeps it cannot be written: the lane stays what it is.
 			b.lane.types.file = filepath.Join(b.lane.types.file, "no", "folder")
 			b.press("lane_nexus")
-			if b.last.Type != passage.General {
+			if b.now().Type != passage.General {
 				t.Error("changed without being kept")
 			}
 		})
