@@ -47,7 +47,6 @@ func TestBoothFollowsEveryRotation(t *testing.T) {
 	} {
 		if step.files[0] == "" {
 			step.files[0] = rootKey(t, dir, "root-1") // the new one
-			one = step.files[0]
 		}
 		before, err := os.ReadFile(keyPath(dir, step.role))
 		version, rotErr := at(dir, time.Now()).Rotate(step.role, step.files, expires)
