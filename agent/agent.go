@@ -245,6 +245,12 @@ func policyOf(cfg *configs.Config) passage.Policy {
 		SoftAge: passage.Of(cfg.Lists.SoftAge.Duration), HardAge: passage.Of(cfg.Lists.HardAge.Duration),
 		Regions: cfg.Policy.LookoutRegions, FAST: passage.FASTPolicy(cfg.Policy.FASTPolicy), FASTPort: cfg.Policy.FASTPort,
 		AllowEmpty: cfg.Policy.AllowEmpty, VerdictFor: passage.Of(cfg.Policy.VerdictAge.Duration)}
+	for _, n := range cfg.Policy.PrimaryOn {
+		p.PrimaryOn = append(p.PrimaryOn, passage.Code(n))
+	}
+	for _, n := range cfg.Policy.ReferOn {
+		p.ReferOn = append(p.ReferOn, passage.Code(n))
+	}
 	for _, a := range cfg.Policy.AcceptedPrograms {
 		p.AcceptedPrograms = append(p.AcceptedPrograms, string(a))
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,3 +186,17 @@ func TestI1_TypeOutlivesARestart(t *testing.T) {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// What a configuration may make stricter is all that the rules allow to be.
+func TestStricterReasonsAreTheRules(t *testing.T) {
+	var want []int
+	for _, c := range passage.Codes() {
+		if c >= passage.LaneClosed && c < passage.RandomCompliance && (c < passage.LookoutStop || c > passage.LookoutPossible) {
+			want = append(want, int(c))
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(configs.StricterReasons, want) {
+		t.Errorf("configs: %v\nrules:   %v", configs.StricterReasons, want)
+	}
+}

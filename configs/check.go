@@ -164,8 +164,26 @@ func (c *checker) policy() {
 			c.refuse(path, "not a region: 1 to 32 characters", "")
 		}
 	}
+	c.reasons("policy.primary_on", p.PrimaryOn)
+	c.reasons("policy.refer_on", p.ReferOn)
 	if !p.AntiPassback {
 		c.warn("policy.anti_passback", "off: a copied card is not noticed (413, 414)", "")
+	}
+}
+
+// reasons checks codes that a port may make weigh more. A lookout's would give
+// it away, and the officer's and the draw's are what they are.
+func (c *checker) reasons(path string, codes []int) {
+	for i, n := range codes {
+		switch at := item(path, i); {
+		case c.bad[at]:
+		case n >= 300 && n <= 303:
+			c.refuse(at, fmt.Sprintf("%d is a lookout's reason: to treat it otherwise would give it away", n), "take it out")
+		case !slices.Contains(StricterReasons, n):
+			c.refuse(at, fmt.Sprintf("%d is no reason that can weigh more", n), "docs/lanes.md lists the reasons; 1xx and 9xx stay as they are")
+		case slices.Contains(codes[:i], n):
+			c.refuse(at, fmt.Sprintf("%d is given twice", n), "")
+		}
 	}
 }
 

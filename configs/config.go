@@ -87,6 +87,9 @@ type Policy struct {
 	FASTPort       bool       `toml:"fast_port,omitempty"`                         // the port takes part in FAST; else reason 709
 	AllowEmpty     bool       `toml:"allow_empty,omitempty"`                       // empty trucks may be expedited; else reason 711
 	VerdictAge     Duration   `toml:"verdict_age,omitempty"`                       // default 30s, which is also the most: reason 853 above
+	// Reasons that weigh more here than in the table: at least PRIMARY, or REFER.
+	PrimaryOn []int `toml:"primary_on,omitempty" json:",omitempty"`
+	ReferOn   []int `toml:"refer_on,omitempty" json:",omitempty"`
 }
 
 // Kiosk says how a kiosk's face matcher reaches the booth. Other lanes have none.

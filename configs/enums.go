@@ -200,6 +200,14 @@ func (r *Role) UnmarshalText(b []byte) error {
 	return choose(r, b, RoleCard, RolePlateFront, RolePlateRear, RoleDocument, RoleScan, RoleSeal, RoleKeypad, RoleReceipt)
 }
 
+// StricterReasons are the reasons that policy.primary_on and refer_on may name:
+// all of the domain's but the good ones, lookouts', the draw's and the officer's.
+var StricterReasons = []int{
+	200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214, 400, 401, 402, 403, 404, 405, 406, 407, 408,
+	409, 410, 411, 412, 413, 414, 415, 416, 500, 501, 502, 503, 600, 601, 602, 603, 604, 605, 700, 701, 702, 703, 704, 705,
+	706, 707, 708, 709, 710, 711, 800, 801, 802, 803, 804, 805, 806, 807, 850, 851, 852, 853, 854, 855, 856,
+}
+
 // BoardProtocol is how a board of relays is spoken to.
 type BoardProtocol string
 

@@ -78,7 +78,24 @@ func (c *weighing) say(code Code) {
 	}
 }
 
-func (c *weighing) sayAs(code Code, o Outcome) { c.found = append(c.found, finding{code, o}) }
+func (c *weighing) sayAs(code Code, o Outcome) {
+	c.found = append(c.found, finding{code, c.pol.atLeast(code, o)})
+}
+
+// atLeast is an outcome as the port wants it for this reason. What would tell a
+// lookout from other reasons, or outrank the officer, is left as it is.
+func (p Policy) atLeast(code Code, o Outcome) Outcome {
+	if code < LaneClosed || code >= LookoutStop && code <= LookoutPossible || code >= RandomCompliance {
+		return o
+	}
+	if slices.Contains(p.PrimaryOn, code) && o.Severity() < Primary.Severity() {
+		o = Primary
+	}
+	if slices.Contains(p.ReferOn, code) && o.Severity() < Refer.Severity() {
+		o = Refer
+	}
+	return o
+}
 
 // when says the code if the condition holds.
 func (c *weighing) when(cond bool, code Code) {

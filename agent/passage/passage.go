@@ -129,6 +129,11 @@ type Policy struct {
 	FASTPort   bool       `json:"fast_port,omitzero"`       // the port takes part in FAST (else 709)
 	AllowEmpty bool       `json:"allow_empty,omitzero"`     // empty trucks may be expedited (else 711)
 	VerdictFor Millis     `json:"verdict_ms,omitzero"`      // how old a biometric verdict may be (853)
+	// PrimaryOn and ReferOn are reasons that weigh at least that much here,
+	// whatever the table says (domain reference, 7.5). They make a lane stricter,
+	// never milder, and none is a lookout's, the officer's or the draw's.
+	PrimaryOn []Code `json:"primary_on,omitzero"`
+	ReferOn   []Code `json:"refer_on,omitzero"`
 }
 
 // Digest names the policy: "sha256:" and the hex SHA-256 of its JSON.

@@ -109,8 +109,7 @@ var worse = []struct {
 	}},
 	{"container on hold", func(_ *Policy, e *Evidence, f *Facts) {
 		scanned(e, f, func(t *Trade, k *TradeFacts) {
-			if len(k.Containers) <= len(t.Containers) { // facts that have no mark would be taken for this one's
-				k.Containers = append(k.Containers, make([]Container, len(t.Containers)-len(k.Containers))...)
+			if len(k.Containers) == len(t.Containers) { // facts that are missing are a fault of their own, not to be mended here
 				t.Containers = append(t.Containers, Mark{Token: "held"})
 				k.Containers = append(k.Containers, Container{Found: true, Status: ContainerOnHold})
 			}
