@@ -22,11 +22,12 @@ import (
 // roles are the keys an office begins with: two of three sign the root.
 var roles = []string{metadata.ROOT, metadata.ROOT, metadata.ROOT, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP}
 
-// office signs lists by the wall clock, as headquarters does, and whatever else
-// a test wants signed. Its keys come from its seed, so that a run is like the
-// next one.
+// office signs lists as headquarters does, and whatever else a test wants
+// signed. Its keys come from its seed, so that at the same time it signs the
+// same bytes.
 type office struct {
 	t       testing.TB
+	at      time.Time // when it signs
 	seed    byte
 	made    byte                            // keys so far
 	keys    map[string][]ed25519.PrivateKey // by role
@@ -35,9 +36,12 @@ type office struct {
 	expires time.Time // of timestamps
 }
 
-func newOffice(t testing.TB, seed byte) *office {
-	o := &office{t: t, seed: seed, keys: map[string][]ed25519.PrivateKey{}, expires: time.Now().Add(time.Hour)}
-	o.root = metadata.Root(time.Now().AddDate(1, 0, 0))
+// newOffice is one that signs by the wall clock, which a running booth has too.
+func newOffice(t testing.TB, seed byte) *office { return newOfficeAt(t, seed, time.Now()) }
+
+func newOfficeAt(t testing.TB, seed byte, at time.Time) *office {
+	o := &office{t: t, at: at, seed: seed, keys: map[string][]ed25519.PrivateKey{}, expires: at.Add(time.Hour)}
+	o.root = metadata.Root(at.AddDate(1, 0, 0))
 	o.root.Signed.ConsistentSnapshot = false
 	for _, role := range roles {
 		o.addKey(role)
@@ -146,7 +150,7 @@ func fullCopy(t testing.TB, kind string, generation uint64, rows []contract.List
 		Digest: hex.EncodeToString(head.Digest[:]), Format: contract.ListFormat}}
 }
 
-// deltaOf leads from one list of cards to another.
+// deltaOf leads from one list to another of its kind.
 func deltaOf(t testing.TB, from, to copyOf) copyOf {
 	t.Helper()
 	a, err := contract.ReadList(bytes.NewReader(from.file))
@@ -162,7 +166,7 @@ func deltaOf(t testing.TB, from, to copyOf) copyOf {
 		t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if _, err := contract.WriteDelta(&file, contract.DeltaHeader{Kind: contract.ListCards, From: a.Digest, To: b.Digest, Rows: b.ListHeader.Rows, Sum: sum}, changes); err != nil {
+	if _, err := contract.WriteDelta(&file, contract.DeltaHeader{Kind: a.Kind, From: a.Digest, To: b.Digest, Rows: b.ListHeader.Rows, Sum: sum}, changes); err != nil {
 		t.Fatal(err)
 	}
 	c := to.custom
@@ -194,7 +198,7 @@ func (o *office) publish(all ...copyOf) source { return o.publishAs(func(*drafts
 func (o *office) publishAs(edit func(*drafts), all ...copyOf) source {
 	o.t.Helper()
 	o.version++
-	month := time.Now().AddDate(0, 1, 0)
+	month := o.at.AddDate(0, 1, 0)
 	d := &drafts{metadata.Targets(month), metadata.Snapshot(month), metadata.Timestamp(o.expires)}
 	src := source{}
 	for _, c := range all {
