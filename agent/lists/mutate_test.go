@@ -47,7 +47,7 @@ func mutate(dice *rand.Rand, b []byte) []byte {
 // deltas, in ten thousand ways: whatever is taken is, row for row, what
 // headquarters signed, and a list in force is never displaced by anything else.
 func TestI6_TenThousandMutations(t *testing.T) {
-	mutations := 1_000 // beside the other tests; all of them with make test-long
+	mutations := 300 // beside the other tests; all of them with make test-long
 	if os.Getenv("BOOTHD_LONG") != "" {
 		mutations = 10_000
 	}
