@@ -11,7 +11,7 @@ BIN        := bin
 LANE       ?= nexus
 STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
-RACE       := $(shell ls -d agent agent/lists agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim devices/amtech devices/relay devices/osdp devices/llrp devices/uhf18 cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
+RACE       := $(shell ls -d agent agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/gpio devices/sim devices/amtech devices/relay devices/osdp devices/llrp devices/uhf18 cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
 .PHONY: all build run test test-long lint unit mutants race setup bench clean
 
