@@ -53,12 +53,15 @@ type booth struct {
 	arrival  *arrival
 	fetcher  *fetcher
 	installs installs
+	frames   frames
 	bulletin *bulletin
 	board    *status.Board
 	lane     *lane
 	lamps    *lamps
 	wires    map[signal.Lamp]*wire
-	notices  chan remark     // what the link found, to be stored
+	notices  chan remark // what the link found, to be stored
+	seals    *checkpointer
+	commands *commands
 	faces    *verdict.Server // a kiosk's matcher; nil: this is none
 	receipts chan receipt    // for its printer
 }
@@ -78,7 +81,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	// Lamps first: red before anything else is tried.
 	lights := newGroup(ctx)
 	lights.run(b.lamps.run)
-	if cfg.GPIO.Chip != "" {
+	if len(cfg.GPIO.In)+len(cfg.GPIO.Out) > 0 {
 		lights.run(b.chip)
 	}
 	for _, c := range cfg.Boards {
@@ -96,7 +99,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	links.run(b.uplink)
 	links.run(b.tell)
 	parts := newGroup(ctx)
-	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.fetcher.run, b.time.run, b.bulletin.run, b.page, b.socket} {
+	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.fetcher.run, b.time.run, b.bulletin.run, b.seals.run, b.commands.run, b.page, b.socket} {
 		parts.run(run)
 	}
 	for _, d := range cfg.Devices {
@@ -158,31 +161,50 @@ func build(cfg *configs.Config, w World) *booth {
 	simulated := strings.HasPrefix(cfg.GPIO.Chip, "sim:")
 	b.outbox = newOutbox(b.log, cfg, contract.Head{Booth: string(cfg.Booth.ID), Simulated: simulated})
 	b.time.store = b.outbox.store
-	b.shelf = &shelf{log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: func() []string { return passage.RequiredLists(types.policy()) }, store: b.outbox.store, stamp: b.time.stamp,
+	keys := b.keys()
+	b.shelf = &shelf{tokenKeys: func() []string { return keys.IDs(time.Now()) }, log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: func() []string { return passage.RequiredLists(types.policy()) }, store: b.outbox.store, stamp: b.time.stamp,
 		damaged: make(chan *eligibility.Fault, 1), taken: make(chan struct{}, 1), quality: b.time.quality}
-	b.arrival = newArrival(b.log, string(cfg.Store.Dir), b.shelf)
+	b.arrival = newArrival(b.log, string(cfg.Booth.ID), string(cfg.Store.Dir), cfg.Lists.Spread.Duration, b.shelf)
 	b.fetcher = newFetcher(b.log, webURLs(cfg), string(cfg.Store.Dir), cfg.Lists.Spread.Duration, b.webClient(), b.shelf)
 	b.arrival.lacking = func() { nudge(b.fetcher.wanted) }
+	b.shelf.dropped = func() {
+		nudge(b.arrival.anew)
+		nudge(b.fetcher.wanted)
+	}
 	b.board = status.New(b.log)
 	b.bulletin = &bulletin{cfg: cfg, world: w, startedAt: time.Now(), simulated: simulated, policy: types.policy, time: b.time,
 		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
-	b.shelf.changed = func() { nudge(b.bulletin.changed) }
+	b.shelf.changed, b.shelf.quiet = func() { nudge(b.bulletin.changed) }, b.bulletin.restful
+	b.seals = &checkpointer{log: b.log, booth: string(cfg.Booth.ID), key: b.signingKey(), outbox: b.outbox, stamp: b.time.stamp}
+	b.commands = newCommands(b)
+	if b.seals.key != nil {
+		b.bulletin.key, b.commands.key = b.seals.key.ID(), b.seals.key.ID()
+	}
 	outs := make(map[signal.Lamp]output, len(b.wires))
 	for lamp, wire := range b.wires {
 		outs[lamp] = wire
 	}
-	b.lamps = newLamps(b.log, outs)
+	b.lamps = newLamps(b.log, outs, inPoints(cfg))
 	b.lamps.shown = b.bulletin.lamps
+	judged := make(chan signal.Judged, 1)
+	b.lamps.judged = func(j signal.Judged) { replace(judged, j) }
+	kept := newLatch(string(cfg.Store.Dir))
+	fault, err := kept.read()
+	if err != nil {
+		b.log.Error("the lamps stay red until somebody has looked and reset them", "err", err)
+	}
+	b.lamps.monitor.Latch(fault)
 	b.lamps.failed = func(ctx context.Context, err error) {
 		if errors.Is(err, errNoChip) {
 			return // the chip's own news says so
 		}
 		b.inbox.tell(ctx, deviceNews{device: lampsDevice, online: err == nil, reason: err, at: time.Now()})
 	}
-	b.lane = &lane{log: b.log, policy: policy, mode: modeOf(cfg), key: b.key(), inbox: b.inbox, store: b.outbox.store,
+	b.lane = &lane{log: b.log, policy: policy, weakest: weakestOf(cfg), mode: modeOf(cfg), key: keys.Current, ring: &keyring{keys: keys, inForce: b.shelf.key}, inbox: b.inbox, store: b.outbox.store,
 		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
-		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true}
+		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept}
+	b.lane.health.judged = signal.Judged{Fault: fault, Doubt: len(b.lamps.sight) > 0}
 	if policy.Lane == passage.NEXUSAir {
 		arrivals := make(chan verdict.Arrival, 4)
 		b.faces = verdict.NewServer(b.faceKey(), arrivals)
@@ -200,7 +222,7 @@ func build(cfg *configs.Config, w World) *booth {
 		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: name, Driver: driver, Role: roleWiring})
 		b.lane.health.dark[name] = true
 	}
-	if cfg.GPIO.Chip != "" {
+	if len(cfg.GPIO.In)+len(cfg.GPIO.Out) > 0 {
 		wiring(chipDevice, chipDevice)
 	}
 	for _, c := range cfg.Boards {
@@ -213,17 +235,18 @@ func build(cfg *configs.Config, w World) *booth {
 // fail once the booth has started.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// key reads the port's token key; without it nothing is expedited (214).
-func (b *booth) key() *token.Key {
+// keys reads the port's token key, and the one that it replaces; without them
+// nothing is expedited (214).
+func (b *booth) keys() token.Keys {
 	raw, err := b.world.Secret(b.cfg.Lists.Key)
 	if err == nil {
-		var k *token.Key
-		if k, err = token.ParseKey(raw); err == nil {
+		var k token.Keys
+		if k, err = token.ParseKeys(raw, time.Now()); err == nil {
 			return k
 		}
 	}
 	b.log.Error("token key not loaded, nothing is expedited", "err", err)
-	return nil
+	return token.Keys{}
 }
 
 // root reads whom the booth believes of lists; without it none is taken.
@@ -272,13 +295,18 @@ func (b *booth) page(ctx context.Context) {
 }
 
 // socket serves boothctl: the page's answers, the import of lists, the lane's
-// type, and the window in which a reader is given its key.
+// type, the window in which a reader is given its key, and the lamps' reset.
 func (b *booth) socket(ctx context.Context) {
+	if err := forgetImports(string(b.cfg.Store.Dir)); err != nil {
+		b.log.Warn("what imports left behind is not cleared away", "err", err)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", b.board.Handler())
 	mux.Handle("PUT /lists", b.imports())
 	mux.HandleFunc("PUT /lane/{type}", b.retype)
 	mux.HandleFunc("PUT /install/{device}", b.install)
+	mux.HandleFunc("GET /frames/{device}", b.lookAt)
+	mux.HandleFunc("PUT /lamps/reset", b.resetLamps)
 	b.serve(ctx, "unix:"+string(b.cfg.Socket), mux)
 }
 

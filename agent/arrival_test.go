@@ -15,7 +15,7 @@ import (
 // below its folder.
 func TestI6_ArrivalKeepsMetadataWithinBounds(t *testing.T) {
 	dir := t.TempDir()
-	a := newArrival(slog.New(slog.DiscardHandler), dir, nil)
+	a := newArrival(slog.New(slog.DiscardHandler), "pac-hwy-nexus-03", dir, 0, nil)
 	good := map[string]string{"timestamp": "timestamp.json", "snapshot": "snapshot.json", "targets": "targets.json", "root/2": "root/2.root.json"}
 	for topic, file := range good {
 		m := uplink.Message{Topic: metaFilter + topic, Payload: []byte("{}")}

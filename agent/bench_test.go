@@ -19,7 +19,7 @@ import (
 	"boothd/buffer/eligibility"
 	"boothd/configs"
 	"boothd/devices/gpio"
-	"boothd/devices/sim"
+	"boothd/devices/mercury"
 )
 
 // benchCards is how many cards the list holds; BOOTHD_BENCH_CARDS says another
@@ -55,7 +55,7 @@ func bystanders(b *testing.B, n int) []eligibility.Row {
 // frameOf is a reader's report of a card.
 func frameOf(b *testing.B, epc string) []byte {
 	b.Helper()
-	f, err := sim.Report(sim.Tag{EPC: epc, RSSIDBm: -50, Antenna: 1})
+	f, err := mercury.SimTag{EPC: epc, RSSIDBm: -50, Antenna: 1}.Report()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -228,7 +228,10 @@ func (r *rig) sample(b *testing.B, frame []byte, l *lamp) sample {
 	if _, err := r.far.Write(frame); err != nil {
 		b.Fatal(err)
 	}
-	took := l.lit(b, began)
+	took, ok := l.await(began)
+	if !ok && r.lost == r.losable {
+		b.Fatalf("%s is never lit, the %d. time", l.line, r.lost+1)
+	}
 	step()
 	for range 2 { // over REFER it takes two
 		r.set("release", true)
@@ -242,5 +245,9 @@ func (r *rig) sample(b *testing.B, frame []byte, l *lamp) sample {
 	step()
 	r.set("exit_loop", false)
 	step()
+	if !ok {
+		r.lost++
+		return r.sample(b, frame, l)
+	}
 	return took
 }

@@ -179,6 +179,15 @@ func (l *lamp) drain() {
 
 func (l *lamp) lit(b *testing.B, began time.Time) (s sample) {
 	b.Helper()
+	s, ok := l.await(began)
+	if !ok {
+		b.Fatalf("%s is never lit", l.line)
+	}
+	return s
+}
+
+// await is lit, and tells whether the lamp came at all.
+func (l *lamp) await(began time.Time) (s sample, ok bool) {
 	for _, at := range []struct {
 		from chan time.Time
 		to   *time.Duration
@@ -187,10 +196,10 @@ func (l *lamp) lit(b *testing.B, began time.Time) (s sample) {
 		case t := <-at.from:
 			*at.to = t.Sub(began)
 		case <-time.After(5 * time.Second):
-			b.Fatalf("%s is never lit", l.line)
+			return s, false
 		}
 	}
-	return s
+	return s, true
 }
 
 // sample is one measurement, from the last byte of the input.

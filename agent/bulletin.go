@@ -3,12 +3,14 @@ package agent
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"boothd/agent/contract"
+	"boothd/agent/lists"
 	"boothd/agent/passage"
 	"boothd/agent/signal"
 	"boothd/agent/status"
@@ -37,6 +39,10 @@ type bulletin struct {
 	shelf     *shelf
 	outbox    *outbox
 	board     *status.Board
+	key       string   // id of the booth's signing key; "" if there is none
+	found     []string // warnings of what was found at the start
+
+	certUntil atomic.Pointer[time.Time] // end of the booth's certificate; nil: none was needed yet
 
 	lane    atomic.Pointer[picture]
 	lit     atomic.Pointer[lit]
@@ -49,6 +55,7 @@ type bulletin struct {
 type lit struct {
 	levels  signal.Levels
 	aspects signal.Aspects
+	sight   signal.Sight
 }
 
 // show takes the lane's picture; it never blocks.
@@ -58,8 +65,8 @@ func (b *bulletin) show(p picture) {
 }
 
 // lamps takes what is lit; it never blocks.
-func (b *bulletin) lamps(lv signal.Levels, a signal.Aspects) {
-	b.lit.Store(&lit{levels: lv, aspects: a})
+func (b *bulletin) lamps(lv signal.Levels, a signal.Aspects, seen signal.Sight) {
+	b.lit.Store(&lit{levels: lv, aspects: a, sight: seen})
 	nudge(b.ring)
 }
 
@@ -105,9 +112,10 @@ func (b *bulletin) picture(p *picture) status.Picture {
 	out := status.Picture{
 		At: p.At, StartedAt: b.startedAt, Version: b.world.Version, Simulated: b.simulated,
 		Booth:  status.Booth{ID: string(b.cfg.Booth.ID), Site: b.cfg.Booth.Site, Port: string(b.cfg.Booth.Port), Direction: string(b.cfg.Booth.Direction)},
-		Health: status.HealthWord(p.Health), Lane: b.lanePicture(p), Lamps: b.lampPictures(), Totals: p.Totals,
+		Health: status.HealthWord(p.Health), Lane: b.lanePicture(p), Lamps: b.lampPictures(p.Judged.Fault), Totals: p.Totals,
 		Clock: status.Clock{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.judgement.Load().most.Milliseconds()},
-		Store: status.Store{OK: p.StoreOK, Bytes: kept.bytes, MaxBytes: b.cfg.Store.MaxBytes.Bytes, FreeBytes: free(string(b.cfg.Store.Dir)), Dropped: p.Dropped},
+		Store: status.Store{OK: p.StoreOK, Bytes: kept.bytes, MaxBytes: b.cfg.Store.MaxBytes.Bytes, FreeBytes: free(string(b.cfg.Store.Dir)), Dropped: p.Dropped,
+			FlashDay: kept.flash, HoldsMS: -1},
 		Outbox: status.Outbox{Link: link.Connected, Since: link.Since, Broker: link.Broker, Waiting: kept.waiting, OldestMS: -1, ReceiptMS: -1,
 			Quarantined: kept.quarantined},
 	}
@@ -117,8 +125,15 @@ func (b *bulletin) picture(p *picture) status.Picture {
 	if !link.ReceiptAt.IsZero() {
 		out.Outbox.ReceiptMS = max(p.At.Sub(link.ReceiptAt), 0).Milliseconds()
 	}
+	if kept.holds > 0 {
+		out.Store.HoldsMS = kept.holds.Milliseconds()
+	}
+	out.Warnings = b.warnings(p.At, kept, b.shelf.facts(p.At))
 	for _, c := range p.Why {
 		out.Why = append(out.Why, status.Because(c))
+	}
+	if f := p.Judged.Fault; f != (signal.Fault{}) {
+		out.SignalFault = &status.SignalFault{Head: f.Head, Lamp: string(f.Lamp), Fault: string(f.Kind)}
 	}
 	for _, f := range p.Last {
 		out.Last = append(out.Last, status.Passage{ID: f.ID, At: f.At, Advice: status.Advise(f.Decision), Cards: f.Cards, Plate: f.Plate, End: string(f.End),
@@ -127,14 +142,14 @@ func (b *bulletin) picture(p *picture) status.Picture {
 	for _, d := range p.Devices {
 		out.Devices = append(out.Devices, status.Device{Name: d.Name, Driver: d.Driver, Role: string(d.Role), Online: d.Online, Since: d.Since,
 			Reason: d.Reason, ReadAt: d.ReadAt, Counts: status.Counts{Bytes: d.Counters.Bytes, Frames: d.Counters.Frames,
-				CheckErrors: d.Counters.CheckErrors, Timeouts: d.Counters.Timeouts, Resyncs: d.Counters.Resyncs, Reopens: d.Counters.Reopens}})
+				CheckErrors: d.Counters.CheckErrors, Timeouts: d.Counters.Timeouts, Resyncs: d.Counters.Resyncs, Reopens: d.Counters.Reopens, Repeats: d.Counters.Repeats}})
 	}
 	out.Lists = b.listPictures(p.At)
 	return out
 }
 
 func (b *bulletin) lanePicture(p *picture) status.Lane {
-	l := status.Lane{Type: string(p.Type), Next: string(p.Next), Mode: modeWord(p.View.Mode), Open: !p.Closed, State: status.StateWord(p.Evidence.State),
+	l := status.Lane{Type: string(p.Type), Next: string(p.Next), Mode: modeWord(p.View.Mode, p.Judged.Fault != (signal.Fault{})), Open: !p.Closed, State: status.StateWord(p.Evidence.State),
 		Durable: p.Durable, Cards: len(p.Evidence.Cards), Plate: plateKind(p.Evidence), Released: p.Evidence.Released}
 	if p.Active && p.Evidence.State != passage.Approach {
 		a := status.Advise(p.Decision)
@@ -143,13 +158,16 @@ func (b *bulletin) lanePicture(p *picture) status.Lane {
 	return l
 }
 
-// lampPictures shows every output as it is driven, after the interlock.
-func (b *bulletin) lampPictures() []status.Lamp {
+// lampPictures shows every output as it is driven, after the interlock, and
+// what is seen of it.
+func (b *bulletin) lampPictures(fault signal.Fault) []status.Lamp {
 	now := b.lit.Load()
 	if now == nil {
 		return nil
 	}
-	return status.Lit(now.levels, now.aspects, func(l signal.Lamp) bool { return b.cfg.HasOut(string(l)) })
+	lamps := status.Lit(now.levels, now.aspects, func(l signal.Lamp) bool { return b.cfg.HasOut(string(l)) })
+	status.Look(lamps, now.sight, fault)
+	return lamps
 }
 
 func (b *bulletin) listPictures(now time.Time) []status.List {
@@ -198,8 +216,9 @@ func (b *bulletin) state() contract.State {
 	now, policy := time.Now(), b.policy()
 	info := contract.StateInfo{Contract: contract.Version, Version: b.world.Version, Booth: string(b.cfg.Booth.ID), Port: string(b.cfg.Booth.Port),
 		Direction: string(b.cfg.Booth.Direction), Lane: string(policy.Lane), Board: b.world.Board, OS: b.world.OS, Boot: b.world.Boot,
-		Epoch: b.outbox.Epoch(), Config: b.cfg.Digest(), Policy: policy.Digest(),
-		Capacity: contract.Capacity{JournalBytes: b.cfg.Store.MaxBytes.Bytes, ListRows: contract.MaxListRows}, StartedAt: b.startedAt.UTC(), Simulated: b.simulated}
+		Epoch: b.outbox.Epoch(), Config: b.cfg.Digest(), Policy: policy.Digest(), Key: b.key,
+		Capacity: contract.Capacity{JournalBytes: b.cfg.Store.MaxBytes.Bytes, ListRows: contract.MaxListRows,
+			ListBytes: min(lists.MaxListBytes, free(string(b.cfg.Store.Dir))/fetchRoom)}, StartedAt: b.startedAt.UTC(), Simulated: b.simulated}
 	for _, d := range b.cfg.Devices {
 		info.Devices = append(info.Devices, contract.Device{Name: d.Name, Driver: string(d.Driver), Role: string(d.Role)})
 	}
@@ -207,7 +226,7 @@ func (b *bulletin) state() contract.State {
 	st.Lists.At = now.UTC()
 	refused := b.shelf.facts(now)
 	for _, g := range b.shelf.generations() {
-		l := contract.ListState{ListRef: listRef(g), AgeS: int64(b.shelf.ages.age(g.Kind, g.VerifiedAt, now) / time.Second)}
+		l := contract.ListState{ListRef: listRef(g), KeyID: g.Key, AgeS: int64(b.shelf.ages.age(g.Kind, g.VerifiedAt, now) / time.Second)}
 		for _, r := range refused {
 			l.Rejected = l.Rejected || r.Kind == g.Kind && r.Rejected
 		}
@@ -220,15 +239,24 @@ func (b *bulletin) health(now time.Time) contract.StateHealth {
 	kept, link := b.outbox.stats(), b.outbox.link()
 	h := contract.StateHealth{At: now.UTC(), Level: string(status.HealthWord(signal.Out)), Simulated: b.simulated,
 		Clock:  contract.ClockHealth{Quality: contract.Quality(b.time.quality()), ErrMS: b.time.judgement.Load().most.Milliseconds()},
-		Disk:   contract.DiskHealth{FreeBytes: free(string(b.cfg.Store.Dir))},
-		Outbox: contract.OutboxHealth{Depth: kept.waiting, Quarantined: kept.quarantined, Bytes: kept.bytes, ReceiptS: -1}}
+		Disk:   contract.DiskHealth{FreeBytes: free(string(b.cfg.Store.Dir)), FlashBytesDay: kept.flash},
+		Outbox: contract.OutboxHealth{Depth: kept.waiting, Quarantined: kept.quarantined, Bytes: kept.bytes, ReceiptS: -1, HoldsS: int64(kept.holds / time.Second)}}
+	lists := b.shelf.facts(now)
+	for _, w := range b.warnings(now, kept, lists) {
+		if !slices.Contains(h.Warnings, w.Code) {
+			h.Warnings = append(h.Warnings, w.Code)
+		}
+	}
+	if until := b.certUntil.Load(); until != nil {
+		h.Disk.CertificateDays = int(until.Sub(now) / (24 * time.Hour))
+	}
 	if !kept.oldest.IsZero() {
 		h.Outbox.OldestS = int64(max(now.Sub(kept.oldest), 0) / time.Second)
 	}
 	if !link.ReceiptAt.IsZero() {
 		h.Outbox.ReceiptS = int64(max(now.Sub(link.ReceiptAt), 0) / time.Second)
 	}
-	for _, l := range b.shelf.facts(now) {
+	for _, l := range lists {
 		age := contract.ListAge{Kind: l.Kind, AgeS: -1}
 		if l.Generation > 0 {
 			age.AgeS = int64(l.Age) / 1000

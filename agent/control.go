@@ -22,6 +22,7 @@ const (
 	importMost  = 2 << 30 // bytes of all files
 	importFiles = 256
 	importLimit = 30 * time.Minute
+	importDir   = "import-" // what a folder's name begins with
 )
 
 // importName is what a folder of lists may hold; everything else is refused
@@ -79,7 +80,7 @@ func (b *booth) retype(w http.ResponseWriter, r *http.Request) {
 
 // importFrom unpacks into a folder of its own and has the lists judged.
 func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
-	dir, err := os.MkdirTemp(string(b.cfg.Store.Dir), "import-")
+	dir, err := os.MkdirTemp(string(b.cfg.Store.Dir), importDir)
 	if err != nil {
 		return Imported{}, fmt.Errorf("importing lists: %w", err)
 	}
@@ -88,7 +89,7 @@ func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
 			b.log.Warn("import not cleared away", "err", err)
 		}
 	}()
-	if err := unpack(r, dir); err != nil {
+	if err := unpack(r, dir, min(importMost, free(dir)/fetchRoom)); err != nil {
 		return Imported{}, fmt.Errorf("importing lists: %w", err)
 	}
 	res, err := b.shelf.take(ctx, os.DirFS(dir), "directory")
@@ -109,9 +110,19 @@ func imported(res lists.Result, err error) Imported {
 	return out
 }
 
-// unpack writes the files of a tar stream below dir, within bounds.
-func unpack(r io.Reader, dir string) error {
-	left := int64(importMost)
+// forgetImports removes what an import left behind that was cut off.
+func forgetImports(store string) error {
+	left, err := filepath.Glob(filepath.Join(store, importDir+"*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+// unpack writes the files of a tar stream below dir, within bounds and at most
+// so many bytes: the journal is on the same disk.
+func unpack(r io.Reader, dir string, most int64) error {
+	left := most
 	tr := tar.NewReader(r)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -128,7 +139,7 @@ func unpack(r io.Reader, dir string) error {
 		case h.Typeflag != tar.TypeReg || !importName.MatchString(h.Name):
 			return fmt.Errorf("%.80q is no file of a publication", h.Name)
 		case h.Size > left:
-			return fmt.Errorf("more than %d bytes", int64(importMost))
+			return fmt.Errorf("more than %d bytes, which is what there is room for", most)
 		}
 		left -= h.Size
 		if err := unpackOne(tr, filepath.Join(dir, filepath.FromSlash(h.Name))); err != nil {

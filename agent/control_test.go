@@ -38,7 +38,7 @@ func archive(t *testing.T, edit func(*tar.Header), names ...string) *bytes.Buffe
 func TestUnpackTakesAPublicationAndNothingElse(t *testing.T) {
 	good := []string{"timestamp.json", "snapshot.json", "targets.json", "root/2.root.json", "targets/cards-17.list"}
 	dir := t.TempDir()
-	if err := unpack(archive(t, nil, good...), dir); err != nil {
+	if err := unpack(archive(t, nil, good...), dir, importMost); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range good {
@@ -48,26 +48,48 @@ func TestUnpackTakesAPublicationAndNothingElse(t *testing.T) {
 	}
 	for _, bad := range []string{"../timestamp.json", "/etc/passwd", "targets/../../x", "root/0.root.json", "root/1.root.json/x",
 		"targets/Cards-1.list", "targets/cards-.list", "notes.txt", ""} {
-		if err := unpack(archive(t, nil, bad), t.TempDir()); err == nil {
+		if err := unpack(archive(t, nil, bad), t.TempDir(), importMost); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
 	link := func(h *tar.Header) { h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, "/etc/passwd", 0 }
-	if err := unpack(archive(t, link, "timestamp.json"), t.TempDir()); err == nil {
+	if err := unpack(archive(t, link, "timestamp.json"), t.TempDir(), importMost); err == nil {
 		t.Error("a link was taken")
 	}
-	if err := unpack(archive(t, nil, "timestamp.json", "timestamp.json"), t.TempDir()); err == nil {
+	if err := unpack(archive(t, nil, "timestamp.json", "timestamp.json"), t.TempDir(), importMost); err == nil {
 		t.Error("one name was written twice")
 	}
 	many := make([]string, importFiles+1)
 	for i := range many {
 		many[i] = "targets/cards-" + strings.Repeat("1", 1+i%15) + ".list"
 	}
-	if err := unpack(archive(t, nil, many...), t.TempDir()); err == nil {
+	if err := unpack(archive(t, nil, many...), t.TempDir(), importMost); err == nil {
 		t.Error("more files than allowed")
 	}
-	if err := unpack(strings.NewReader("no archive at all, but long enough to be looked at as one"), t.TempDir()); err == nil {
+	if err := unpack(strings.NewReader("no archive at all, but long enough to be looked at as one"), t.TempDir(), importMost); err == nil {
 		t.Error("rubbish was taken")
+	}
+	if err := unpack(archive(t, nil, good...), t.TempDir(), int64(2*len(good)-1)); err == nil {
+		t.Error("more bytes than there is room for")
+	}
+}
+
+// What an import left behind that was cut off goes at the next start.
+func TestACutImportLeavesNothing(t *testing.T) {
+	store := t.TempDir()
+	for _, name := range []string{"import-123/targets/cards-1.list", "import-9/timestamp.json", "lists/index.db"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(store, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(store, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := forgetImports(store); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(store, "*")); len(left) != 1 || filepath.Base(left[0]) != "lists" {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

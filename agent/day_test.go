@@ -53,7 +53,7 @@ func aDay(t *testing.T, lane passage.LaneType) {
 	defer o.close()
 	j := o.journal.Load()
 	b.lane.store = o.store
-	if _, err := b.lane.store(t.Context(), time.Now(), contract.PolicySet{Digest: contract.PolicyDigest(b.lane.policy), Policy: b.lane.policy,
+	if _, err := b.lane.store(t.Context(), time.Now(), contract.PolicySet{Digest: b.lane.policy.Digest(), Policy: b.lane.policy,
 		Clock: contract.Clock{Boot: "boot", Quality: "synced"}}); err != nil {
 		t.Fatal(err)
 	}

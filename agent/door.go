@@ -3,8 +3,20 @@ package agent
 import (
 	"boothd/agent/contract"
 	"boothd/agent/passage"
+	"boothd/configs"
 	"boothd/devices"
 )
+
+// weakestOf is how weak a card may be read, by the readers that have a limit.
+func weakestOf(cfg *configs.Config) map[string]int {
+	out := map[string]int{}
+	for _, d := range cfg.Devices {
+		if d.Weakest != 0 {
+			out[d.Name] = d.Weakest
+		}
+	}
+	return out
+}
 
 // input turns a report into what the machine takes, at the lane's door: raw
 // identifiers become tokens here and go no further (I7). It is not ok if the
@@ -35,6 +47,7 @@ func (l *lane) tag(in *passage.Input, r devices.Read) {
 	}
 	in.Card = passage.Card{Token: l.key.Card(r.Tag.EPC), TID: l.key.TID(r.Tag.TID),
 		Reader: r.Device, RSSIDBm: r.Tag.RSSIDBm, Antenna: r.Tag.Antenna}
+	l.other(in.Card.Token, cardToken(r.Tag))
 	if in.Card.Token != "" {
 		in.Kind = passage.CardRead
 	}
@@ -48,6 +61,9 @@ func (l *lane) plate(in *passage.Input, r devices.Read) {
 	in.Plate = l.key.Plate(r.Plate.Text, r.Plate.Jurisdiction, r.Plate.Confidence)
 	in.Plate.NoRead = in.Plate.NoRead || r.Plate.NoRead
 	in.Plate.Reader = r.Device
+	for _, c := range r.Plate.Candidates {
+		in.Plate = in.Plate.Or(l.key.Plate(c, "", -1))
+	}
 }
 
 func (l *lane) document(in *passage.Input, r devices.Read) {
@@ -57,6 +73,7 @@ func (l *lane) document(in *passage.Input, r devices.Read) {
 	}
 	if l.key != nil && !r.Document.Unreadable {
 		in.Document.Token = l.key.Document(r.Document.Issuer, r.Document.Number)
+		l.other(in.Document.Token, documentToken(r.Document))
 	}
 	if in.Document.Token == "" {
 		in.Kind = passage.CardUnread

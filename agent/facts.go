@@ -31,7 +31,7 @@ func (k knowledge) hit() bool {
 // gather makes facts of evidence: look-ups, ages, health, the draw. A failure
 // is a fact, not an error that stops the flow.
 func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
-	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.key != nil, Config: true, Draw: 9999,
+	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.opens(ev.StartedAt, now), Config: true, Draw: 9999,
 		Lists: l.lists(now)}
 	l.health.facts(&f, l.policy.Lane)
 	if l.key != nil {
@@ -39,7 +39,7 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 	}
 	for _, c := range ev.Cards {
 		fact := l.card(c.Token)
-		fact.Recent = l.recent.since(c.Token, now)
+		fact.Recent = l.passed(now, c.Token)
 		f.Cards = append(f.Cards, fact)
 		f.Hits = append(f.Hits, l.hits(c.Token)...)
 	}
@@ -48,6 +48,12 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 			continue
 		}
 		for _, t := range []passage.Token{p.Full, p.Bare, p.Fold} {
+			f.Hits = append(f.Hits, l.hits(t)...)
+		}
+		if p == ev.Front && ev.Keyed != nil {
+			continue // the officer has looked: what else it might have been does not count
+		}
+		for _, t := range p.Candidates {
 			f.Hits = append(f.Hits, l.hits(t)...)
 		}
 	}
@@ -60,6 +66,7 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
 	}
 	l.vehicles(ev, &f)
 	f.Store = l.storeOK && l.known.fault == nil
+	f.Key = f.Key && l.opens(ev.StartedAt, now) // lists may have come meanwhile
 	return f
 }
 
@@ -145,11 +152,15 @@ func (l *lane) vehicles(ev passage.Evidence, f *passage.Facts) {
 }
 
 // find reads one row; a failure is kept for the passage and counts as absence.
+// Its bytes are good until the next.
 func (l *lane) find(kind string, t passage.Token) ([]byte, bool) {
 	if t == "" {
 		return nil, false
 	}
-	value, ok, err := l.lookup(kind, t)
+	value, ok, err := l.lookup(l.row[:0], kind, t)
+	if ok {
+		l.row = value
+	}
 	if errors.Is(err, errNoLists) {
 		return nil, false // 203 says so already
 	}

@@ -18,7 +18,7 @@ func (l *lane) documents(ev passage.Evidence, f *passage.Facts, now time.Time) {
 			l.blame(err)
 			if fact.Found, fact.Card = err == nil, row.Card; fact.Found {
 				fact.Fact = l.card(row.Card)
-				fact.Fact.Recent = l.recent.since(row.Card, now)
+				fact.Fact.Recent = l.passed(now, row.Card, d.Token)
 				f.Hits = append(f.Hits, l.hits(row.Card)...)
 			}
 		}

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,7 +19,6 @@ import (
 
 	"boothd/agent/lists"
 	"boothd/buffer/eligibility"
-	"boothd/configs"
 )
 
 const (
@@ -63,9 +60,31 @@ type fetcher struct {
 	wanted chan struct{}          // holds one: metadata that came otherwise names what is lacking
 	room   func(dir string) int64 // bytes free on the disk
 
-	settled   [sha256.Size]byte // of the metadata that was judged last
-	settledAt time.Time
-	said      string // the last trouble told
+	settled settled
+	said    string // the last trouble told
+}
+
+// settled is what was judged last, and need not be judged again: the same
+// metadata, at a booth that has the same.
+type settled struct {
+	sum [sha256.Size]byte
+	has string
+	at  time.Time
+}
+
+// has names the generations in force: a list that turned out damaged has to come
+// anew, by metadata that was judged before.
+func (f *fetcher) has() string {
+	var names []string
+	for _, g := range f.shelf.generations() {
+		names = append(names, fmt.Sprintf("%s-%d", g.Kind, g.Generation))
+	}
+	return strings.Join(names, " ")
+}
+
+// settle notes that metadata was judged.
+func (f *fetcher) settle(sum [sha256.Size]byte) {
+	f.settled = settled{sum: sum, has: f.has(), at: time.Now()}
 }
 
 // taker is what judges what has come: the shelf.
@@ -147,12 +166,12 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	if sum == f.settled && time.Since(f.settledAt) < fetchAgain {
+	if sum == f.settled.sum && f.has() == f.settled.has && time.Since(f.settled.at) < fetchAgain {
 		return nil // judged before, and told
 	}
 	res, err := f.take(ctx)
 	if res.final {
-		f.settled, f.settledAt = sum, time.Now()
+		f.settle(sum)
 	}
 	if err != nil {
 		return err
@@ -171,7 +190,7 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 	}
 	res, err = f.take(ctx)
 	if res.final {
-		f.settled, f.settledAt = sum, time.Now()
+		f.settle(sum)
 	}
 	if err != nil || len(res.lacking) > 0 {
 		return err // published anew meanwhile: the next round
@@ -424,48 +443,4 @@ func (l *lively) Read(p []byte) (int, error) {
 		l.stall.Reset(fetchStall)
 	}
 	return n, err
-}
-
-// webClient makes the client for web servers, with the booth's certificate.
-func (b *booth) webClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{ // without Proxy: the booth's network is headquarters'
-			DialContext:           b.world.Dial,
-			DialTLSContext:        b.dialTLS,
-			MaxIdleConns:          2,
-			IdleConnTimeout:       10 * time.Second,
-			ResponseHeaderTimeout: fetchStall,
-			DisableCompression:    true, // ranges are of the bytes that are signed
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// dialTLS connects to a web server and checks it, as the link checks a broker.
-func (b *booth) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	conf, err := b.tls()
-	if err != nil {
-		return nil, err
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	c, err := b.world.Dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	conf.ServerName = host
-	secure := tls.Client(c, conf)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("TLS with %s: %w", addr, err), c.Close())
-	}
-	return secure, nil
-}
-
-func webURLs(cfg *configs.Config) (out []string) {
-	for _, u := range cfg.Lists.URLs {
-		out = append(out, string(u))
-	}
-	return out
 }

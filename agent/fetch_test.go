@@ -318,6 +318,11 @@ func TestFetchJudgesOnce(t *testing.T) {
 		rounds(4)
 		j.answer = nil
 		rounds(2) // lacking, then whole
+		j.have = []eligibility.Generation{{Kind: "cards", Generation: 7}}
+		rounds(1) // it has come another way, perhaps
+		rounds(0)
+		j.have, j.applied = []eligibility.Generation{{Kind: "cards", Generation: 6}}, false
+		rounds(2) // 7 turned out damaged: the metadata that was judged brings it again
 	})
 }
 

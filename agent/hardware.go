@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"boothd/agent/signal"
@@ -20,7 +21,6 @@ import (
 	"boothd/devices/barcode"
 	"boothd/devices/gpio"
 	"boothd/devices/keypad"
-	"boothd/devices/line"
 	"boothd/devices/llrp"
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
@@ -56,7 +56,8 @@ var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, c
 
 // open opens one device of the booth.
 func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (Reader, error) {
-	return OpenDevice(ctx, b.world, d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name)}, fault)
+	return OpenDevice(ctx, b.frames.world(b.world, d.Name), d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
+		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }}, fault)
 }
 
 // Place is what opening a device needs to know of the booth.
@@ -66,18 +67,32 @@ type Place struct {
 	// Install ends the window in which an OSDP reader fresh from the factory is
 	// given its own key. Zero: no window.
 	Install time.Time
+	Chip    string // GPIO chip that readers without a line of their own hang on
+	// Heard is told what such a reader sent, a card's number in clear, for who
+	// looks; nil: nobody does.
+	Heard func(bits []byte)
 }
 
 // OpenDevice opens one device by its driver's name: it is the one place that
 // knows them all, for the daemon and for the technician's tools. Of the world
-// it uses OpenPort, OpenKeys and Secret. What is wrong with a device that goes on working is told to fault, and
+// it uses OpenPort, OpenChip, OpenKeys, Listen and Secret. What is wrong with a device that goes on working is told to fault, and
 // nil when it is over; it is called from Reads and may be called from here.
 func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault func(error)) (Reader, error) {
 	keys := keypad.Config{Name: d.Name, Role: devices.Role(d.Role)}
 	if d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/") {
 		return w.OpenKeys(ctx, string(d.Path), keys)
 	}
-	p, err := w.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: at.Locks})
+	if d.Driver == configs.Webhook {
+		return openWebhook(ctx, w, d, fault)
+	}
+	if d.Driver == configs.Wiegand {
+		return openWiegand(ctx, w, d, at)
+	}
+	path := string(d.Path)
+	if d.Path.Scheme() == "tls" { // the driver's own affair
+		path = "tcp" + strings.TrimPrefix(path, "tls")
+	}
+	p, err := w.OpenPort(ctx, port.Spec{Path: path, Baud: d.Baud, LockDir: at.Locks})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +108,11 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 				fault(fmt.Errorf("reader says %04X", f.Code))
 			}})
 	case configs.LLRP:
-		return llrp.Open(ctx, p, llrp.Config{Name: d.Name, Role: devices.Role(d.Role), Antennas: d.Antennas, Power: int(d.Power*100 + 0.5), ReadTID: d.ReadTID, Health: fault})
+		secure, err := readerTLS(w, d)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("llrp %s: %w", d.Name, err), p.Close())
+		}
+		return llrp.Open(ctx, p, llrp.Config{Name: d.Name, Role: devices.Role(d.Role), TLS: secure, Antennas: d.Antennas, Power: int(d.Power*100 + 0.5), ReadTID: d.ReadTID, Health: fault})
 	case configs.UHF18:
 		return uhf18.Open(ctx, p, uhf18.Config{Name: d.Name, Role: devices.Role(d.Role), Baud: d.Baud, Address: byte(d.Address), Power: int(d.Power)})
 	case configs.Amtech:
@@ -101,7 +120,9 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 	case configs.OSDP:
 		return openOSDP(ctx, w, p, d, at, fault)
 	case configs.Line:
-		return line.Open(ctx, p, lineConfig(d))
+		return openLine(ctx, p, d, fault)
+	case configs.Nedap:
+		return openNedap(ctx, p, d, fault)
 	case configs.Barcode:
 		return barcode.Open(ctx, p, barcode.Config{Name: d.Name, Role: devices.Role(d.Role), Suffix: suffixes[d.Suffix]})
 	case configs.Keypad:
@@ -112,17 +133,6 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 	return nil, errors.Join(fmt.Errorf("no driver %q", d.Driver), p.Close())
 }
 
-// lineConfig hands a camera's template and what overrides it to the driver.
-func lineConfig(d configs.Device) line.Config {
-	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Start: d.Start, End: d.End,
-		Silence: d.Silence.Duration, Separator: d.Separator, NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
-		Checksum: string(d.Checksum), Heartbeat: d.Heartbeat, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration}
-	for _, f := range d.Fields {
-		c.Fields = append(c.Fields, string(f))
-	}
-	return c
-}
-
 // device keeps one reader at work until ctx ends.
 func (b *booth) device(ctx context.Context, d configs.Device) {
 	var total devices.Counters // of the lives before this one
@@ -131,25 +141,31 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 	}
 	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
 		var r Reader
-		sum := func() devices.Counters {
-			if r == nil { // it is told of something while it opens
-				return total
+		sum := func() devices.Counters { return plus(total, r.Counters()) }
+		var wrong atomic.Pointer[error] // told again with the counters
+		say := func() {
+			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: *wrong.Load(), counters: sum(), at: time.Now()})
+		}
+		fault := func(err error) {
+			wrong.Store(&err)
+			if r != nil { // until it is open it is not there, whatever is wrong with it
+				say()
 			}
-			return plus(total, r.Counters())
 		}
-		say := func(reason error) {
-			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: reason, counters: sum(), at: time.Now()})
-		}
+		fault(nil)
 		var err error
-		if r, err = b.open(ctx, d, say); err != nil {
+		if r, err = b.open(ctx, d, fault); err != nil {
 			return err
 		}
 		up()
+		if *wrong.Load() != nil {
+			say()
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		var count sync.WaitGroup
 		count.Go(func() {
 			for sleep(ctx, countersEvery) {
-				say(nil)
+				say()
 			}
 		})
 		defer func() {
@@ -163,6 +179,7 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 			if err != nil {
 				return err
 			}
+			b.frames.read(d.Name, read)
 			b.inbox.read(read)
 		}
 		return ctx.Err()
@@ -171,7 +188,7 @@ func (b *booth) device(ctx context.Context, d configs.Device) {
 
 func plus(a, b devices.Counters) devices.Counters {
 	return devices.Counters{Bytes: a.Bytes + b.Bytes, Frames: a.Frames + b.Frames, CheckErrors: a.CheckErrors + b.CheckErrors,
-		Timeouts: a.Timeouts + b.Timeouts, Resyncs: a.Resyncs + b.Resyncs, Reopens: a.Reopens + b.Reopens}
+		Timeouts: a.Timeouts + b.Timeouts, Resyncs: a.Resyncs + b.Resyncs, Reopens: a.Reopens + b.Reopens, Repeats: a.Repeats + b.Repeats}
 }
 
 // wire is one output that may not be there: before the chip is open, or after
@@ -210,6 +227,15 @@ func wires(cfg *configs.Config) map[signal.Lamp]*wire {
 	return out
 }
 
+// inPoints lists the inputs of chip and boards.
+func inPoints(cfg *configs.Config) []string {
+	points := slices.Collect(maps.Keys(cfg.GPIO.In))
+	for _, c := range cfg.Boards {
+		points = slices.AppendSeq(points, maps.Keys(c.In))
+	}
+	return points
+}
+
 // chip keeps the GPIO chip open until ctx ends. Without it the lane sees
 // nothing and shows nothing: out of service, and still running.
 func (b *booth) chip(ctx context.Context) {
@@ -225,6 +251,7 @@ func (b *booth) chip(ctx context.Context) {
 			for lamp := range b.cfg.GPIO.Out {
 				b.wires[signal.Lamp(lamp)].plug(nil)
 			}
+			b.blind(ctx, maps.Keys(b.cfg.GPIO.In))
 			if err := c.Close(); err != nil {
 				b.log.Warn("closing GPIO chip", "err", err)
 			}
@@ -260,7 +287,7 @@ func (b *booth) claim(c *gpio.Chip) ([]input, error) {
 		if err != nil {
 			return nil, err
 		}
-		ins = append(ins, in)
+		ins = append(ins, input{point, in})
 	}
 	for lamp, out := range outs {
 		b.wires[lamp].plug(out)
@@ -275,7 +302,7 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 		b.inbox.tell(ctx, deviceNews{device: c.Name, online: online, reason: reason, at: time.Now()})
 	}
 	supervise(ctx, b.log.With("device", c.Name), func(ctx context.Context, up func()) error {
-		p, err := b.world.OpenPort(ctx, port.Spec{Path: string(c.Path), Baud: c.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
+		p, err := b.frames.world(b.world, c.Name).OpenPort(ctx, port.Spec{Path: string(c.Path), Baud: c.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
 		if err != nil {
 			return err
 		}
@@ -289,6 +316,7 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 			for lamp := range c.Out {
 				b.wires[signal.Lamp(lamp)].plug(nil)
 			}
+			b.blind(ctx, maps.Keys(c.In))
 			_ = r.Close() // the reason it ended for is the one to tell
 		}()
 		var ins []input
@@ -297,7 +325,7 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 			if err != nil {
 				return err
 			}
-			ins = append(ins, in)
+			ins = append(ins, input{point, in})
 		}
 		for point := range c.Out {
 			out, err := r.Out(point)
@@ -308,14 +336,14 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 		}
 		b.lamps.again()
 		up()
-		ctx, cancel := context.WithCancelCause(ctx)
+		life, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		var over sync.WaitGroup
-		over.Go(func() { cancel(r.Wait(ctx)) })
-		err = b.watch(ctx, ins)
+		over.Go(func() { cancel(r.Wait(life)) })
+		err = b.watch(life, ins)
 		cancel(err)
 		over.Wait()
-		return context.Cause(ctx)
+		return context.Cause(life)
 	}, tell)
 }
 
@@ -330,85 +358,4 @@ func BoardConfig(c configs.Board, restarted func(error)) relay.Config {
 		out.In = append(out.In, relay.InConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
 	}
 	return out
-}
-
-// input is one wired input, of the chip or of a board.
-type input interface {
-	Edges(ctx context.Context) iter.Seq2[gpio.Edge, error]
-}
-
-// edge is a change of one input, as its goroutine saw it.
-type edge struct {
-	gpio.Edge
-	first bool
-}
-
-// watch hands every edge to the lane, in the order in which they happened,
-// until one input ends, or ctx.
-func (b *booth) watch(ctx context.Context, ins []input) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	seen := make(chan edge, 4*len(ins))
-	var all sync.WaitGroup
-	for _, in := range ins {
-		all.Go(func() { cancel(edges(ctx, in, seen)) })
-	}
-	cancel(b.merge(ctx, seen))
-	all.Wait()
-	return context.Cause(ctx)
-}
-
-// edges follows one input.
-func edges(ctx context.Context, in input, seen chan<- edge) error {
-	first := true
-	for e, err := range in.Edges(ctx) {
-		if err != nil {
-			return err
-		}
-		select {
-		case seen <- edge{e, first}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		first = false
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errors.New("input ended without a reason")
-}
-
-// merge brings edges of different inputs that arrive at once, because this
-// process was held up, into the order of the kernel's stamps: a vehicle that
-// seems to reach the booth before it leaves the approach would be two (213).
-func (b *booth) merge(ctx context.Context, seen <-chan edge) error {
-	var batch []edge
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e := <-seen:
-			batch = append(batch[:0], e)
-		}
-		for range 4 { // whoever else is ready to say something does so now
-			runtime.Gosched()
-			for more := true; more; {
-				select {
-				case e := <-seen:
-					batch = append(batch, e)
-				default:
-					more = false
-				}
-			}
-		}
-		slices.SortStableFunc(batch, func(x, y edge) int { return x.At.Compare(y.At) })
-		for _, e := range batch {
-			if err := b.inbox.press(ctx, press{point: e.Point, active: e.Active, at: e.At, first: e.first, lost: e.Lost}); err != nil {
-				return err
-			}
-			if e.Point == "exit_loop" {
-				b.lamps.obstacle(e.Active) // the barrier's area
-			}
-		}
-	}
 }

@@ -28,7 +28,8 @@ type deviceState struct {
 type health struct {
 	devices  []deviceState   // in order of the configuration
 	broken   map[string]bool // wired points that cannot be read
-	lampFail bool            // an output could not be driven, or its feedback disagrees
+	lampFail bool            // an output could not be driven
+	judged   signal.Judged   // what the lamps show against what they were told
 	dark     map[string]bool // chip and boards that are away: the lane cannot see or show
 }
 
@@ -59,7 +60,7 @@ func (h *health) facts(f *passage.Facts, lane passage.LaneType) {
 	}
 	f.Readers = f.Readers && cards
 	f.Presence = len(h.broken) == 0 && len(h.dark) == 0
-	f.Signals = !h.lampFail && len(h.dark) == 0
+	f.Signals = !h.lampFail && h.judged == (signal.Judged{}) && len(h.dark) == 0
 }
 
 // news takes a change of a device's health, records it and decides anew.
@@ -125,8 +126,12 @@ func (l *lane) assess() {
 		l.level, l.why = signal.Out, []passage.Code{passage.PresenceFault, passage.SignalFault}
 		return
 	}
+	if l.manual() {
+		l.level, l.why = signal.Out, []passage.Code{passage.SignalFault}
+		return
+	}
 	now := time.Now()
-	f := passage.Facts{Now: now, Clock: l.quality(), Key: l.key != nil, Config: true, Store: l.storeOK, Lists: l.lists(now)}
+	f := passage.Facts{Now: now, Clock: l.quality(), Key: l.opens(time.Time{}, now), Config: true, Store: l.storeOK, Lists: l.lists(now)}
 	l.health.facts(&f, l.policy.Lane)
 	l.level, l.why = signal.Healthy, nil
 	for _, c := range passage.Decide(l.policy, passage.Evidence{}, f).Reasons {
@@ -135,6 +140,10 @@ func (l *lane) assess() {
 		}
 	}
 }
+
+// manual tells whether the lamps are at fault: nothing is shown, and the officer
+// acts by hand until it is reset.
+func (l *lane) manual() bool { return l.health.judged.Fault != (signal.Fault{}) }
 
 // points of the configuration and what they mean to the machine.
 var pressOf = map[string]passage.Kind{
@@ -170,6 +179,8 @@ func (l *lane) press(ctx context.Context, p press) {
 			return
 		}
 	}
+	l.behind = time.Since(p.at) > fresh
+	defer func() { l.behind = false }()
 	in := passage.Input{At: p.at}
 	var on map[bool]passage.Kind
 	switch p.point {
@@ -186,7 +197,12 @@ func (l *lane) press(ctx context.Context, p press) {
 		if l.local(ctx, p.point, p.at) {
 			return
 		}
-		if in, ok := l.button(in, p.point); ok {
+		in, ok := l.button(in, p.point)
+		if ok && l.behind && in.Kind == passage.PressRelease {
+			l.log.Warn("a release came too late to count: it has to be pressed again", "late", time.Since(p.at))
+			return
+		}
+		if ok {
 			l.step(ctx, in)
 		}
 		return

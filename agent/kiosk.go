@@ -113,7 +113,8 @@ func (l *lane) challenge() {
 }
 
 // holdings gives the tokens of the distinct cards of the passage, however they
-// were read.
+// were read, and of the documents themselves: of those alone the same is known
+// under another key.
 func holdings(ev passage.Evidence, f passage.Facts) (tokens []passage.Token) {
 	seen := map[passage.Token]bool{"": true}
 	for _, c := range ev.Cards {
@@ -126,6 +127,12 @@ func holdings(ev passage.Evidence, f passage.Facts) (tokens []passage.Token) {
 		if !seen[d.Card] {
 			seen[d.Card] = true
 			tokens = append(tokens, d.Card)
+		}
+	}
+	for _, d := range ev.Documents {
+		if !seen[d.Token] {
+			seen[d.Token] = true
+			tokens = append(tokens, d.Token)
 		}
 	}
 	return tokens

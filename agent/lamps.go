@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"boothd/agent/signal"
@@ -15,33 +16,57 @@ type output interface {
 }
 
 // lamps drives every output. It owns them; the lane hands it views, of which
-// only the latest counts, and it steps the interlock and the rhythms in time.
+// only the latest counts, and it steps the interlock, the rhythms and the
+// monitor in time. What is wrong with the lamps it sees itself, and goes to red
+// without asking anybody.
 type lamps struct {
 	log   *slog.Logger
 	outs  map[signal.Lamp]output // what is wired
 	views chan signal.View       // holds one
-	// under tells whether a vehicle or an obstacle is under the gate.
-	under chan bool     // holds one
-	fresh chan struct{} // holds one: the outputs were claimed anew
+	fresh chan struct{}          // holds one: the outputs were claimed anew
+	named chan struct{}          // holds one: the booth is to show which one it is
+	seen  chan glance            // what inputs tell of lamps and gate
+	pleas chan chan bool         // to forget a latched fault; answered with whether it was
 	// failed tells the lane that outputs cannot be driven, or can again.
 	failed func(ctx context.Context, err error)
-	// shown tells what is lit, for the page; it never blocks.
-	shown func(signal.Levels, signal.Aspects)
+	// judged tells the lane what the monitor says; it never blocks.
+	judged func(signal.Judged)
+	// shown tells what is lit and what is seen of it, for the page; it never
+	// blocks, and what it is given is its own.
+	shown func(signal.Levels, signal.Aspects, signal.Sight)
+
+	// These belong to run.
+	view    signal.View
+	lock    signal.Interlock
+	monitor signal.Monitor
+	sight   signal.Sight
+	area    map[string]bool // inputs that watch the gate: there is something, or nobody knows
+	told    signal.Levels   // as last stepped
+	lit     signal.Levels   // what the outputs are known to have taken
+	broken  error
+	verdict signal.Judged // as last told
+	naming  time.Time     // until when the booth shows which one it is
 }
 
-func newLamps(log *slog.Logger, outs map[signal.Lamp]output) *lamps {
-	return &lamps{log: log, outs: outs, views: make(chan signal.View, 1), under: make(chan bool, 1), fresh: make(chan struct{}, 1)}
+// newLamps takes the outputs that are wired and the names of the inputs.
+func newLamps(log *slog.Logger, outs map[signal.Lamp]output, ins []string) *lamps {
+	l := &lamps{log: log, outs: outs, views: make(chan signal.View, 1), fresh: make(chan struct{}, 1), named: make(chan struct{}, 1),
+		seen: make(chan glance, glancesMost), pleas: make(chan chan bool), lit: signal.Levels{}, sight: signal.Sight{}, area: map[string]bool{}}
+	for _, point := range ins {
+		l.take(glance{point: point, lost: true})
+	}
+	return l
 }
 
 // show replaces the view that waits, and never blocks. It has one caller.
 func (l *lamps) show(v signal.View) { replace(l.views, v) }
 
-// obstacle replaces what is known of the gate's area.
-func (l *lamps) obstacle(under bool) { replace(l.under, under) }
-
 // again says that the outputs stand at their safe levels and that nothing that
 // was lit before can be counted on.
 func (l *lamps) again() { nudge(l.fresh) }
+
+// identify has the booth show for a while which one it is.
+func (l *lamps) identify() { nudge(l.named) }
 
 // replace puts v into a channel of one, in place of what waits there.
 func replace[T any](c chan T, v T) {
@@ -62,13 +87,6 @@ func replace[T any](c chan T, v T) {
 // that fails is tried again every step: a lamp must never be left lit because
 // its line did not answer once.
 func (l *lamps) run(ctx context.Context) {
-	var (
-		lock   signal.Interlock
-		view   signal.View
-		under  bool
-		broken error
-		lit    = signal.Levels{}
-	)
 	t := time.NewTimer(0)
 	defer t.Stop()
 	defer l.safe()
@@ -76,30 +94,78 @@ func (l *lamps) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case view = <-l.views:
-		case under = <-l.under:
+		case l.view = <-l.views:
+		case s := <-l.seen:
+			l.take(s)
+		case plea := <-l.pleas:
+			plea <- l.monitor.Reset()
 		case <-l.fresh:
-			clear(lit)
+			clear(l.lit)
+		case <-l.named:
+			l.naming = time.Now().Add(signal.IdentifyFor)
 		case <-t.C:
 		}
+		l.catchUp(0)
 		now := time.Now()
-		aspects := signal.Show(view)
-		levels, next := lock.Step(aspects, under, now)
-		err := l.drive(levels, lit)
-		if (err != nil) != (broken != nil) {
-			if broken = err; err != nil && !errors.Is(err, errNoChip) {
-				l.log.Error("lamps cannot be driven", "err", err)
-			} else if err == nil {
-				l.log.Info("lamps are driven")
-			}
-			l.failed(ctx, err)
-		}
-		l.shown(levels, aspects)
-		wait := next.Sub(now)
-		if broken != nil {
+		wait := l.step(ctx, now).Sub(now)
+		if l.broken != nil {
 			wait = min(wait, 100*time.Millisecond)
 		}
 		t.Reset(max(wait, time.Millisecond))
+	}
+}
+
+// step shows what is to be shown and judges what is seen. It tells when to step
+// again at the latest.
+func (l *lamps) step(ctx context.Context, now time.Time) (next time.Time) {
+	for {
+		fault := l.monitor.Judged().Fault
+		aspects := l.aspects(fault, now)
+		levels, next := l.lock.Step(aspects, l.occupied(), now)
+		err := l.drive(levels, l.lit)
+		late := l.catchUp(patience)
+		verdict, due := l.judge(levels)
+		if verdict.Fault != fault {
+			continue // red at once, in the same step
+		}
+		switch {
+		case late: // what came meanwhile may be of the gate
+			next = now
+		case !due.IsZero() && due.Before(next):
+			next = due
+		}
+		l.report(ctx, err, verdict)
+		l.shown(levels, aspects, maps.Clone(l.sight))
+		return next
+	}
+}
+
+// aspects are the view's, unless the lamps cannot be trusted: then everything
+// stands at red and dark and shut, and the officer acts by hand.
+func (l *lamps) aspects(fault signal.Fault, now time.Time) signal.Aspects {
+	a := signal.Show(l.view)
+	if fault != (signal.Fault{}) {
+		a = signal.Show(signal.View{})
+	}
+	if now.Before(l.naming) {
+		a = signal.Identify(a)
+	}
+	return a
+}
+
+// report tells the lane what has changed.
+func (l *lamps) report(ctx context.Context, err error, verdict signal.Judged) {
+	if (err != nil) != (l.broken != nil) {
+		if l.broken = err; err != nil && !errors.Is(err, errNoChip) {
+			l.log.Error("lamps cannot be driven", "err", err)
+		} else if err == nil {
+			l.log.Info("lamps are driven")
+		}
+		l.failed(ctx, err)
+	}
+	if verdict != l.verdict {
+		l.verdict = verdict
+		l.judged(verdict)
 	}
 }
 

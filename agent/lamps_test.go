@@ -70,14 +70,15 @@ func light(t *testing.T, f func(r *rail, l *lamps, fails *int)) {
 		for _, lamp := range signal.Lamps {
 			outs[lamp] = tap{r, lamp}
 		}
-		l := newLamps(slog.New(slog.DiscardHandler), outs)
+		l := newLamps(slog.New(slog.DiscardHandler), outs, []string{"exit_loop", "booth_loop"})
 		fails := 0
 		l.failed = func(_ context.Context, err error) {
 			if err != nil {
 				fails++
 			}
 		}
-		l.shown = func(signal.Levels, signal.Aspects) {}
+		l.shown = func(signal.Levels, signal.Aspects, signal.Sight) {}
+		l.judged = func(signal.Judged) {}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { l.run(ctx); close(done) }()
@@ -145,14 +146,14 @@ func TestGateWaitsForTheVehicle(t *testing.T) {
 	light(t, func(r *rail, l *lamps, _ *int) {
 		l.show(released)
 		settleLamps()
-		l.obstacle(true)
+		l.sense(context.Background(), glance{point: "exit_loop", active: true})
 		l.show(signal.View{Health: signal.Healthy})
 		settleLamps()
 		settleLamps()
 		if r.lit(signal.GateClose) {
 			t.Error("gate closes on the vehicle")
 		}
-		l.obstacle(false)
+		l.sense(context.Background(), glance{point: "exit_loop"})
 		settleLamps()
 		settleLamps()
 		if !r.lit(signal.GateClose) {

@@ -26,7 +26,13 @@ const (
 	// decideLimit is the budget from the last input to the decision, look-ups
 	// included; over it the decision is 210 (domain reference, section 8).
 	decideLimit = 50 * time.Millisecond
-	pulseEvery  = 500 * time.Millisecond
+	// fresh is how old a wired point's change may be to let a vehicle go. A
+	// process that was held up (stopped, or its machine swaps) finds what happened
+	// meanwhile: the vehicle may be gone, and the green would be the next one's. A
+	// box that works takes a change within milliseconds; systemd's watchdog bites
+	// after 3 s.
+	fresh      = time.Second
+	pulseEvery = 500 * time.Millisecond
 )
 
 // lane is one lane, running: the one file where judgement meets I/O. All its
@@ -35,21 +41,25 @@ const (
 type lane struct {
 	log    *slog.Logger
 	policy passage.Policy
+	digest string // of the policy, kept since every record names it
 	mode   signal.LightMode
-	key    *token.Key // nil: 214
+	key    *token.Key // in use; nil: 214
+	ring   *keyring   // what it is chosen from; nil: it stays
 	inbox  *inbox
 	// store makes events durable in one transaction, or says that it could not;
 	// seq is the last one's place in the journal.
 	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
-	// lookup reads the active generation of a list.
-	lookup func(kind string, t passage.Token) (value []byte, ok bool, err error)
+	// lookup appends to dst what the active generation of a list says of a token.
+	lookup func(dst []byte, kind string, t passage.Token) (value []byte, ok bool, err error)
 	// lists tells generation and age of the lists, in order of kind.
 	lists func(now time.Time) []passage.List
 	// quality judges the wall clock; stamp describes the time of an event.
 	quality func() passage.Clock
 	stamp   func(at time.Time) contract.Clock
 	// show hands the latest view to the lamps; it never blocks.
-	show func(signal.View)
+	show   func(signal.View)
+	judged <-chan signal.Judged // what the lamps' monitor says
+	latch  latch                // keeps it
 	// publish hands the latest picture to the status page; it never blocks.
 	publish func(picture)
 	alive   func() // feeds the watchdog, after the loop's own check
@@ -61,7 +71,9 @@ type lane struct {
 	level    signal.Health  // of the booth, as last assessed
 	why      []passage.Code // system reasons for it
 	storeOK  bool
+	behind   bool             // the change that is taken now is not fresh
 	known    knowledge        // what the lists said, for this passage
+	row      []byte           // room for the row that was looked up last
 	decision passage.Decision // in force
 	durable  bool
 	seen     bool // the officer has acknowledged it
@@ -70,7 +82,9 @@ type lane struct {
 	last     []finished // newest first
 	totals   status.Totals
 	seq      uint64 // of the last event stored
-	wake     *time.Timer
+
+	weakest map[string]int // dBm, by reader: what is weaker is another lane's
+	wake    *time.Timer
 
 	types *laneTypes       // what it is and may become
 	wish  passage.LaneType // what it is to become; "": nothing else
@@ -119,6 +133,7 @@ type picture struct {
 	Devices  []deviceState
 	Last     []finished
 	Totals   status.Totals
+	Judged   signal.Judged // of the lamps
 	StoreOK  bool
 	Dropped  uint64
 }
@@ -146,6 +161,8 @@ func (l *lane) run(ctx context.Context) error {
 	defer l.wake.Stop()
 	pulse := time.NewTicker(pulseEvery)
 	defer pulse.Stop()
+	l.digest = l.policy.Digest()
+	l.rekey(time.Now())
 	l.assess()
 	l.display()
 	for {
@@ -164,6 +181,8 @@ func (l *lane) run(ctx context.Context) error {
 			l.read(ctx, r)
 		case n := <-l.inbox.news:
 			l.news(ctx, n)
+		case j := <-l.judged:
+			l.signals(ctx, j)
 		case a := <-l.faces:
 			l.matched(ctx, a)
 		case <-l.wake.C:
@@ -181,6 +200,7 @@ func (l *lane) pulse(ctx context.Context) {
 	if !l.storeOK {
 		l.save(ctx, now, contract.Notice{What: "store_back", Detail: "the journal takes events again", Clock: l.stamp(now)})
 	}
+	l.rekey(now)
 	l.assess()
 	if l.machine.Active() {
 		l.judge(ctx, now)
@@ -194,7 +214,12 @@ func (l *lane) pulse(ctx context.Context) {
 // read takes a reader's report.
 func (l *lane) read(ctx context.Context, r devices.Read) {
 	l.health.read(r)
+	l.rekey(r.At)
 	if r.Key != nil && l.local(ctx, r.Key.Button, r.At) {
+		return
+	}
+	if least, ok := l.weakest[r.Device]; ok && r.Tag != nil && r.Tag.RSSIDBm < least {
+		l.totals.Unplaced++
 		return
 	}
 	if in, ok := l.input(r); ok {
@@ -244,6 +269,9 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	}
 	if s.Started {
 		l.begin()
+	}
+	if s.Dropped {
+		l.totals.Unplaced++
 	}
 	l.arm(s.WakeAt)
 	switch {
@@ -329,8 +357,8 @@ func (l *lane) mention(ev passage.Evidence, d passage.Decision, took time.Durati
 
 // record makes one decision durable; it tells whether it is.
 func (l *lane) record(ctx context.Context, at time.Time, ev passage.Evidence, f passage.Facts, d passage.Decision, took time.Duration) bool {
-	judged := contract.Judged{Revision: l.revision + 1, Policy: l.policy, Evidence: ev, Facts: f, Decision: d,
-		Mode: modeWord(l.mode), Clock: l.stamp(at), LatencyUS: took.Microseconds()}
+	judged := contract.Judged{Revision: l.revision + 1, Policy: l.policy, Digest: l.digest, Evidence: ev, Facts: f, Decision: d,
+		Mode: modeWord(l.mode, l.manual()), Clock: l.stamp(at), LatencyUS: took.Microseconds()}
 	crossing, alert := judged.Events()
 	events := []contract.Data{crossing}
 	if alert != nil {
@@ -364,13 +392,14 @@ func (l *lane) save(ctx context.Context, at time.Time, events ...contract.Data) 
 	return l.storeOK
 }
 
-// decide gathers the facts and weighs them. Over budget or after a panic the
-// decision is 210, never a guess.
+// decide gathers the facts and weighs them. Over budget, on what is not fresh
+// or after a panic the decision is 210, never a guess; the next pulse decides
+// anew.
 func (l *lane) decide(ev passage.Evidence) (f passage.Facts, d passage.Decision) {
 	began := time.Now()
 	err := contain(func() error {
 		f = l.gather(ev, began)
-		f.Late = time.Since(began) > decideLimit
+		f.Late = l.behind || time.Since(began) > decideLimit
 		d = passage.Decide(l.policy, ev, f)
 		return nil
 	})
@@ -421,7 +450,7 @@ func (l *lane) display() {
 	v.Decision = l.decision.Public()
 	l.publish(picture{At: time.Now(), Type: l.policy.Lane, Next: l.wish, Closed: l.machine.Closed(), Active: l.machine.Active(), Evidence: ev,
 		Decision: v.Decision, Durable: l.durable, View: v, Health: l.level, Why: l.why,
-		Devices: l.health.list(), Last: slices.Clone(l.last), Totals: l.totals, StoreOK: l.storeOK, Dropped: l.inbox.dropped.Load()})
+		Devices: l.health.list(), Last: slices.Clone(l.last), Totals: l.totals, Judged: l.health.judged, StoreOK: l.storeOK, Dropped: l.inbox.dropped.Load()})
 }
 
 // same tells whether two decisions say the same.
@@ -442,8 +471,11 @@ func plateKind(ev passage.Evidence) status.PlateKind {
 	return status.PlateRead
 }
 
-func modeWord(m signal.LightMode) string {
-	if m == signal.Auto {
+func modeWord(m signal.LightMode, manual bool) string {
+	switch {
+	case manual:
+		return "manual"
+	case m == signal.Auto:
 		return "auto"
 	}
 	return "staffed"

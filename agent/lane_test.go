@@ -31,7 +31,7 @@ type bench struct {
 	kept  []contract.Data
 	rows  map[string][]byte
 	slow  atomic.Int64 // nanoseconds a commit takes
-	mu    sync.Mutex   // fail and last are read and written while the lane runs
+	mu    sync.Mutex   // kept, fail and last are read and written while the lane runs
 	fail  error
 	clock passage.Clock
 	last  picture
@@ -77,10 +77,9 @@ func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data)
 		}
 	}
 	b.mu.Lock()
-	fail := b.fail
-	b.mu.Unlock()
-	if fail != nil {
-		return 0, fail
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return 0, b.fail
 	}
 	for _, e := range events {
 		b.kept = append(b.kept, e)
@@ -91,9 +90,9 @@ func (b *bench) store(ctx context.Context, _ time.Time, events ...contract.Data)
 	return uint64(len(b.kept)), nil
 }
 
-func (b *bench) lookup(kind string, t passage.Token) ([]byte, bool, error) {
+func (b *bench) lookup(dst []byte, kind string, t passage.Token) ([]byte, bool, error) {
 	v, ok := b.rows[kind+"/"+string(t)]
-	return v, ok, nil
+	return append(dst, v...), ok, nil
 }
 
 func (b *bench) lists(time.Time) (out []passage.List) {
@@ -163,8 +162,11 @@ func (b *bench) run(f func()) {
 	}
 }
 
-func (b *bench) point(name string, on bool) {
-	if err := b.lane.inbox.press(b.t.Context(), press{point: name, active: on, at: time.Now()}); err != nil {
+func (b *bench) point(name string, on bool) { b.late(name, on, 0) }
+
+// late is a change of a point that is taken so long after it happened.
+func (b *bench) late(name string, on bool, by time.Duration) {
+	if err := b.lane.inbox.press(b.t.Context(), press{point: name, active: on, at: time.Now().Add(-by)}); err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -226,6 +228,53 @@ func TestLaneOnePressExpedites(t *testing.T) {
 		if !ok || end.End != "cleared" || !end.Released || end.Outcome != "EXPEDITE" {
 			t.Errorf("ended %+v", b.kept[len(b.kept)-1])
 		}
+	})
+}
+
+// What happened while the process was held up lets nobody go: the release is to
+// be pressed again, and a light without an officer waits until the lane has looked
+// at the road as it is now.
+func TestI1_WhatIsTakenLateLetsNobodyGo(t *testing.T) {
+	t.Run("release", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.run(func() {
+				b.arrive(goodCard)
+				time.Sleep(5 * time.Second)
+				b.late("release", true, fresh+time.Millisecond)
+				b.point("release", false)
+				if ev := b.now().Evidence; ev.Released || ev.Releases != 0 {
+					t.Errorf("released %v after %d presses by a press that came late", ev.Released, ev.Releases)
+				}
+				b.late("release", true, fresh)
+				if !b.now().Evidence.Released {
+					t.Error("a press that is still fresh did not count")
+				}
+			})
+			wantDecided(t, b, "PRIMARY [500]", "EXPEDITE [100 902]")
+		})
+	})
+	t.Run("road", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.lane.mode = signal.Auto
+			b.run(func() {
+				b.point("approach_loop", true)
+				b.tag(goodCard)
+				b.plate(goodPlate)
+				b.press("count_1")
+				time.Sleep(5 * time.Second)
+				b.late("booth_loop", true, fresh+time.Millisecond)
+				if p := b.now(); p.Evidence.State != passage.AtBooth || p.Decision.Outcome != passage.Primary {
+					t.Errorf("%v, %v by what came late", p.Decision, p.Evidence.State)
+				}
+				time.Sleep(2 * pulseEvery)
+				if p := b.now(); p.Evidence.State != passage.Acted {
+					t.Errorf("who is still there was not let go: %v, %v", p.Decision, p.Evidence.State)
+				}
+			})
+			wantDecided(t, b, "PRIMARY [210]", "EXPEDITE [100]")
+		})
 	})
 }
 

@@ -66,15 +66,20 @@ func (t *laneTypes) keep(p passage.Policy) error {
 	if err := renameio.WriteFile(t.file, []byte(p.Lane), 0o600); err != nil {
 		return fmt.Errorf("keeping the lane's type: %w", err)
 	}
-	d, err := os.Open(filepath.Dir(t.file))
-	if err != nil {
-		return fmt.Errorf("keeping the lane's type: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := syncFolder(t.file); err != nil {
 		return fmt.Errorf("keeping the lane's type: %w", err)
 	}
 	t.now.Store(&p)
 	return nil
+}
+
+// syncFolder makes the name of a file last.
+func syncFolder(file string) error {
+	d, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // wishFor asks for another type from the next vehicle on; the present one
@@ -98,7 +103,8 @@ func (l *lane) become(ctx context.Context, at time.Time) {
 		return
 	}
 	p := l.types.may[l.wish]
-	if !l.storeOK || !l.save(ctx, at, contract.PolicySet{Digest: p.Digest(), Policy: p, Clock: l.stamp(at)}) {
+	digest := p.Digest()
+	if !l.storeOK || !l.save(ctx, at, contract.PolicySet{Digest: digest, Policy: p, Clock: l.stamp(at)}) {
 		return // the pulse tries again
 	}
 	if err := l.types.keep(p); err != nil {
@@ -106,7 +112,7 @@ func (l *lane) become(ctx context.Context, at time.Time) {
 		return
 	}
 	l.log.Info("the lane is of another type now", "type", p.Lane, "was", l.policy.Lane)
-	l.policy, l.wish = p, ""
+	l.policy, l.digest, l.wish = p, digest, ""
 	l.assess()
 	l.display()
 }

@@ -27,7 +27,7 @@ func (b *booth) uplink(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		err := contain(func() error { return b.carry(ctx, source{j}) })
+		err := contain(func() error { return b.carry(ctx, uplink.Outbox{Journal: j}) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,16 +37,18 @@ func (b *booth) uplink(ctx context.Context) {
 	}
 }
 
-func (b *booth) carry(ctx context.Context, src source) error {
+func (b *booth) carry(ctx context.Context, src uplink.Source) error {
 	conf, err := b.tls()
 	if err != nil {
 		return err
 	}
 	m := b.cfg.MQTT
-	c := uplink.Config{Booth: string(b.cfg.Booth.ID), Username: m.Username, Version: b.world.Version, Boot: b.world.Boot, TLS: conf,
+	c := uplink.Config{Booth: string(b.cfg.Booth.ID), Username: m.Username, Version: b.world.Version, Boot: b.world.Boot, TLS: conf, Renew: b.tls,
 		Dial: b.world.Dial, Conn: uplink.ConnFile(filepath.Join(string(b.cfg.Store.Dir), "conn")), State: b.bulletin.state,
 		Changed: b.bulletin.changed, Report: b.report, Log: b.log,
-		Inbound: []uplink.Subscription{{Filter: metaFilter + "#", C: b.arrival.in}}}
+		Connected: b.commands.connected,
+		Inbound: []uplink.Subscription{{Filter: contract.CommandTopic(string(b.cfg.Booth.ID)), C: b.commands.in}, {Filter: metaFilter + "#", C: b.arrival.in},
+			{Filter: partFilter, C: b.arrival.part, OnCall: true}}, Calls: b.arrival.parts.calls}
 	if m.AckMode == configs.AckPuback {
 		c.AckMode = uplink.Puback
 	}
@@ -127,13 +129,7 @@ func (b *booth) tls() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Read again at each connect, so that a renewed certificate needs no restart.
-	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if fresh, err := b.certificate(); err == nil {
-			cert = fresh
-		}
-		return cert, nil
-	}
+	conf.Certificates = []tls.Certificate{*cert}
 	return conf, nil
 }
 
@@ -150,6 +146,9 @@ func (b *booth) certificate() (*tls.Certificate, error) {
 	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("mqtt.cert with mqtt.key: %w", err)
+	}
+	if cert.Leaf != nil {
+		b.bulletin.certUntil.Store(&cert.Leaf.NotAfter)
 	}
 	return &cert, nil
 }

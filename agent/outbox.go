@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
@@ -108,6 +106,8 @@ func (o *outbox) link() uplink.Status {
 type kept struct {
 	waiting, quarantined, bytes int64
 	oldest                      time.Time
+	flash                       int64         // bytes written a day, at most; whole MiB
+	holds                       time.Duration // until it is full without receipts; whole hours, 0: not known
 }
 
 func (o *outbox) stats() kept {
@@ -116,7 +116,9 @@ func (o *outbox) stats() kept {
 		return kept{}
 	}
 	s := j.Stats()
-	return kept{waiting: int64(s.Waiting), quarantined: int64(s.Quarantined), bytes: s.Bytes, oldest: s.Oldest}
+	return kept{waiting: int64(s.Waiting), quarantined: int64(s.Quarantined), bytes: s.Bytes, oldest: s.Oldest,
+		// Coarse, so that one event more at a passage cannot be seen in them (I3).
+		flash: s.FlashPerDay &^ (1<<20 - 1), holds: max(s.Holds.Truncate(time.Hour), min(s.Holds, time.Hour))}
 }
 
 // Epoch names the journal's life; "" while it is not open.
@@ -125,43 +127,4 @@ func (o *outbox) Epoch() string {
 		return j.Epoch()
 	}
 	return ""
-}
-
-// source is an open journal as the uplink reads it.
-type source struct{ *journal.Journal }
-
-// Pending reads rows that headquarters has not receipted.
-func (s source) Pending(ctx context.Context, q uplink.Query) ([]uplink.Record, error) {
-	rows, err := s.Journal.Pending(ctx, journal.Query{Lane: journal.Lane(q.Lane), After: q.After, Limit: q.Limit})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]uplink.Record, len(rows))
-	for i, r := range rows {
-		out[i] = uplink.Record{Seq: r.Seq, Class: r.Class, Body: r.Body}
-	}
-	return out, nil
-}
-
-// Range reads rows whatever their state.
-func (s source) Range(ctx context.Context, from, to uint64) iter.Seq2[uplink.Record, error] {
-	return func(yield func(uplink.Record, error) bool) {
-		for r, err := range s.Journal.Range(ctx, from, to) {
-			if !yield(uplink.Record{Seq: r.Seq, Class: r.Class, Body: r.Body}, err) {
-				return
-			}
-		}
-	}
-}
-
-// Receipted applies what headquarters has.
-func (s source) Receipted(ctx context.Context, r contract.Receipt) error {
-	in := journal.Receipt{Epoch: r.Epoch, Upto: r.Upto, Have: r.Have}
-	for _, x := range r.Reject {
-		in.Reject = append(in.Reject, journal.Reject{Seq: x.Seq, Reason: x.Code})
-	}
-	if err := s.Journal.Receipted(ctx, in); err != nil {
-		return fmt.Errorf("applying receipt: %w", err)
-	}
-	return nil
 }

@@ -93,7 +93,7 @@ func TestExpiredLookoutsLeaveTheBox(t *testing.T) {
 		s, kept := shelfOf(t, plan)
 		s.quality = func() passage.Clock { return passage.ClockRestored }
 		s.purge(t.Context())
-		if _, ok, err := s.lookup(contract.ListLookouts, gone); !ok || err != nil || len(*kept) != 0 {
+		if _, ok, err := s.lookup(nil, contract.ListLookouts, gone); !ok || err != nil || len(*kept) != 0 {
 			t.Errorf("%v, %v, %v", ok, err, *kept)
 		}
 	})
@@ -114,7 +114,7 @@ func TestExpiredLookoutsLeaveTheBox(t *testing.T) {
 		t.Error("an expired lookout is still beside one in force")
 	}
 	for token, want := range map[passage.Token]int{gone: 0, stays: 1, half: 1} {
-		value, ok, err := s.lookup(contract.ListLookouts, token)
+		value, ok, err := s.lookup(nil, contract.ListLookouts, token)
 		if err != nil || ok != (want > 0) {
 			t.Fatalf("%s: %v, %v", token, ok, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"boothd/devices/osdp/pd"
 	"boothd/devices/sim"
 	"boothd/devices/uhf18"
+	"boothd/devices/wiegand"
 )
 
 var readerKey = [16]byte{0x30, 0x31, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
@@ -71,6 +72,14 @@ func TestEveryReaderBringsACard(t *testing.T) {
 			}
 			return configs.Device{Driver: configs.OSDP, Path: configs.Port(onPTY(t, d.Serve)), Baud: 9600, ReaderKey: configs.Ref(key)},
 				func() { d.Card(0, 32, []byte{0x12, 0x34, 0x56, 0x78}) }
+		},
+		"wiegand": func(t *testing.T, r *rig) (configs.Device, func()) {
+			d, s := r.door()
+			return d, func() {
+				if err := s.Card(wiegand.H10301, 68, 41551); err != nil {
+					t.Fatal(err)
+				}
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

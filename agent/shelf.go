@@ -21,9 +21,6 @@ const (
 	// shelfAgain is the pause before a list store that could not be opened, or
 	// an announcement that could not be stored, is tried again.
 	shelfAgain = 5 * time.Second
-	// rotEvery is how often every row of every list is read: bit rot is found
-	// within a day even in rows nobody asks for.
-	rotEvery = 24 * time.Hour
 	// neverVouched is the age of a list whose heartbeat nobody has seen, or that
 	// claims to come from the future: over every limit.
 	neverVouched = 100 * 365 * 24 * time.Hour
@@ -40,9 +37,11 @@ type shelf struct {
 	dir   string
 	root  []byte // the trust that was installed; nil: nothing will be taken
 	floor time.Time
-	needs func() []string // kinds that the lane cannot do without, in order
-	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
-	stamp func(at time.Time) contract.Clock
+	// tokenKeys names the token keys that count now.
+	tokenKeys func() []string
+	needs     func() []string // kinds that the lane cannot do without, in order
+	store     func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
+	stamp     func(at time.Time) contract.Clock
 
 	open    atomic.Pointer[eligibility.Store]
 	refused atomic.Pointer[map[string]bool] // kinds whose newest was refused (205)
@@ -50,6 +49,8 @@ type shelf struct {
 	changed func()                          // tells that state/lists is another one
 	quality func() passage.Clock            // judges the wall clock; nothing expires by one that is not trusted
 	taken   chan struct{}                   // a list was taken: what it withdraws goes at once; holds one
+	quiet   func() bool                     // nobody drives through; nil: never
+	dropped func()                          // tells that a list turned out damaged and has to come anew; nil: nobody
 
 	taking sync.Mutex // one import at a time; the lane never holds it
 	trust  *lists.Trust
@@ -81,8 +82,8 @@ func (s *shelf) run(ctx context.Context) {
 			}
 		}
 	}()
-	rot := time.NewTicker(rotEvery)
-	defer rot.Stop()
+	upkeep := time.NewTicker(upkeepEvery)
+	defer upkeep.Stop()
 	again := time.NewTicker(shelfAgain)
 	defer again.Stop()
 	purge := time.NewTicker(purgeEvery)
@@ -96,14 +97,13 @@ func (s *shelf) run(ctx context.Context) {
 			s.discard(ctx, f)
 		case <-again.C:
 			s.announce(ctx, "restart")
-		case <-rot.C:
-			s.fold(ctx, 0)
-			s.check(ctx)
+		case <-upkeep.C:
+			s.upkeep(ctx)
 		case <-purge.C:
 			s.purge(ctx)
 		case <-s.taken:
 			s.purge(ctx)
-			s.fold(ctx, foldMost)
+			s.fold(ctx, func(_ string, rows uint64) bool { return rows > foldMost })
 		}
 	}
 }
@@ -120,7 +120,7 @@ func (s *shelf) start(ctx context.Context) error {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	if s.root != nil {
-		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st})
+		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st, TokenKeys: s.tokenKeys})
 		if err != nil {
 			s.log.Error("no list will be taken", "err", err)
 		}
@@ -129,8 +129,8 @@ func (s *shelf) start(ctx context.Context) error {
 	return nil
 }
 
-// lookup finds a token's row.
-func (s *shelf) lookup(kind string, t passage.Token) ([]byte, bool, error) {
+// lookup finds a token's row and appends it to dst.
+func (s *shelf) lookup(dst []byte, kind string, t passage.Token) ([]byte, bool, error) {
 	st := s.open.Load()
 	if st == nil {
 		return nil, false, errShelfClosed
@@ -139,7 +139,9 @@ func (s *shelf) lookup(kind string, t passage.Token) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	value, ok, err := st.Lookup(kind, eligibility.Token(b))
+	v := st.View()
+	defer v.Release()
+	value, ok, err := v.Append(dst, kind, eligibility.Token(b))
 	var fault *eligibility.Fault
 	switch {
 	case errors.Is(err, eligibility.ErrNoList):
@@ -162,6 +164,15 @@ func (s *shelf) generations() []eligibility.Generation {
 	v := st.View()
 	defer v.Release()
 	return v.Generations()
+}
+
+// key names the token key of the lists in force; not ok if there are several.
+func (s *shelf) key() (id string, ok bool) {
+	st := s.open.Load()
+	if st == nil {
+		return "", true
+	}
+	return st.Key()
 }
 
 // facts gives generation and age of every kind a decision needs, in order.
@@ -327,46 +338,8 @@ func (s *shelf) discard(ctx context.Context, f *eligibility.Fault) {
 	if _, err := s.store(ctx, now, contract.ListFailed{Kind: f.Kind, Generation: f.Generation, Reason: "damaged", Clock: s.stamp(now)}); err != nil {
 		s.log.Error("damage of a list not recorded", "err", err)
 	}
-}
-
-// foldMost is how many rows an overlay may have by day: each delta writes all of
-// them anew.
-const foldMost = 100_000
-
-// fold makes whole files of lists that deltas were laid over, if they are of
-// more rows than most. It is paced, and no look-up waits for it.
-func (s *shelf) fold(ctx context.Context, most uint64) {
-	st := s.open.Load()
-	for kind, rows := range st.Overlaid() {
-		if rows <= most {
-			continue
-		}
-		err := st.Fold(ctx, kind, eligibility.Pace{})
-		var fault *eligibility.Fault
-		switch {
-		case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
-			s.discard(ctx, fault)
-		case errors.Is(err, eligibility.ErrNotNewer): // a newer one has come meanwhile
-		case err != nil && ctx.Err() == nil:
-			s.log.Error("list not folded", "list", kind, "err", err)
-		case err == nil:
-			s.log.Info("list folded", "list", kind, "changes", rows)
-		}
-	}
-}
-
-// check reads every active list whole.
-func (s *shelf) check(ctx context.Context) {
-	st := s.open.Load()
-	for _, g := range s.generations() {
-		err := st.Check(ctx, g.Kind, eligibility.Pace{})
-		var fault *eligibility.Fault
-		switch {
-		case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
-			s.discard(ctx, fault)
-		case err != nil && ctx.Err() == nil:
-			s.log.Error("list not checked", "list", g.Kind, "err", err)
-		}
+	if s.dropped != nil {
+		s.dropped()
 	}
 }
 

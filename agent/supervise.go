@@ -11,6 +11,7 @@ import (
 
 	"boothd/devices/gpio"
 	"boothd/devices/port"
+	"boothd/devices/wiegand"
 )
 
 // Pauses between two tries to open a device (device protocols, rules of every
@@ -61,7 +62,8 @@ func supervise(ctx context.Context, log *slog.Logger, follow func(ctx context.Co
 			pause = pauseMin
 		}
 		wait := pause/2 + rand.N(pause/2+1)
-		if errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) {
+		if errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) ||
+			errors.Is(err, wiegand.ErrLow) {
 			wait = min(wait, replug) // nothing is there to be hammered
 		}
 		// Some say themselves when it makes sense to come again: a reader that

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"boothd/devices/gpio"
+	"boothd/devices/port"
+	"boothd/devices/wiegand"
 )
 
 func TestSuperviseLogsANightAsTwoLines(t *testing.T) {
@@ -62,6 +67,30 @@ func TestSuperviseReopensFastAfterSteadyWork(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is not there is asked for every second, however long it has been away; a
+// device that answers and fails is left alone for longer and longer.
+func TestSuperviseLooksForWhatIsNotThere(t *testing.T) {
+	for err, most := range map[error]time.Duration{port.ErrGone: replug, gpio.ErrNoChip: replug, gpio.ErrGone: replug, wiegand.ErrLow: replug,
+		errors.New("refused"): pauseMax} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			var last time.Time
+			var longest time.Duration
+			supervise(ctx, slog.New(slog.DiscardHandler), func(context.Context, func()) error {
+				if !last.IsZero() {
+					longest = max(longest, time.Since(last))
+				}
+				last = time.Now()
+				return fmt.Errorf("door: %w", err)
+			}, func(bool, error) {})
+			if longest > most || longest < most/2 {
+				t.Errorf("%v: tried again after %v at most, want %v", err, longest, most)
+			}
+		})
+	}
 }
 
 func TestI5_APanicInOneDeviceIsItsError(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 type World struct {
 	// OpenPort opens a serial line or a TCP port.
 	OpenPort func(ctx context.Context, s port.Spec) (port.Port, error)
+	// Listen opens a TCP port that cameras post to.
+	Listen func(ctx context.Context, network, addr string) (net.Listener, error)
 	// OpenKeys takes a USB keyboard for the booth alone.
 	OpenKeys func(ctx context.Context, path string, c keypad.Config) (*keypad.Keypad, error)
 	// OpenChip opens a GPIO chip by path, by label or as "sim:PATH".

@@ -81,6 +81,7 @@ func (c *checker) check() {
 	c.policy()
 	c.lists()
 	c.mqtt()
+	c.commands()
 	c.devices()
 	c.gpio()
 }

@@ -3,49 +3,30 @@ package configs
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
-
-// inPoints and outPoints are everything that a line can be wired to.
-var (
-	inPoints = []string{"approach_loop", "booth_loop", "exit_loop", "release", "refer", "open_close", "ack",
-		"count_1", "count_2", "count_3", "count_4", "count_5", "count_6", "count_7", "count_8", "count_9",
-		"declaration", "goods", "empty", "trailer", "other_class", "declare_yes", "declare_no", "session_over",
-		"lane_nexus", "lane_fast", "lane_ready", "lane_general"}
-	outPoints = []string{"traveller_red", "traveller_amber", "traveller_green",
-		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"}
-)
-
-// InPoints lists the names that [gpio.in] may use.
-func InPoints() []string { return slices.Clone(inPoints) }
-
-// OutPoints lists the names that [gpio.out] may use.
-func OutPoints() []string { return slices.Clone(outPoints) }
 
 const maxDevices = 16
 
 var deviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-
-// zonePattern is a zone's form. Whether this machine knows the zone is for
-// boothctl check: the same file must decode alike everywhere.
-var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_-]{1,31}){1,2})$`)
 
 // bauds are the rates that a tty takes by name.
 var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}
 
 // keys that not every driver has.
 var driverKeys = map[Driver][]string{
-	Mercury: {"region", "power", "antennas", "read_tid"},
-	LLRP:    {"power", "antennas", "read_tid"},
+	Mercury: {"region", "power", "antennas", "read_tid", "weakest"},
+	LLRP:    {"power", "antennas", "read_tid", "weakest", "ca", "fingerprint"},
 	UHF18:   {"power", "address"},
 	OSDP:    {"address", "reader_key", "master", "clear", "bits"},
+	Wiegand: {"data0", "data1", "formats", "silence"},
 	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"heartbeat", "charset", "zone", "max_length", "window"},
+	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack"},
+	Webhook: {"template", "window", "token", "cert", "key", "ca", "quiet"},
 	Barcode: {"suffix"},
 	MRZ:     {"xor"},
 	Printer: {"language", "columns", "answers"},
@@ -65,7 +46,9 @@ func (c *checker) devices() {
 		c.need(sub(p, "name"), `name = "pre-read"`)
 		c.need(sub(p, "driver"), "driver = "+listed(driverNames()))
 		c.need(sub(p, "role"), `role = "card", "plate.front", ...: what it is for`)
-		c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
+		if d.Driver != Wiegand {
+			c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
+		}
 		if d.Name != "" && !deviceName.MatchString(d.Name) {
 			c.refuse(sub(p, "name"), quoted(d.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
 		}
@@ -94,9 +77,13 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	}
 	c.once(first, sub(p, "name"), b.Name)
 	c.once(first, sub(p, "path"), string(b.Path))
-	if _, tcp := b.Path.TCP(); tcp && c.has(sub(p, "baud")) {
+	scheme := b.Path.Scheme()
+	if scheme != "" && scheme != "tcp" {
+		c.refuse(sub(p, "path"), fmt.Sprintf("a board is not at %s://", scheme), `write "tcp://host:port" or a device file`)
+	}
+	if scheme != "" && c.has(sub(p, "baud")) {
 		c.refuse(sub(p, "baud"), "a tcp:// board has no baud rate", "")
-	} else if !tcp && !slices.Contains(bauds, b.Baud) {
+	} else if scheme == "" && !slices.Contains(bauds, b.Baud) {
 		c.refuse(sub(p, "baud"), fmt.Sprintf("%d is not one of %s", b.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
 	}
 	most := map[BoardProtocol]int{BoardModbus: 64, BoardRegisters: 64, BoardLCUS: 8, BoardLCUSReply: 8, BoardNumato: 32}[b.Protocol]
@@ -137,7 +124,7 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.In)) {
 		channel("in", name, inPoints, outPoints, b.In[name].Channel)
-		c.span(sub(sub(sub(p, "in"), name), "debounce"), b.In[name].Debounce, time.Millisecond, time.Second, "")
+		c.debounce(sub(sub(sub(p, "in"), name), "debounce"), name, b.In[name].Debounce)
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Out)) {
 		channel("out", name, outPoints, inPoints, b.Out[name].Channel)
@@ -163,9 +150,17 @@ func (c *checker) once(first map[string]place, path, v string) {
 
 func (c *checker) port(p string, d *Device) {
 	baud := sub(p, "baud")
-	if _, tcp := d.Path.TCP(); tcp {
+	if d.Driver == Wiegand {
+		for _, k := range []string{"path", "baud"} {
+			if c.has(sub(p, k)) {
+				c.refuse(sub(p, k), "a Wiegand reader has lines of the GPIO chip in its place", `write data0 = "GPIO20" and data1 = "GPIO21", and the chip in [gpio]`)
+			}
+		}
+		return
+	}
+	if scheme := d.Path.Scheme(); scheme != "" {
 		if c.has(baud) {
-			c.refuse(baud, "a tcp:// device has no baud rate", "")
+			c.refuse(baud, fmt.Sprintf("a %s:// device has no baud rate", scheme), "")
 		}
 	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) && (d.Driver != Keypad || d.Baud != 0) {
 		c.refuse(baud, fmt.Sprintf("%d is not one of %s", d.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
@@ -190,6 +185,8 @@ func (c *checker) driver(p string, d *Device) {
 			c.refuse(sub(p, k), "only "+whoHas(k)+" this key", "")
 		}
 	}
+	c.network(p, d)
+	c.template(p, d)
 	if roles := rolesOf[d.Driver]; d.Role != "" && !slices.Contains(roles, d.Role) {
 		words := make([]string, len(roles))
 		for i, r := range roles {
@@ -209,10 +206,16 @@ func (c *checker) driver(p string, d *Device) {
 		}
 	case OSDP:
 		c.osdp(p, d)
+	case Wiegand:
+		c.wiegand(p, d)
 	case Amtech:
 		c.amtech(p, d)
 	case Line:
 		c.line(p, d)
+	case Nedap:
+		c.nedap(p, d)
+	case Webhook:
+		c.webhook(p, d)
 	case Printer:
 		c.count(sub(p, "columns"), d.Columns, 16, 80)
 		if d.Language == Plain && d.Answers {
@@ -236,9 +239,6 @@ func whoHas(key string) string {
 }
 
 func (c *checker) llrp(p string, d *Device) {
-	if _, tcp := d.Path.TCP(); !tcp && d.Path != "" && !c.bad[sub(p, "path")] {
-		c.refuse(sub(p, "path"), "an LLRP reader is on the network", `write path = "tcp://reader:5084"`)
-	}
 	if c.has(sub(p, "power")) && !(d.Power >= 1 && d.Power <= 40) {
 		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 1 and 40", d.Power), "leave it out to keep what the reader has")
 	}
@@ -298,6 +298,9 @@ func (c *checker) mercury(p string, d *Device) {
 }
 
 func (c *checker) antennas(p string, d *Device, most int) {
+	if c.has(sub(p, "weakest")) {
+		c.count(sub(p, "weakest"), d.Weakest, -100, -20)
+	}
 	if n := len(d.Antennas); n > most {
 		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to %d", n, most), "")
 	}
@@ -307,43 +310,6 @@ func (c *checker) antennas(p string, d *Device, most int) {
 		if slices.Index(d.Antennas, a) < i {
 			c.refuse(path, fmt.Sprintf("antenna %d is given twice", a), "")
 		}
-	}
-}
-
-func (c *checker) line(p string, d *Device) {
-	if d.Template == "" {
-		c.refuse(sub(p, "template"), "missing", `write template = "axxon", or "custom" and its end and fields`)
-	}
-	if d.Template == TemplateCustom {
-		if d.End == "" && d.Silence.Duration == 0 {
-			c.refuse(sub(p, "end"), "missing", `a custom template needs end = "\r\n" or silence = "50ms"`)
-		}
-		if !slices.ContainsFunc(d.Fields, func(f Field) bool {
-			return f == "plate" || strings.HasPrefix(string(f), "plate:") || strings.HasPrefix(string(f), "plate_country")
-		}) {
-			c.refuse(sub(p, "fields"), "a custom template needs the field \"plate\"", `write fields = ["plate"]`)
-		}
-	}
-	framing := map[string]string{"start": d.Start, "end": d.End, "separator": d.Separator, "heartbeat": d.Heartbeat}
-	for k, v := range framing {
-		if path := sub(p, k); c.has(path) && (len(v) == 0 || len(v) > 32) {
-			c.refuse(path, "want 1 to 32 bytes", "leave the key out for none")
-		}
-	}
-	if path := sub(p, "confidence_scale"); c.has(path) && !slices.Contains([]int{1, 100, 1000}, d.ConfidenceScale) {
-		c.refuse(path, fmt.Sprintf("%d is not one of 1 100 1000", d.ConfidenceScale), "")
-	}
-	if path := sub(p, "max_length"); c.has(path) {
-		c.count(path, d.MaxLength, 16, 4096)
-	}
-	if path := sub(p, "silence"); c.has(path) {
-		c.span(path, d.Silence, time.Millisecond, time.Second, "")
-	}
-	if path := sub(p, "window"); c.has(path) {
-		c.span(path, d.Window, time.Millisecond, time.Minute, "")
-	}
-	if path := sub(p, "zone"); c.has(path) && !zonePattern.MatchString(d.Zone) {
-		c.refuse(path, quoted(d.Zone)+` is not a time zone such as "America/Vancouver"`, "")
 	}
 }
 
@@ -379,124 +345,5 @@ func (c *checker) roles() {
 	}
 	if expedites && !have(RoleCard) {
 		c.contradiction(fmt.Sprintf("lane type %q needs a device with role = \"card\"", l), "add one [[device]]")
-	}
-}
-
-// linePattern is what the kernel and a technician can both write.
-var linePattern = regexp.MustCompile(`^[!-~]([ -~]{0,29}[!-~])?$`)
-
-func (c *checker) gpio() {
-	g := c.cfg.GPIO
-	if g.Chip != "" || len(g.In)+len(g.Out) > 0 {
-		c.chip(g.Chip)
-	}
-	first := map[string]place{}
-	for _, name := range slices.Sorted(maps.Keys(g.In)) {
-		p := sub("gpio.in", name)
-		if !c.point(p, name, inPoints, outPoints, "[gpio.out]") {
-			continue
-		}
-		if t, ok := strings.CutPrefix(name, "lane_"); ok && LaneType(t) != c.cfg.Lane.Type && !slices.Contains(c.cfg.Lane.Others, LaneType(t)) {
-			c.refuse(p, fmt.Sprintf("the lane cannot become of type %q", t), "name it in lane.others")
-		}
-		c.wire(first, p, g.In[name].Line)
-		c.span(sub(p, "debounce"), g.In[name].Debounce, time.Millisecond, time.Second, "")
-	}
-	for _, name := range slices.Sorted(maps.Keys(g.Out)) {
-		if p := sub("gpio.out", name); c.point(p, name, outPoints, inPoints, "[gpio.in]") {
-			c.wire(first, p, g.Out[name].Line)
-		}
-	}
-	c.wiring()
-}
-
-func (c *checker) chip(chip string) {
-	path, sim := strings.CutPrefix(chip, "sim:")
-	switch {
-	case sim && !strings.HasPrefix(path, "/"):
-		c.refuse("gpio.chip", quoted(chip)+" is not a simulated chip", `write "sim:/absolute/path"`)
-	case sim:
-		c.warn("gpio.chip", "a simulated chip: the booth says SIMULATED everywhere", "")
-	case !linePattern.MatchString(chip):
-		c.refuse("gpio.chip", quoted(chip)+` is not "/dev/gpiochip0", a chip's label or "sim:/path"`, "")
-	case strings.HasPrefix(chip, "/") && (!strings.HasPrefix(chip, "/dev/") || filepath.Clean(chip) != chip):
-		c.refuse("gpio.chip", quoted(chip)+" is not a device below /dev", "")
-	}
-}
-
-// point checks a name against the vocabulary; the other direction's names earn
-// a hint of their own.
-func (c *checker) point(path, name string, known, others []string, home string) bool {
-	if slices.Contains(known, name) {
-		return true
-	}
-	hint := didYouMean(name, known)
-	if slices.Contains(others, name) {
-		hint = "it belongs in " + home
-	}
-	if near := nearest(name, known); near != "" {
-		c.bad[strings.TrimSuffix(path, name)+near] = true
-	}
-	c.fault(path, c.nodes[path].key, "unknown point", hint)
-	return false
-}
-
-// wire checks one line's name and that nothing else is wired to it.
-func (c *checker) wire(first map[string]place, point, line string) {
-	path := sub(point, "line")
-	if c.bad[point] || c.bad[path] {
-		return
-	}
-	if !c.has(path) {
-		c.refuse(path, "missing", `write { line = "GPIO17" }`)
-		return
-	}
-	if !linePattern.MatchString(line) {
-		c.refuse(path, quoted(line)+" is not a line's name: 1 to 31 printable characters", "gpioinfo lists them")
-		return
-	}
-	if at, ok := first[line]; ok {
-		c.refuse(path, fmt.Sprintf("%s is wired twice, first at %s", quoted(line), at), "")
-		return
-	}
-	first[line] = c.place(path)
-}
-
-// wiring asks for what the lane cannot work without.
-func (c *checker) wiring() {
-	l := c.cfg.Lane
-	in := []string{"approach_loop", "booth_loop", "exit_loop"}
-	out := []string{"traveller_red", "traveller_green"}
-	if l.LightMode == Staffed {
-		in = append(in, "release", "refer")
-		out = append(out, "officer_green", "officer_amber", "officer_red", "officer_health")
-	} else {
-		out = append(out, "traveller_amber") // tells "see an officer" from "stop"
-	}
-	if l.Type == NEXUSAir {
-		in = []string{"declare_yes", "declare_no", "count_1"} // a kiosk has no road
-	}
-	if c.bad["lane.light_mode"] {
-		return
-	}
-	need := func(table string, points []string, missing func(string) bool) {
-		var names []string
-		for _, p := range points {
-			if missing(p) && !c.bad[sub(table, p)] {
-				names = append(names, p)
-			}
-		}
-		if len(names) > 0 && !c.bad[table] && !c.bad["gpio"] {
-			c.contradiction(fmt.Sprintf("a lane with light_mode = %q needs %s in [%s]", l.LightMode, strings.Join(names, ", "), table),
-				"name the lines they are wired to")
-		}
-	}
-	if c.bad["board"] {
-		return // what is wrong there may be the point that seems missing
-	}
-	need("gpio.in", in, func(p string) bool { return !c.cfg.HasIn(p) })
-	need("gpio.out", out, func(p string) bool { return !c.cfg.HasOut(p) })
-	if c.cfg.HasOut("gate_close") && !c.cfg.HasOut("gate_open") && !c.bad["gpio.out.gate_open"] {
-		c.refuse("gpio.out.gate_close", "closes a gate that nothing opens", "add gate_open")
 	}
 }

@@ -33,20 +33,21 @@ const Schema = 1
 // Config is one booth's whole configuration with every default filled in. It
 // comes from Load or Parse, is valid, and is not changed afterwards.
 type Config struct {
-	Schema  int      `toml:"schema"`
-	Socket  Path     `toml:"socket,omitempty"` // control socket for boothctl
-	Booth   Booth    `toml:"booth"`
-	Lane    Lane     `toml:"lane"`
-	Policy  Policy   `toml:"policy"`
-	Lists   Lists    `toml:"lists"`
-	Store   Store    `toml:"store"`
-	MQTT    MQTT     `toml:"mqtt"`
-	Devices []Device `toml:"device,omitempty"`
-	GPIO    GPIO     `toml:"gpio,omitempty"`
-	Boards  []Board  `toml:"board,omitempty" json:",omitempty"`
-	Kiosk   Kiosk    `toml:"kiosk,omitempty"`
-	Status  Status   `toml:"status"`
-	Clock   Clock    `toml:"clock"`
+	Schema   int      `toml:"schema"`
+	Socket   Path     `toml:"socket,omitempty"` // control socket for boothctl
+	Booth    Booth    `toml:"booth"`
+	Lane     Lane     `toml:"lane"`
+	Policy   Policy   `toml:"policy"`
+	Lists    Lists    `toml:"lists"`
+	Store    Store    `toml:"store"`
+	MQTT     MQTT     `toml:"mqtt"`
+	Commands Commands `toml:"commands"`
+	Devices  []Device `toml:"device,omitempty"`
+	GPIO     GPIO     `toml:"gpio,omitempty"`
+	Boards   []Board  `toml:"board,omitempty" json:",omitempty"`
+	Kiosk    Kiosk    `toml:"kiosk,omitempty"`
+	Status   Status   `toml:"status"`
+	Clock    Clock    `toml:"clock"`
 
 	// Warnings are doubts that do not keep the booth from starting.
 	Warnings Problems `toml:"-" json:"-"`
@@ -60,6 +61,9 @@ type Booth struct {
 	Port      PortCode  `toml:"port"`           // "CBSA/0813"
 	Direction Direction `toml:"direction"`      // of the traffic: whose rules apply
 	Site      string    `toml:"site,omitempty"` // for people, in state/info; at most 64 characters
+	// SigningKey signs checkpoints of the journal: PKCS#8 PEM, Ed25519; default
+	// credential:booth-key.
+	SigningKey Ref `toml:"signing_key"`
 }
 
 // Lane says what kind of lane it is and how the traveller's light behaves.
@@ -123,8 +127,14 @@ type MQTT struct {
 	CA       Ref      `toml:"ca,omitempty"`
 	Cert     Ref      `toml:"cert,omitempty"`
 	Key      Ref      `toml:"key,omitempty"`
-	Username string   `toml:"username"` // default: the booth's id
+	Username string   `toml:"username"` // default: the booth's id, which is not said beside a certificate of that name
 	AckMode  AckMode  `toml:"ack_mode"` // default receipt
+}
+
+// Commands says what headquarters may ask of this booth, and whose word that is.
+type Commands struct {
+	Allow []CommandName `toml:"allow"` // default all but lane.mode; none: nothing
+	Keys  Path          `toml:"keys"`  // public keys, PEM; default /etc/boothd/trust/command-keys.pem
 }
 
 // Device is one reader, keypad or printer on a serial line or a TCP port. Fields of another
@@ -133,14 +143,15 @@ type Device struct {
 	Name   string `toml:"name"`
 	Driver Driver `toml:"driver"`
 	Role   Role   `toml:"role"`
-	Path   Port   `toml:"path"`           // device file, or tcp://host:port
-	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 for tcp
+	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or the URL that a camera posts to
+	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 on the network or a GPIO chip
 
 	// Of UHF readers. Region is of driver mercury alone.
 	Region   Region  `toml:"region,omitempty"`   // default "na"
 	Power    float64 `toml:"power,omitempty"`    // dBm; mercury: 5 to 31.5, default 27; llrp: to 40; uhf18: whole, to 30; none: left as it is
 	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1] (mercury), all (llrp)
 	ReadTID  bool    `toml:"read_tid,omitempty"` // mercury and llrp
+	Weakest  int     `toml:"weakest,omitempty"`  // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
 
 	// Of drivers uhf18 and osdp.
 	Address int `toml:"address,omitempty"` // of the reader on its line; default 0. uhf18: 255 is whichever is there
@@ -151,14 +162,29 @@ type Device struct {
 	Clear     bool  `toml:"clear,omitempty"`      // read without a secure channel: anybody on the line can be a card
 	Bits      []int `toml:"bits,omitempty"`       // lengths of the cards in use; none: any
 
+	// Of driver wiegand, which has lines of the GPIO chip and no path. Silence, too,
+	// is a key of it: what ends a card, 10 to 100 ms, default 25ms.
+	Data0   string       `toml:"data0,omitempty" json:",omitempty"`   // the kernel's line names
+	Data1   string       `toml:"data1,omitempty" json:",omitempty"`   //
+	Formats []CardFormat `toml:"formats,omitempty" json:",omitempty"` // of the cards in use, one of each length
+
 	// Of driver amtech.
 	Mode         AmtechMode `toml:"mode,omitempty"`          // default "basic"
 	CRC          AmtechCRC  `toml:"crc,omitempty"`           // of mode ecp; default "published"
 	Commands     []string   `toml:"commands,omitempty"`      // settings sent at start, such as "311"
 	FirstAntenna int        `toml:"first_antenna,omitempty"` // the reader's number of its first antenna, 0 or 1
 
-	// Of driver line. Template gives a camera's framing; each key below it
-	// overrides one part. Start is also the character that begins an Amtech
+	// Of driver webhook, and of a reader at tls:// (CA and Fingerprint).
+	Token       Ref         `toml:"token,omitempty"`       // that the camera must know, 16 to 256 characters
+	Cert        Ref         `toml:"cert,omitempty"`        // chain that is shown to it, PEM
+	Key         Ref         `toml:"key,omitempty"`         // of Cert
+	CA          Ref         `toml:"ca,omitempty"`          // who signs the reader's certificate; the camera's, if it must have one
+	Fingerprint Fingerprint `toml:"fingerprint,omitempty"` // SHA-256 of the reader's certificate, instead of CA
+	Quiet       Duration    `toml:"quiet,omitempty"`       // how long the camera may say nothing; none: for ever
+
+	// Of drivers line, nedap and webhook. Template gives the form of a camera's reports;
+	// each key below it, of driver line, overrides one part; what is about a
+	// report's text is of driver nedap too. Start is also the character that begins an Amtech
 	// reader's messages, "#" or "!".
 	Template        Template `toml:"template,omitempty"`
 	Start           string   `toml:"start,omitempty"` // bytes before a report
@@ -174,6 +200,7 @@ type Device struct {
 	Zone            string   `toml:"zone,omitempty"`       // of the camera's clock, "UTC" or "America/Vancouver"
 	MaxLength       int      `toml:"max_length,omitempty"` // bytes of a report, at most 4096
 	Window          Duration `toml:"window,omitempty"`     // in which the same plate is the same report
+	Ack             string   `toml:"ack,omitempty"`        // of driver nedap: what a report is answered, hex and {open}, {id}, {xor}, {close}
 
 	// Of driver barcode.
 	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
@@ -192,11 +219,11 @@ type GPIO struct {
 	Out  map[string]OutLine `toml:"out,omitempty"`
 }
 
-// InLine is one input: a loop or a button.
+// InLine is one input: a loop, a beam, a button, or what is seen of a lamp.
 type InLine struct {
 	Line      string   `toml:"line"` // the kernel's line name
 	ActiveLow bool     `toml:"active_low,omitempty"`
-	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons)
+	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons), 20ms (obstacle and feedback)
 }
 
 // OutLine is one output: a lamp, the buzzer or the gate.
@@ -221,7 +248,7 @@ type Board struct {
 type BoardIn struct {
 	Channel   int      `toml:"channel"` // from 1, as printed on the board
 	ActiveLow bool     `toml:"active_low,omitempty"`
-	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons)
+	Debounce  Duration `toml:"debounce"` // default 50ms (loops), 30ms (buttons), 20ms (obstacle and feedback)
 }
 
 // BoardOut is one relay of a board.
@@ -291,9 +318,10 @@ func (c *Config) Redacted() *Config {
 	r.Warnings = slices.Clone(c.Warnings)
 	r.Devices = slices.Clone(c.Devices)
 	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
-	refs := []*Ref{&r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey}
+	refs := []*Ref{&r.Booth.SigningKey, &r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey}
 	for i := range r.Devices {
-		refs = append(refs, &r.Devices[i].ReaderKey)
+		d := &r.Devices[i]
+		refs = append(refs, &d.ReaderKey, &d.Token, &d.Key)
 	}
 	for _, ref := range refs {
 		if *ref != "" {

@@ -55,7 +55,7 @@ func TestBad(t *testing.T) {
 
 // What a message quotes may end in a log or a support archive.
 func TestI7_NoMessageQuotesASecret(t *testing.T) {
-	for _, name := range []string{"key-inline", "token-key-number", "broker-password"} {
+	for _, name := range []string{"key-inline", "token-key-number", "broker-password", "webhook-password", "webhook-token-inline"} {
 		b, err := os.ReadFile(filepath.Join("testdata/bad", name+".toml"))
 		if err != nil {
 			t.Fatal(err)
@@ -118,6 +118,9 @@ var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml
 
 var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 
+// unwired is a point that a lane may have, not one that it has by default.
+var unwired = regexp.MustCompile(`^# (gate_|obstacle|traveller_\w+_lit)`)
+
 // A default that is told in a comment of an example is the default in the code.
 func TestExamplesTellTheDefaults(t *testing.T) {
 	for _, file := range examples {
@@ -134,7 +137,7 @@ func TestExamplesTellTheDefaults(t *testing.T) {
 			case strings.HasPrefix(l, "["):
 				overrides = false
 			}
-			if !overrides && !strings.HasPrefix(l, "# gate_") {
+			if !overrides && !unwired.MatchString(l) {
 				l = commented.ReplaceAllString(l, "$1")
 			}
 			b.WriteString(l)
@@ -349,6 +352,35 @@ func TestWarnings(t *testing.T) {
 	}
 	if want := []string{"policy.anti_passback", "mqtt.ack_mode", "device", "device.path", "gpio.chip"}; !slices.Equal(keys, want) {
 		t.Errorf("warnings about %v, want %v\n%v", keys, want, cfg.Warnings)
+	}
+}
+
+// A head whose lamps are not all seen, and a gate that sees nobody, work and
+// deserve a word.
+func TestI9_WarnsOfWhatIsNotSeen(t *testing.T) {
+	lit := "traveller_red_lit = { line = \"GPIO12\" }\n"
+	for _, tc := range []struct{ name, example, in, out, want string }{
+		{"whole head", "nexus.toml", lit + "traveller_amber_lit = { line = \"GPIO16\" }\ntraveller_green_lit = { line = \"GPIO18\" }\n", "", ""},
+		{"half a head", "nexus.toml", lit, "", "gpio.in.traveller_red_lit: the traveller's head is seen in part: a fault of its other lamps is not noticed; " +
+			"wire traveller_amber_lit, traveller_green_lit too"},
+		{"gate without eyes", "nexus-air.toml", "", "gate_open = { line = \"GPIO23\" }\ngate_close = { line = \"GPIO24\" }\n",
+			"gpio.out.gate_close: nothing tells whether somebody stands under the gate; wire the gate's beam to obstacle in [gpio.in]"},
+		{"gate with a beam", "nexus-air.toml", "obstacle = { line = \"GPIO14\" }\n", "gate_open = { line = \"GPIO23\" }\ngate_close = { line = \"GPIO24\" }\n", ""},
+	} {
+		text := strings.Replace(string(example(t, tc.example)), "\n[gpio.in]\n", "\n[gpio.in]\n"+tc.in, 1)
+		text = strings.Replace(text, "\n[gpio.out]\n", "\n[gpio.out]\n"+tc.out, 1)
+		cfg, err := Parse("b.toml", []byte(text))
+		if err != nil {
+			t.Fatal(tc.name, err)
+		}
+		got := ""
+		if len(cfg.Warnings) > 0 {
+			got = cfg.Warnings[0].String()
+			_, got, _ = strings.Cut(got, ": ") // where it stands, changes with the example
+		}
+		if got != tc.want || len(cfg.Warnings) > 1 {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
 	}
 }
 

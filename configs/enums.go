@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -159,7 +160,10 @@ const (
 	UHF18   Driver = "uhf18"   // UHF readers of the UHFReader18 family
 	Amtech  Driver = "amtech"  // TransCore and Amtech vehicle tag readers
 	OSDP    Driver = "osdp"    // card readers on RS-485, OSDP v2 with secure channel
+	Wiegand Driver = "wiegand" // card readers on two lines of the GPIO chip
 	Line    Driver = "line"    // cameras that send text
+	Nedap   Driver = "nedap"   // cameras of Nedap and Tattile that send framed reports
+	Webhook Driver = "webhook" // cameras that post JSON over HTTP
 	Barcode Driver = "barcode" // scanners that send text
 	MRZ     Driver = "mrz"     // document readers that send the machine-readable zone
 	Keypad  Driver = "keypad"  // an officer's keys on a serial line, or a USB keyboard
@@ -168,7 +172,7 @@ const (
 
 // Drivers lists every driver.
 func Drivers() []Driver {
-	return []Driver{Mercury, LLRP, UHF18, Amtech, OSDP, Line, Barcode, MRZ, Keypad, Printer}
+	return []Driver{Mercury, LLRP, UHF18, Amtech, OSDP, Wiegand, Line, Nedap, Webhook, Barcode, MRZ, Keypad, Printer}
 }
 
 // UnmarshalText takes a driver.
@@ -191,7 +195,7 @@ const (
 
 // rolesOf are the roles that a driver may have.
 var rolesOf = map[Driver][]Role{
-	Mercury: {RoleCard}, LLRP: {RoleCard}, UHF18: {RoleCard}, Amtech: {RoleCard}, OSDP: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
+	Mercury: {RoleCard}, LLRP: {RoleCard}, UHF18: {RoleCard}, Amtech: {RoleCard}, OSDP: {RoleCard}, Wiegand: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Nedap: {RolePlateFront, RolePlateRear}, Webhook: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
 	MRZ: {RoleDocument}, Keypad: {RoleKeypad}, Printer: {RoleReceipt},
 }
 
@@ -254,6 +258,31 @@ func (m *AmtechCRC) UnmarshalText(b []byte) error {
 	return choose(m, b, AmtechPublished, AmtechXModem)
 }
 
+// CardFormat is a layout of a Wiegand card's bits.
+type CardFormat string
+
+// Formats of Wiegand cards (Wiegand, formats).
+const (
+	CardH10301 CardFormat = "h10301" // 26 bits, facility and card
+	CardRaw26  CardFormat = "raw26"  // 26 bits, one number
+	CardD10202 CardFormat = "d10202" // 33 bits
+	CardH10306 CardFormat = "h10306" // 34 bits, also N10002
+	CardC1k35s CardFormat = "c1k35s" // 35 bits, Corporate 1000
+	CardH10302 CardFormat = "h10302" // 37 bits, one number
+	CardH10304 CardFormat = "h10304" // 37 bits, facility and card
+)
+
+// cardBits are the formats and how many bits they have.
+var cardBits = map[CardFormat]int{CardH10301: 26, CardRaw26: 26, CardD10202: 33, CardH10306: 34, CardC1k35s: 35, CardH10302: 37, CardH10304: 37}
+
+// CardFormats lists every format.
+func CardFormats() []CardFormat {
+	return []CardFormat{CardH10301, CardRaw26, CardD10202, CardH10306, CardC1k35s, CardH10302, CardH10304}
+}
+
+// UnmarshalText takes a format.
+func (f *CardFormat) UnmarshalText(b []byte) error { return choose(f, b, CardFormats()...) }
+
 // Region is a radio region of a UHF reader, by the reader's own names.
 type Region string
 
@@ -268,21 +297,37 @@ const (
 // UnmarshalText takes a region.
 func (r *Region) UnmarshalText(b []byte) error { return choose(r, b, RegionNA, RegionNA2, RegionNA3) }
 
-// Template is a camera's ready-made framing.
+// Template is the ready-made form of a camera's reports.
 type Template string
 
-// Templates (licence plate readers, section 1).
+// Templates (licence plate readers, sections 1 to 3).
 const (
 	TemplateAxxon    Template = "axxon"
 	TemplateNedapRaw Template = "nedap-raw"
 	TemplateLumo     Template = "lumo"
 	TemplateCSV      Template = "csv-generic"
 	TemplateCustom   Template = "custom" // start, end, separator and fields tell all
+
+	// Of driver nedap.
+	TemplateProtocolled Template = "protocolled" // framed text, RS-485
+	TemplateTags        Template = "tags"        // packets, TCP
+
+	// Of driver webhook.
+	TemplatePlateRecognizer Template = "plate-recognizer"
+	TemplateOpenALPR        Template = "openalpr"
+	TemplateAXIS            Template = "axis"
 )
+
+// templatesOf are the templates of the drivers that have some.
+var templatesOf = map[Driver][]Template{
+	Line:    {TemplateAxxon, TemplateNedapRaw, TemplateLumo, TemplateCSV, TemplateCustom},
+	Nedap:   {TemplateProtocolled, TemplateTags},
+	Webhook: {TemplatePlateRecognizer, TemplateOpenALPR, TemplateAXIS},
+}
 
 // UnmarshalText takes a template.
 func (t *Template) UnmarshalText(b []byte) error {
-	return choose(t, b, TemplateAxxon, TemplateNedapRaw, TemplateLumo, TemplateCSV, TemplateCustom)
+	return choose(t, b, slices.Concat(templatesOf[Line], templatesOf[Nedap], templatesOf[Webhook])...)
 }
 
 // Checksum is how a report is protected.

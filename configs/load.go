@@ -166,6 +166,7 @@ func bind(root *node, file string, as LaneType) (*Config, Problems) {
 func defaults() Config {
 	return Config{
 		Socket: "/run/boothd/boothd.sock",
+		Booth:  Booth{SigningKey: "credential:booth-key"},
 		Lane:   Lane{LightMode: Staffed, RandomRate: 0.02},
 		Policy: Policy{
 			AntiPassback:       true,
@@ -181,8 +182,12 @@ func defaults() Config {
 			Key:     "credential:token-key",
 			Spread:  Duration{5 * time.Minute},
 		},
-		Store:  Store{Dir: "/var/lib/boothd", MaxBytes: Size{2 << 30}, Retain: Duration{7 * day}},
-		MQTT:   MQTT{AckMode: AckReceipt},
+		Store: Store{Dir: "/var/lib/boothd", MaxBytes: Size{2 << 30}, Retain: Duration{7 * day}},
+		MQTT:  MQTT{AckMode: AckReceipt},
+		Commands: Commands{
+			Allow: []CommandName{CommandListRefresh, CommandOutboxResend, CommandIdentify},
+			Keys:  "/etc/boothd/trust/command-keys.pem",
+		},
 		Status: Status{Listen: "127.0.0.1:7080"},
 		Clock:  Clock{Source: ClockKernel},
 	}
@@ -222,9 +227,9 @@ func (c *checker) complete() {
 	}
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
-		_, tcp := d.Path.TCP()
+		_, tcp := d.Path.Network()
 		switch {
-		case c.has(sub(p, "baud")) || tcp:
+		case c.has(sub(p, "baud")) || tcp || d.Driver == Wiegand:
 		case d.Driver == Mercury:
 			d.Baud = 115200
 		case d.Driver == UHF18:
@@ -235,6 +240,12 @@ func (c *checker) complete() {
 		}
 		if d.Driver == Amtech && d.Mode == "" {
 			d.Mode = AmtechBasic
+		}
+		if d.Driver == Wiegand && !c.has(sub(p, "silence")) {
+			d.Silence = Duration{25 * time.Millisecond}
+		}
+		if d.Driver == Webhook && !c.has(sub(p, "window")) {
+			d.Window = Duration{10 * time.Second}
 		}
 		if d.Driver == Barcode && d.Suffix == "" {
 			d.Suffix = SuffixCR
@@ -263,12 +274,12 @@ func (c *checker) complete() {
 			d.Antennas = []int{1}
 		}
 	}
-	if len(c.cfg.Boards) == 0 && !c.has("gpio.chip") {
+	if (len(c.cfg.Boards) == 0 || c.pulsed()) && !c.has("gpio.chip") {
 		c.cfg.GPIO.Chip = "/dev/gpiochip0"
 	}
 	for i := range c.cfg.Boards {
 		b, p := &c.cfg.Boards[i], item("board", i)
-		if _, tcp := b.Path.TCP(); !c.has(sub(p, "baud")) && !tcp {
+		if _, tcp := b.Path.Network(); !c.has(sub(p, "baud")) && !tcp {
 			b.Baud = 9600
 		}
 		if !c.has(sub(p, "address")) && (b.Protocol == BoardModbus || b.Protocol == BoardRegisters) {
@@ -323,8 +334,11 @@ func (c *checker) kioskDefaults() {
 
 // debounceOf is the usual time of a point (GPIO through periph, inputs).
 func debounceOf(point string) time.Duration {
-	if strings.HasSuffix(point, "_loop") {
+	switch {
+	case strings.HasSuffix(point, "_loop"):
 		return 50 * time.Millisecond
+	case point == "obstacle", strings.HasSuffix(point, Lit):
+		return 20 * time.Millisecond
 	}
 	return 30 * time.Millisecond
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -282,12 +283,14 @@ func loopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// Port is where a device is: a device file, or tcp://host:port.
+// Port is where a device is: a device file, tcp:// or tls://host:port, or the
+// http:// or https:// address of this box that a camera posts to.
 type Port string
 
-// UnmarshalText takes an absolute path or tcp://host:port.
+// UnmarshalText takes an absolute path, tcp:// or tls://host:port, or a URL.
 func (p *Port) UnmarshalText(b []byte) error {
-	if rest, ok := strings.CutPrefix(string(b), "tcp://"); ok {
+	switch scheme, rest, _ := strings.Cut(string(b), "://"); scheme {
+	case "tcp", "tls":
 		host, port, err := net.SplitHostPort(rest)
 		n, numErr := strconv.ParseUint(port, 10, 16)
 		if err != nil || numErr != nil || n == 0 || host == "" || strings.ContainsAny(host, "/@ ") {
@@ -295,6 +298,8 @@ func (p *Port) UnmarshalText(b []byte) error {
 		}
 		*p = Port(b)
 		return nil
+	case "http", "https":
+		return p.web(b)
 	}
 	var path Path
 	if err := path.UnmarshalText(b); err != nil {
@@ -304,8 +309,65 @@ func (p *Port) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// TCP gives host:port if the device is reached over the network.
-func (p Port) TCP() (addr string, ok bool) { return strings.CutPrefix(string(p), "tcp://") }
+// web takes the address that a camera posts to. Clear text stays on this machine.
+func (p *Port) web(b []byte) error {
+	u, err := url.Parse(string(b))
+	if err == nil && u.User != nil {
+		return &valueError{msg: "an address does not carry a user or password", hint: "the camera shows its token"}
+	}
+	bad := func(why, hint string) error { return &valueError{msg: quoted(string(b)) + " " + why, hint: hint} }
+	if err != nil || len(b) > 128 || u.RawQuery+u.Fragment+u.Opaque+u.RawPath != "" {
+		return bad(`is not an address such as "https://192.0.2.1:7443/front"`, "")
+	}
+	at, err := netip.ParseAddrPort(u.Host)
+	switch {
+	case err != nil || at.Port() == 0:
+		return bad("is not at an address of this box", fmt.Sprintf("write %q", u.Scheme+"://127.0.0.1:7090/front"))
+	case u.Scheme == "http" && !at.Addr().IsLoopback():
+		return bad("takes clear text from other machines", fmt.Sprintf("write %q", "https://"+u.Host+u.Path))
+	}
+	*p = Port(u.Scheme + "://" + u.Host + "/" + strings.TrimPrefix(u.Path, "/"))
+	return nil
+}
+
+// Network tells whether a device is reached over the network, or reaches the
+// box over it, and where: host:port.
+func (p Port) Network() (addr string, ok bool) {
+	scheme, rest, ok := strings.Cut(string(p), "://")
+	addr, _, _ = strings.Cut(rest, "/")
+	return addr, ok && scheme != ""
+}
+
+// Scheme gives "tcp", "tls", "http" or "https"; "" for a device file.
+func (p Port) Scheme() string {
+	scheme, _, ok := strings.Cut(string(p), "://")
+	if !ok {
+		return ""
+	}
+	return scheme
+}
+
+// Web gives the path of the address that a camera posts to.
+func (p Port) Web() (path string, ok bool) {
+	_, rest, _ := strings.Cut(string(p), "://")
+	_, path, _ = strings.Cut(rest, "/")
+	return "/" + path, p.Scheme() == "http" || p.Scheme() == "https"
+}
+
+// Fingerprint is the SHA-256 of a certificate in 64 hex digits, with or without
+// colons; kept in lower case and without.
+type Fingerprint string
+
+// UnmarshalText takes what openssl x509 -fingerprint -sha256 prints.
+func (f *Fingerprint) UnmarshalText(b []byte) error {
+	raw, err := hex.DecodeString(strings.ReplaceAll(string(b), ":", ""))
+	if err != nil || len(raw) != 32 {
+		return &valueError{msg: quoted(string(b)) + " is not the SHA-256 of a certificate, 64 hex digits",
+			hint: "openssl x509 -noout -fingerprint -sha256 prints it"}
+	}
+	*f = Fingerprint(hex.EncodeToString(raw))
+	return nil
+}
 
 // Field is one part of a camera's report: a name, "name:WIDTH" where columns
 // are fixed, or "literal:TEXT".

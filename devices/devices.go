@@ -81,7 +81,13 @@ type Plate struct {
 	NoRead       bool    // the camera saw a vehicle and no plate
 	Camera       string
 	DeviceAt     time.Time // the camera's own clock; zero if not reported
+	// Candidates are what the camera says it may be instead, the likeliest first.
+	Candidates []Ident
 }
+
+// CandidatesMost is how many candidates a report may have; ours: cameras give
+// three to ten, of which the last are guesses.
+const CandidatesMost = 4
 
 // Document is one travel document read by its machine-readable zone.
 type Document struct {
@@ -104,8 +110,19 @@ type Key struct {
 	Jurisdiction string // of the plate; "" if none was typed
 }
 
+// Pulse is one falling edge on one of a pair of lines.
+type Pulse struct {
+	Line  int           // 0 or 1
+	Stamp time.Duration // of the edge, by the chip's own clock: to compare with others of the pair
+	At    time.Time     // the same on this box's clock, with monotonic part
+	Lost  bool          // pulses of the pair before this one were lost, or it came out of order
+}
+
 // Counters is what each serial driver counts (protocols, rules of every
 // driver): the only diagnosis in the field. All are totals since start.
 type Counters struct {
 	Bytes, Frames, CheckErrors, Timeouts, Resyncs, Reopens uint64
+	// Repeats are reports that were held back since they said again what was
+	// said, of the same vehicle or document.
+	Repeats uint64
 }

@@ -35,7 +35,7 @@ func TestListsCanBeTyped(t *testing.T) {
 	}
 	for _, want := range []string{
 		"cards              2 rows,        1 before: 1 added, 1 changed, 0 removed", "members            1 rows,        1 before: 0 added, 0 changed, 0 removed; the same",
-		"generation 2, 2 rows, published",
+		"generation 2, 2 rows, published", "generation 3, 2 rows, published", " made; ",
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("no %q in\n%s", want, told)

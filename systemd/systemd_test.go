@@ -117,7 +117,7 @@ func TestUnitFitsTheConfiguration(t *testing.T) {
 		t.Errorf("socket is in %s, the unit provides %s", got, want)
 	}
 	loaded := values(u, "Service.LoadCredentialEncrypted")
-	for _, ref := range []configs.Ref{cfg.Lists.Key, cfg.MQTT.Key} {
+	for _, ref := range []configs.Ref{cfg.Lists.Key, cfg.MQTT.Key, cfg.Booth.SigningKey} {
 		name, ok := ref.Credential()
 		if !ok || !slices.Contains(loaded, name) {
 			t.Errorf("%s is not among the unit's credentials %q", ref, loaded)
@@ -237,6 +237,16 @@ func TestRules(t *testing.T) {
 		}
 		if matches == 0 || assigns == 0 {
 			t.Errorf("a rule needs a match and an assignment:\n%s", line)
+		}
+	}
+}
+
+// docs/install.md has udev look again at what is plugged in: that is a change,
+// not an addition, and a rule for additions alone would wait for a replug.
+func TestRulesReachWhatIsPluggedIn(t *testing.T) {
+	for _, line := range lines(t, "61-boothd.rules") {
+		if strings.Contains(line, `ACTION=="add"`) {
+			t.Errorf("for new adapters alone:\n%s", line)
 		}
 	}
 }

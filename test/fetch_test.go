@@ -1,22 +1,16 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"boothd/agent/status"
 )
 
 // torn cuts the first answers to questions for lists in the middle.
@@ -40,7 +34,8 @@ func (w *torn) Write(p []byte) (int, error) {
 func TestListsComeFromTheWeb(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto(t)
-	dir := filepath.Join(t.TempDir(), "booth")
+	o := newOffice(t, broker)
+	dir := o.dir
 	var mu sync.Mutex
 	var asked []string
 	files := http.FileServer(http.Dir(filepath.Join(dir, "hq", "repository")))
@@ -57,89 +52,34 @@ func TestListsComeFromTheWeb(t *testing.T) {
 		files.ServeHTTP(w, r)
 	}))
 	t.Cleanup(web.Close)
-	ctx, stop := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, filepath.Join(programs, "boothsim"), "demo", "--bin", programs, "--broker", broker, "--dir", dir, "--for", "90s", "--speed", "0.5")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		stop()
-		_ = cmd.Wait() // interrupted
 		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, "boothd.log"))
-			t.Logf("asked %q\nboothd: %s", asked, b)
+			t.Logf("asked %q", asked)
 		}
 	})
-	await := func(generation uint64) {
-		t.Helper()
-		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-			p, err := status.Dial("unix:" + filepath.Join(dir, "boothd.sock")).Get(t.Context())
-			for _, l := range p.Lists {
-				if err == nil && l.Kind == "cards" && l.Generation == generation {
-					return
-				}
-			}
-		}
-		t.Fatalf("cards never came to generation %d", generation)
-	}
-	hq := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command(filepath.Join(programs, "boothhq"), args...).CombinedOutput(); err != nil {
-			t.Fatalf("boothhq %v: %v\n%s", args, err, out)
-		}
-	}
-	await(1)
-	if err := os.MkdirAll(filepath.Join(dir, "conf.d"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	more := fmt.Sprintf("[lists]\nurls = [%q]\nspread = \"1ms\"\n", web.URL+"/")
-	if err := os.WriteFile(filepath.Join(dir, "conf.d", "web.toml"), []byte(more), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	hangUp(t, filepath.Join(dir, "boothd.toml"))
-	csv := filepath.Join(dir, "csv", "cards.csv")
-	b, err := os.ReadFile(csv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	columns := strings.SplitN(lines[len(lines)-1], ",", 2)
-	pass := filepath.Join(dir, "passphrase")
-	// publish issues n cards more, like the last one.
-	cards := string(b)
-	publish := func(n, from int) {
-		t.Helper()
-		for i := range n {
-			cards += fmt.Sprintf("E280%020X,%s\n", from+i, columns[1])
-		}
-		if err := os.WriteFile(csv, []byte(cards), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		built := filepath.Join(t.TempDir(), "built")
-		hq("lists", "build", "--in", filepath.Join(dir, "csv"), "--out", built, "--token-key", filepath.Join(dir, "hq", "token.key"))
-		hq("lists", "publish", filepath.Join(dir, "hq"), "--lists", built, "--timestamp", "4h", "--passphrase-file", pass)
-	}
-	send := func() { t.Helper(); hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker) }
+	o.start("90s")
+	o.await(1)
+	o.reconfigure(fmt.Sprintf("[lists]\nurls = [%q]\nspread = \"1ms\"\n", web.URL+"/"))
 	questions := func() []string {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.Clone(asked)
 	}
 
-	// Many cards: a delta that the booth has to fetch. The first transfer breaks;
-	// what headquarters says next makes the booth go on.
-	publish(600, 0)
-	send()
-	for end := time.Now().Add(20 * time.Second); len(questions()) == 0; time.Sleep(50 * time.Millisecond) {
+	// Many cards: a delta that the booth has to fetch, since the broker does not
+	// have it. The first transfer breaks; what headquarters says next makes the
+	// booth go on.
+	o.publish(600, 0)
+	metadata := func() { t.Helper(); o.hq("lists", "send", o.office, "--broker", "tcp://"+broker, "--no-parts") }
+	metadata()
+	for end := time.Now().Add(40 * time.Second); len(questions()) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the booth never asked for the list")
 		}
 	}
-	hq("lists", "heartbeat", filepath.Join(dir, "hq"), "--timestamp", "4h", "--passphrase-file", pass)
-	send()
-	await(2)
+	o.hq("lists", "heartbeat", o.office, "--timestamp", "4h", "--passphrase-file", o.pass)
+	metadata()
+	o.await(2)
 	if q := questions(); len(q) != 2 || q[0] != "/targets/cards-1-2.delta " || q[1] != "/targets/cards-1-2.delta bytes=300-" {
 		t.Errorf("asked %q: not gone on where the line broke", q)
 	}
@@ -148,10 +88,10 @@ func TestListsComeFromTheWeb(t *testing.T) {
 	}
 
 	// One card, as an urgent denial: it rides in the metadata.
-	publish(1, 100_000)
+	o.publish(1, 100_000)
 	sent := time.Now()
-	send()
-	await(3)
+	o.send()
+	o.await(3)
 	t.Logf("one card is in force %v after it was sent", time.Since(sent).Round(time.Millisecond))
 	if q := questions(); len(q) != 2 {
 		t.Errorf("asked %q: a list was fetched for one card", q)
@@ -163,7 +103,7 @@ func TestListsComeFromTheWeb(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("headquarters was told %s", told)
 		}
-		out, err := exec.Command(filepath.Join(programs, "boothhq"), "lists", "booths", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker, "--wait", "300ms").CombinedOutput()
+		out, err := exec.Command(filepath.Join(programs, "boothhq"), "lists", "status", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker, "--wait", "300ms").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -171,32 +111,14 @@ func TestListsComeFromTheWeb(t *testing.T) {
 	}
 }
 
-// hangUp tells the program that was started with a file to read it again.
-func hangUp(t *testing.T, file string) {
-	t.Helper()
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range lines {
-		b, _ := os.ReadFile(line) // it may have ended
-		if strings.HasSuffix(strings.TrimRight(string(b), "\x00"), "\x00"+file) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-			if err == nil {
-				err = syscall.Kill(pid, syscall.SIGHUP)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return
+// noPart finds no list file behind, soon after the list is in force.
+func noPart(dir string) error {
+	var left []string
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if left, _ = filepath.Glob(filepath.Join(dir, "targets", "*")); len(left) == 0 {
+			break
 		}
 	}
-	t.Fatalf("no program runs with %s", file)
-}
-
-// noPart finds no list file behind.
-func noPart(dir string) error {
-	left, _ := filepath.Glob(filepath.Join(dir, "targets", "*"))
 	if len(left) > 0 {
 		return fmt.Errorf("left behind: %v", left)
 	}

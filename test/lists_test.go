@@ -72,9 +72,8 @@ func TestI6_HeartbeatOverTheBroker(t *testing.T) {
 	if a := age(); a < 8*time.Second {
 		t.Errorf("I6: lists are %v old after a stranger's heartbeat", a)
 	}
-	hq("lists", "heartbeat", filepath.Join(dir, "hq"), "--timestamp", "4h", "--passphrase-file", pass)
 	sent := time.Now()
-	hq("lists", "send", filepath.Join(dir, "hq"), "--broker", "tcp://"+broker)
+	hq("lists", "heartbeat", filepath.Join(dir, "hq"), "--timestamp", "4h", "--passphrase-file", pass, "--broker", "tcp://"+broker)
 	await("young again", func(a time.Duration) bool { return a >= 0 && a < time.Since(sent)+2*time.Second })
 	t.Logf("in force %v after it was sent", time.Since(sent).Round(time.Millisecond))
 }

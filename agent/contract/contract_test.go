@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -71,16 +72,16 @@ func judged(edit func(*passage.Evidence, *passage.Facts)) Judged {
 	if edit != nil {
 		edit(&ev, &f)
 	}
-	return Judged{Revision: 2, Policy: pol, Evidence: ev, Facts: f, Decision: passage.Decide(pol, ev, f), Mode: "staffed", Clock: clk, LatencyUS: 312}
+	return Judged{Revision: 2, Policy: pol, Digest: pol.Digest(), Evidence: ev, Facts: f, Decision: passage.Decide(pol, ev, f), Mode: "staffed", Clock: clk, LatencyUS: 312}
 }
 
 func samples() []Data {
 	pol, _, _ := clean()
-	digest := PolicyDigest(pol)
+	digest := pol.Digest()
 	ref := ListRef{Kind: "members", Generation: 8841, Digest: "sha256:" + strings.Repeat("ab", 32), Rows: 1203441}
 	crossing, _ := judged(nil).Events()
 	_, alert := judged(func(_ *passage.Evidence, f *passage.Facts) { f.Hits = []passage.Hit{hit(passage.Check)} }).Events()
-	return []Data{
+	return append([]Data{
 		crossing, *alert,
 		CrossingEnded{Passage: passageID, Revisions: 3, Outcome: "EXPEDITE", End: "cleared", Released: true, StartedAt: noon, EndedAt: noon.Add(9 * time.Second), Clock: clk},
 		Notice{What: "receipt_epoch", Detail: "receipt of another epoch", Clock: clk},
@@ -95,10 +96,10 @@ func samples() []Data {
 		PolicySet{Digest: digest, Policy: pol, Clock: clk},
 		EpochChanged{New: epoch, Why: "created", Clock: clk},
 		ConfigChanged{Old: digest, New: digest, Clock: clk},
-		Checkpoint{Seq: 256, Head: strings.Repeat("cd", 32), KeyID: "k1", Sig: "c2ln", Clock: clk},
+		Checkpoint{Seq: 256, Head: strings.Repeat("cd", 32), Seal: sealedCheckpoint(), Clock: clk},
 		Thinned{From: 17, To: 40, Count: 24, Clock: clk},
 		Purged{Kind: "lookouts", Generation: 8841, Lookouts: []LookoutRef{{ID: "L-2026-17", Version: 3}}, Clock: clk},
-	}
+	}, commandSamples()...)
 }
 
 // others are the messages that are not events, by schema.
@@ -120,18 +121,22 @@ func others(t *testing.T) map[string][]byte {
 	put("receipt", b, err)
 	b, err = EncodeInfo(StateInfo{
 		Contract: Version, Version: "1.4.0", Booth: head.Booth, Port: "CBSA/0813", Direction: "CA", Lane: "nexus", Board: "Raspberry Pi 4", OS: "Debian 12",
-		Boot: "5f3c2f9e", Epoch: epoch, Config: "", Policy: "", Devices: []Device{{"pre-read", "mercury", "card"}}, Capacity: Capacity{JournalBytes: 2 << 30},
+		Boot: "5f3c2f9e", Epoch: epoch, Config: "", Policy: "", Devices: []Device{{"pre-read", "mercury", "card"}}, Capacity: Capacity{JournalBytes: 2 << 30, ListRows: MaxListRows, ListBytes: 1 << 30},
 		StartedAt: noon, Simulated: true,
 	})
 	put("state.info", b, err)
 	b, err = EncodeHealth(StateHealth{
 		At: noon, Level: "degraded", Codes: []int{207}, Devices: []DeviceHealth{{Name: "pre-read", Since: noon, Reason: "port closed", Frames: 7}},
-		Clock: ClockHealth{Quality: "synced", ErrMS: 4}, Disk: DiskHealth{FreeBytes: 1 << 30}, Outbox: OutboxHealth{Depth: 3, ReceiptS: -1},
-		Lists: []ListAge{{"members", 90}}, LatencyP99US: 900,
+		Clock: ClockHealth{Quality: "synced", ErrMS: 4}, Warnings: []string{"no_signing_key"}, Disk: DiskHealth{FreeBytes: 1 << 30, FlashBytesDay: 90 << 20, CertificateDays: 80},
+		Outbox: OutboxHealth{Depth: 3, ReceiptS: -1, HoldsS: 86400 * 40},
+		Lists:  []ListAge{{"members", 90}}, LatencyP99US: 900,
 	})
 	put("state.health", b, err)
+	maps.Copy(out, signedSamples())
 	b, err = EncodeLists(StateLists{At: noon, Lists: []ListState{{ListRef: ListRef{"members", 8841, "sha256:x", 12}, AgeS: 90}}})
 	put("state.lists", b, err)
+	b, err = EncodeWant(Want{List: ListLookouts, Parts: Parts([]byte("one part")), At: noon})
+	put("want.list", b, err)
 	return out
 }
 

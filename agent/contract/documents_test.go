@@ -113,7 +113,7 @@ func TestGoldenFilesDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(Types()) + len(others(t)); len(names) != want {
+	if want := len(Types()) + len(others(t)) + 1; len(names) != want { // and list.metadata, which agent/lists reads
 		t.Errorf("%d golden files, want %d", len(names), want)
 	}
 	for _, name := range names {
@@ -129,6 +129,14 @@ func TestGoldenFilesDecode(t *testing.T) {
 			_, err = DecodeReceipt(b)
 		case base == "status":
 			_, err = DecodeStatus(b)
+		case base == "cmd":
+			_, err = DecodeEnvelope(b)
+		case base == "command":
+			_, err = DecodeCommand(b)
+		case base == "checkpoint":
+			_, err = DecodeCheckpoint(b)
+		case base == "want.list":
+			_, err = DecodeWant(b)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -203,9 +211,19 @@ func TestTopicsStandInAsyncAPI(t *testing.T) {
 	if diff := cmp.Diff(files, refs); diff != "" {
 		t.Errorf("schemas (-files +asyncapi.yaml):\n%s", diff)
 	}
+	for _, enum := range []string{
+		"enum: [crossing, read, signal, device, list, clock, security, audit, cmdresult]\n", "enum: [" + strings.Join(ListKinds(), ", ") + "]\n",
+	} {
+		if !strings.Contains(string(doc), enum) {
+			t.Errorf("asyncapi.yaml does not say %s", enum)
+		}
+	}
 	for _, typ := range Types() {
-		if !strings.Contains(string(doc), "name: "+string(typ)+"\n") {
-			t.Errorf("asyncapi.yaml does not name %s", typ)
+		told := regexp.MustCompile(`(?m)^ +name: ` + regexp.QuoteMeta(string(typ)) + `\n +summary: .+\n +description: 'Topic class: (\w+)\.'$`).FindSubmatch(doc)
+		if told == nil {
+			t.Errorf("asyncapi.yaml does not name %s with its class", typ)
+		} else if Class(told[1]) != typ.Class() {
+			t.Errorf("asyncapi.yaml sends %s as %s, and booths as %s", typ, told[1], typ.Class())
 		}
 	}
 }

@@ -54,23 +54,24 @@ func (t Type) Schema() string { return schemaBase + t.short() + ".json" }
 
 func (t Type) short() string { return strings.TrimPrefix(string(t), typePrefix) }
 
-// envelope is the CloudEvents form; the order of its fields is the order of
-// the keys on the wire.
-type envelope struct {
-	SpecVersion string         `json:"specversion"`
-	ID          string         `json:"id"`
-	Source      string         `json:"source"`
-	Type        Type           `json:"type"`
-	Subject     string         `json:"subject,omitempty"`
-	Time        string         `json:"time"`
-	ContentType string         `json:"datacontenttype"`
-	Schema      string         `json:"dataschema"`
-	Epoch       string         `json:"boothepoch"`
-	Seq         uint64         `json:"boothseq"`
-	Prev        string         `json:"boothprev"`
-	Lane        string         `json:"boothlane"`
-	Simulated   bool           `json:"boothsimulated,omitzero"`
-	Data        jsontext.Value `json:"data"`
+// envelope is the CloudEvents form around its data: a Data when it is made, the
+// bytes when it is read. The order of its fields is the order of the keys on the
+// wire.
+type envelope[D any] struct {
+	SpecVersion string `json:"specversion"`
+	ID          string `json:"id"`
+	Source      string `json:"source"`
+	Type        Type   `json:"type"`
+	Subject     string `json:"subject,omitempty"`
+	Time        string `json:"time"`
+	ContentType string `json:"datacontenttype"`
+	Schema      string `json:"dataschema"`
+	Epoch       string `json:"boothepoch"`
+	Seq         uint64 `json:"boothseq"`
+	Prev        string `json:"boothprev"`
+	Lane        string `json:"boothlane"`
+	Simulated   bool   `json:"boothsimulated,omitzero"`
+	Data        D      `json:"data"`
 }
 
 // Event is one event as headquarters reads it.
@@ -89,11 +90,7 @@ func Encode(s Stamp, h Head, d Data) ([]byte, error) {
 	if err := CheckBooth(h.Booth); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", d.Type(), err)
-	}
-	b, err := json.Marshal(envelope{
+	b, err := json.Marshal(envelope[Data]{
 		SpecVersion: "1.0",
 		ID:          s.ID,
 		Source:      "/booth/" + h.Booth,
@@ -107,7 +104,7 @@ func Encode(s Stamp, h Head, d Data) ([]byte, error) {
 		Prev:        base64.RawURLEncoding.EncodeToString(s.Prev[:]),
 		Lane:        laneWord(s.Live),
 		Simulated:   h.Simulated,
-		Data:        data,
+		Data:        d,
 	})
 	switch {
 	case err != nil:
@@ -128,7 +125,7 @@ func laneWord(live bool) string {
 // Decode judges the bytes of an event that came in. Its errors quote nothing
 // of the data.
 func Decode(b []byte) (Event, error) {
-	var e envelope
+	var e envelope[jsontext.Value]
 	if err := strict(b, MaxEvent, &e); err != nil {
 		return Event{}, fmt.Errorf("event: %w", err)
 	}

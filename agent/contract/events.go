@@ -33,7 +33,7 @@ func Types() []Type {
 	return []Type{
 		TypeCrossingDecided, TypeCrossingEnded, TypeLookoutAlert, TypeNotice, TypeDeviceChanged, TypeListApplied, TypeListFailed,
 		TypeClockChanged, TypeClockCorrected, TypeSignalFault, TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig,
-		TypeCheckpoint, TypeThinned, TypePurged,
+		TypeCheckpoint, TypeThinned, TypePurged, TypeHello, TypeCommand, TypeCommandResult,
 	}
 }
 
@@ -44,7 +44,7 @@ func (t Type) Class() Class {
 		return ClassCrossing
 	case TypeLookoutAlert, TypeNotice:
 		return ClassSecurity
-	case TypeDeviceChanged:
+	case TypeDeviceChanged, TypeHello:
 		return ClassDevice
 	case TypeListApplied, TypeListFailed:
 		return ClassList
@@ -52,8 +52,10 @@ func (t Type) Class() Class {
 		return ClassClock
 	case TypeSignalFault:
 		return ClassSignal
-	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned, TypePurged:
+	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned, TypePurged, TypeCommand:
 		return ClassAudit
+	case TypeCommandResult:
+		return ClassCmdResult
 	}
 	return ""
 }
@@ -237,13 +239,13 @@ type ConfigChanged struct {
 	Clock Clock  `json:"clock"`
 }
 
-// Checkpoint fixes the head of the hash chain.
+// Checkpoint fixes the head of the hash chain. What counts is in the envelope,
+// a signed CheckpointBody; Seq and Head repeat it for people.
 type Checkpoint struct {
-	Seq   uint64 `json:"seq"`
-	Head  string `json:"head"`            // SHA-256 of the stored bytes of Seq, hex
-	KeyID string `json:"keyid,omitempty"` // of the booth's Ed25519 key
-	Sig   string `json:"sig,omitempty"`   // base64, over epoch, seq and head
-	Clock Clock  `json:"clock"`
+	Seq   uint64   `json:"seq"`
+	Head  string   `json:"head"` // SHA-256 of the stored bytes of Seq, hex
+	Seal  Envelope `json:"seal"`
+	Clock Clock    `json:"clock"`
 }
 
 // Thinned explains a hole: telemetry given up because the store was near full.

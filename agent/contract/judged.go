@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +15,7 @@ import (
 type Judged struct {
 	Revision  int // within the passage, from 1
 	Policy    passage.Policy
+	Digest    string // of Policy
 	Evidence  passage.Evidence
 	Facts     passage.Facts
 	Decision  passage.Decision // of the three above
@@ -48,7 +47,7 @@ func (j Judged) Events() (CrossingDecided, *LookoutAlert) {
 		Mode:      j.Mode,
 		Evidence:  j.Evidence,
 		Facts:     public,
-		Policy:    PolicyDigest(j.Policy),
+		Policy:    j.Digest,
 		Clock:     j.Clock,
 		LatencyUS: j.LatencyUS,
 	}
@@ -85,16 +84,6 @@ func wire(d passage.Decision) Decision {
 	return Decision{Outcome: d.Outcome.String(), Lead: d.Lead, Reasons: reasons, Ready: d.Ready, Silent: d.Silent, Caution: d.Caution}
 }
 
-// PolicyDigest is "sha256:HEX" over the policy's JSON.
-func PolicyDigest(p passage.Policy) string {
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(fmt.Sprintf("policy does not encode: %v", err)) // plain values: ours alone to break
-	}
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
 // ErrDiffers is a replay that decides otherwise than the record.
 var ErrDiffers = errors.New("decided otherwise than recorded")
 
@@ -102,7 +91,7 @@ var ErrDiffers = errors.New("decided otherwise than recorded")
 // there was none) and the policy of the digest. It fails with ErrDiffers unless
 // both events come out as recorded, byte for byte (I8).
 func Replay(c CrossingDecided, a *LookoutAlert, pol passage.Policy) (passage.Decision, error) {
-	if got := PolicyDigest(pol); got != c.Policy {
+	if got := pol.Digest(); got != c.Policy {
 		return passage.Decision{}, fmt.Errorf("replaying passage %s: policy is %s, recorded is %s", c.Passage, got, c.Policy)
 	}
 	facts := c.Facts
@@ -113,7 +102,7 @@ func Replay(c CrossingDecided, a *LookoutAlert, pol passage.Policy) (passage.Dec
 		facts.Hits, facts.Draw = a.Hits, a.Draw
 	}
 	d := passage.Decide(pol, c.Evidence, facts)
-	crossing, alert := Judged{c.Revision, pol, c.Evidence, facts, d, c.Mode, c.Clock, c.LatencyUS}.Events()
+	crossing, alert := Judged{c.Revision, pol, c.Policy, c.Evidence, facts, d, c.Mode, c.Clock, c.LatencyUS}.Events()
 	if alert != nil && a != nil {
 		alert.Clock = a.Clock
 	}

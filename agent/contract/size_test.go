@@ -75,7 +75,7 @@ func fullest(lane passage.LaneType) Judged {
 			f.Trade.Containers = append(f.Trade.Containers, passage.Container{Found: true, Status: passage.ContainerPrescreened, Seal: token(), SealClass: "H", SizeType: "45G1", ValidFrom: noon, ValidUntil: noon})
 		}
 	}
-	return Judged{Revision: 1, Policy: pol, Evidence: ev, Facts: f, Decision: passage.Decide(pol, ev, f), Mode: "staffed", Clock: Clock{Boot: "5f3c2f9e", Quality: "synced"}}
+	return Judged{Revision: 1, Policy: pol, Digest: pol.Digest(), Evidence: ev, Facts: f, Decision: passage.Decide(pol, ev, f), Mode: "staffed", Clock: Clock{Boot: "5f3c2f9e", Quality: "synced"}}
 }
 
 // Whatever is presented, the record of a decision fits an event: what could not

@@ -40,14 +40,16 @@ type Device struct {
 // Capacity is what a booth can hold.
 type Capacity struct {
 	JournalBytes int64 `json:"journal_bytes"`
-	ListRows     int64 `json:"list_rows,omitzero"`
+	ListRows     int64 `json:"list_rows,omitzero"`  // of one list
+	ListBytes    int64 `json:"list_bytes,omitzero"` // of one list's file, as long as the disk has room
 }
 
 // StateHealth is how a booth is.
 type StateHealth struct {
 	At           time.Time      `json:"at"`
-	Level        string         `json:"level"`           // healthy, degraded, out
-	Codes        []int          `json:"codes,omitempty"` // reasons 2xx in force
+	Level        string         `json:"level"`              // healthy, degraded, out
+	Codes        []int          `json:"codes,omitempty"`    // reasons 2xx in force
+	Warnings     []string       `json:"warnings,omitempty"` // what does not slow the lane: no_signing_key, command_keys, commands_off, no_receipts, quarantined, store_filling, certificate, list_aging
 	Devices      []DeviceHealth `json:"devices"`
 	Clock        ClockHealth    `json:"clock"`
 	Disk         DiskHealth     `json:"disk"`
@@ -90,6 +92,9 @@ type OutboxHealth struct {
 	Quarantined int64 `json:"quarantined"`
 	Bytes       int64 `json:"bytes"`
 	ReceiptS    int64 `json:"receipt_s"` // age of the last receipt; -1: never
+	// HoldsS is how long until the journal is full if nothing is receipted any
+	// more and events come as in the last day; 0: not known.
+	HoldsS int64 `json:"holds_s,omitzero"`
 }
 
 // ListAge is the age of one list kind.
@@ -108,7 +113,7 @@ type StateLists struct {
 type ListState struct {
 	ListRef
 	AgeS     int64  `json:"age_s"`
-	KeyID    string `json:"keyid,omitempty"` // of the role that signed it
+	KeyID    string `json:"keyid,omitempty"` // of the token key it was built under
 	Rejected bool   `json:"rejected,omitzero"`
 }
 

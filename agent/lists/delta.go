@@ -41,6 +41,7 @@ type Delta struct {
 	length           int64
 	sum              []byte // SHA-256 of the file
 	data             []byte // the file itself, if the metadata carries it
+	parts            []contract.PartDigest
 }
 
 // DeltaName is the name of a delta in the targets metadata, and of its file in
@@ -68,6 +69,10 @@ func parseDelta(name string, file *metadata.TargetFiles) (Delta, error) {
 		}
 		*f.into = [sha256.Size]byte(b)
 	}
+	var err error
+	if d.parts, err = parseParts(c.Parts, d.length); err != nil {
+		return Delta{}, err
+	}
 	switch {
 	case c.Format != contract.DeltaFormat:
 		return Delta{}, fmt.Errorf("format %d, this program knows %d", c.Format, contract.DeltaFormat)
@@ -87,6 +92,9 @@ func parseDelta(name string, file *metadata.TargetFiles) (Delta, error) {
 // order; nil if they do not reach, or are longer than the list itself.
 func roadTo(w Target, have eligibility.Generation, deltas []Delta) []Delta {
 	var out []Delta
+	if have.Key != w.Key {
+		return nil // every token is another
+	}
 	at, digest, length := have.Generation, have.Digest, int64(0)
 	for at > 0 && at < w.Generation && len(out) < MaxChain {
 		// Of several that begin here, the one that leads furthest.
@@ -115,7 +123,7 @@ func lack(src fs.FS, road []Delta) (missing error) {
 			continue
 		}
 		if _, err := fs.Stat(src, "targets/"+d.name()); err != nil {
-			missing = errors.Join(missing, &Refusal{Why: Unavailable, Kind: d.Kind, Generation: d.Generation, File: d.name(), Bytes: d.length, Err: err})
+			missing = errors.Join(missing, &Refusal{Why: Unavailable, Kind: d.Kind, Generation: d.Generation, File: d.name(), Bytes: d.length, Parts: d.parts, Err: err})
 		}
 	}
 	return missing
@@ -138,6 +146,7 @@ func (t *Trust) follow(ctx context.Context, src fs.FS, w Target, road []Delta, s
 	}
 	last := road[len(road)-1]
 	spec.Kind, spec.Base, spec.Generation, spec.Rows, spec.Digest, spec.Sum = w.Kind, road[0].Base, w.Generation, w.Rows, w.Digest, eligibility.Sum(last.Sum)
+	spec.Key = w.Key
 	if last.Rows != w.Rows {
 		return nil, fmt.Errorf("%w: %d rows after the last of them, %d are signed", errRoad, last.Rows, w.Rows)
 	}

@@ -49,19 +49,28 @@ type Config struct {
 	// Kinds are the lists this booth wants; others in the metadata are left.
 	Kinds []string
 	Store *eligibility.Store
-	// MaxBytes bounds one list file as it travels; 0 means 1 GiB.
+	// MaxBytes bounds one list file as it travels; 0 means MaxListBytes.
 	MaxBytes int64
 	// MaxRows bounds one list; 0 means contract.MaxListRows.
 	MaxRows uint64
 	Pace    eligibility.Pace // of building; zero is the gentle default
+	// TokenKeys names the token keys that this booth has now. A list under
+	// another one is refused: nothing could be found in it. nil or none: not
+	// asked, since without a key nothing is found in any list.
+	TokenKeys func() []string
 }
+
+// MaxListBytes bounds one list file as it travels, where Config says nothing else.
+const MaxListBytes = 1 << 30
 
 // Limits that are not configured.
 const (
-	defaultMaxBytes = 1 << 30
-	// maxShrink is the part by which a list may shrink at once without
-	// headquarters' force (domain reference 7.5).
+	// maxShrinkPercent is the part by which a list may shrink from one generation
+	// to the next without headquarters' force (domain reference 7.5). A booth that
+	// was away for some generations grants it for each of them, up to
+	// maxShrinkSteps, since headquarters has kept to it each time.
 	maxShrinkPercent = 10
+	maxShrinkSteps   = MaxChain
 	// maxJump bounds how far a generation may leap. A stolen key could else
 	// spend all numbers in one publication; after the root has replaced the
 	// key, headquarters simply goes on above.
@@ -104,7 +113,7 @@ type Result struct {
 // metadata, or the folder cannot be used.
 func Open(cfg Config) (*Trust, error) {
 	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = defaultMaxBytes
+		cfg.MaxBytes = MaxListBytes
 	}
 	if cfg.MaxRows == 0 {
 		cfg.MaxRows = contract.MaxListRows
@@ -179,6 +188,9 @@ func (t *Trust) active() []eligibility.Generation {
 // apply compares what is signed with what is active, builds what is new and
 // counts the heartbeat for what is current.
 func (t *Trust) apply(ctx context.Context, src fs.FS, ref time.Time, targets []Target, deltas []Delta, res *Result) error {
+	if err := oneKey(targets); err != nil {
+		return err
+	}
 	todo, current, refused := t.plan(targets)
 	if refused == nil && len(todo) > 0 {
 		applied, err := t.build(ctx, src, ref, todo, deltas)
@@ -201,6 +213,18 @@ func (t *Trust) apply(ctx context.Context, src fs.FS, ref time.Time, targets []T
 	}
 	slices.Sort(res.Verified)
 	return refused
+}
+
+// oneKey refuses a publication whose lists are under different token keys: rows
+// of one list name tokens of another.
+func oneKey(targets []Target) error {
+	for _, w := range targets {
+		if w.Key != targets[0].Key {
+			return &Refusal{Why: Mixed, Kind: w.Kind, Generation: w.Generation,
+				Err: fmt.Errorf("its tokens are under key %q, those of %s under %q", w.Key, targets[0].Kind, targets[0].Key)}
+		}
+	}
+	return nil
 }
 
 // plan says which targets are new, which kinds are current, and whether
@@ -234,6 +258,15 @@ func (t *Trust) plan(targets []Target) (todo []Target, current []string, refused
 	return todo, current, refused
 }
 
+// opens tells whether this booth can find anything in a list under a key.
+func (t *Trust) opens(key string) bool {
+	if key == "" || t.cfg.TokenKeys == nil {
+		return true
+	}
+	has := t.cfg.TokenKeys()
+	return len(has) == 0 || slices.Contains(has, key)
+}
+
 // judge says whether a target is the active generation already, or may follow
 // it. The zero generation stands for none.
 func (t *Trust) judge(w Target, have eligibility.Generation) (current bool, err error) {
@@ -249,14 +282,26 @@ func (t *Trust) judge(w Target, have eligibility.Generation) (current bool, err 
 		return refuse(Rollback, "generation %d is active", have.Generation)
 	case have.Generation > 0 && w.Generation-have.Generation > maxJump:
 		return refuse(Rollback, "generation leaps from %d, at most %d at once", have.Generation, maxJump)
+	case !t.opens(w.Key):
+		return refuse(NoKey, "its tokens are under key %s, which this booth does not have", w.Key)
 	case w.Rows > t.cfg.MaxRows || w.length > t.cfg.MaxBytes:
 		return refuse(Oversize, "%d rows in %d bytes, this booth takes %d in %d", w.Rows, w.length, t.cfg.MaxRows, t.cfg.MaxBytes)
 	case w.Force:
 		return false, nil
 	case w.Rows == 0:
 		return refuse(Shrunk, "an empty list needs headquarters' force")
-	case w.Rows < have.Rows-have.Rows*maxShrinkPercent/100:
-		return refuse(Shrunk, "%d rows after %d; over %d %% less needs headquarters' force", w.Rows, have.Rows, maxShrinkPercent)
+	case have.Generation < w.forced: // headquarters' force was for those who have what is before it
+		return false, nil
+	case w.Rows < leastRows(have.Rows, w.Generation-have.Generation):
+		return refuse(Shrunk, "%d rows after %d; over %d %% less in one generation needs headquarters' force", w.Rows, have.Rows, maxShrinkPercent)
 	}
 	return false, nil
+}
+
+// leastRows is how few rows a list may have some generations later.
+func leastRows(rows, generations uint64) uint64 {
+	for range min(generations, maxShrinkSteps) {
+		rows -= rows * maxShrinkPercent / 100
+	}
+	return rows
 }

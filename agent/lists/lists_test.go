@@ -327,6 +327,43 @@ func TestForceShrinksAndEmpties(t *testing.T) {
 	}
 }
 
+// A booth that was away grants a shrinking of 10 % for each generation that it
+// missed, and what headquarters forced meanwhile; it is no more lenient than that.
+func TestShrinkingIsJudgedByGeneration(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		generation uint64
+		rows       int
+		forced     uint64
+		taken      bool
+	}{
+		{"a tenth in one", 2, 18, 0, true},
+		{"more in one", 2, 17, 0, false},
+		{"two tenths in two", 3, 17, 0, true},
+		{"more in two", 3, 16, 0, false},
+		{"half in seven", 8, 12, 0, true},
+		{"all but one in fifty", 51, 10, 0, true},
+		{"nothing left in fifty", 51, 0, 0, false},
+		{"forced while it was away", 3, 4, 2, true},
+		{"forced before", 2, 4, 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHQ(t)
+			b := newBooth(t, h)
+			if _, err := b.Take(t.Context(), h.publish(cards(t, 1, 20)), now); err != nil {
+				t.Fatal(err)
+			}
+			c := cards(t, tt.generation, tt.rows)
+			c.custom.Forced = tt.forced
+			_, err := b.Take(t.Context(), h.publish(c), now.Add(time.Minute))
+			r, refused := errors.AsType[*Refusal](err)
+			if refused == tt.taken || refused && r.Why != Shrunk {
+				t.Errorf("Take = %v, want taken %v", err, tt.taken)
+			}
+		})
+	}
+}
+
 // Cards point into members: one bad list of a publication keeps all back, and
 // only the lists that are current get younger.
 func TestAPublicationIsTakenWholeOrNot(t *testing.T) {

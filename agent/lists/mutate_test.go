@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"boothd/test/long"
 )
 
 // mutate changes a file's bytes as a bad line, disk or hand does; it always
@@ -48,8 +49,8 @@ func mutate(dice *rand.Rand, b []byte) []byte {
 // headquarters signed, and a list in force is never displaced by anything else.
 func TestI6_TenThousandMutations(t *testing.T) {
 	mutations := 300 // beside the other tests; all of them with make test-long
-	if os.Getenv("BOOTHD_LONG") != "" {
-		mutations = 10_000
+	if n := long.Times(); n > 0 {
+		mutations = 10_000 * n
 	}
 	l := newLineage(t, 3)
 	h := newHQ(t)

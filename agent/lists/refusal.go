@@ -6,6 +6,8 @@ import (
 	"io/fs"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"boothd/agent/contract"
 )
 
 // Why is the kind of a refusal, for list.failed and the operator.
@@ -24,6 +26,7 @@ const (
 	Shrunk      Why = "shrunk"      // smaller than a change by hand explains
 	Relabelled  Why = "relabelled"  // a file that is not what its name says
 	Tampered    Why = "tampered"    // content is not what was signed
+	NoKey       Why = "key"         // under a token key that this booth does not have
 	Missing     Why = "missing"     // a kind in force is named no more
 	Internal    Why = "internal"    // a fault of this program
 )
@@ -31,10 +34,11 @@ const (
 // Refusal says why a source, or one list in it, was not taken.
 type Refusal struct {
 	Why        Why
-	Kind       string // "" if the metadata itself was refused
-	Generation uint64 // the one refused; 0 if not known
-	File       string // name in the folder targets; "" if no one file is at fault
-	Bytes      int64  // its length as signed
+	Kind       string                // "" if the metadata itself was refused
+	Generation uint64                // the one refused; 0 if not known
+	File       string                // name in the folder targets; "" if no one file is at fault
+	Bytes      int64                 // its length as signed
+	Parts      []contract.PartDigest // what it is made of, as signed; nil if it does not travel over MQTT
 	Err        error
 }
 

@@ -27,9 +27,12 @@ type Custom struct {
 	Kind       string `json:"kind"`
 	Generation uint64 `json:"generation"`
 	Rows       uint64 `json:"rows"`
-	Digest     string `json:"digest"`          // content digest, 64 hex digits
-	Format     int    `json:"format"`          // contract.ListFormat
-	Force      bool   `json:"force,omitempty"` // may shrink by more than 10 %, or be empty
+	Digest     string `json:"digest"`           // content digest, 64 hex digits
+	Format     int    `json:"format"`           // contract.ListFormat
+	Force      bool   `json:"force,omitempty"`  // may shrink by more than 10 %, or be empty
+	Forced     uint64 `json:"forced,omitempty"` // last generation that was signed with force, this one or before
+	Key        string `json:"key,omitempty"`    // id of the key under which identifiers became tokens
+	Parts      []byte `json:"parts,omitempty"`  // SHA-256 of each contract.PartSize of the file, base64, if it travels over MQTT
 
 	// Of a delta alone. Rows and Digest are those of the list that results.
 	Base       uint64 `json:"base,omitempty"`        // generation that it changes
@@ -45,8 +48,11 @@ type Target struct {
 	Rows       uint64
 	Digest     [sha256.Size]byte
 	Force      bool
+	forced     uint64 // last generation signed with force; 0: none
+	Key        string // id of the token key; "" if headquarters does not say
 	length     int64
 	sum        []byte // SHA-256 of the file
+	parts      []contract.PartDigest
 }
 
 // TargetName is the name of a list in the targets metadata, and of its file in
@@ -95,24 +101,41 @@ func parseTarget(name string, file *metadata.TargetFiles) (Target, error) {
 	if err := json.Unmarshal(*file.Custom, &c, json.RejectUnknownMembers(true)); err != nil {
 		return Target{}, fmt.Errorf("custom fields: %w", err)
 	}
-	w := Target{Kind: c.Kind, Generation: c.Generation, Rows: c.Rows, Force: c.Force, length: file.Length, sum: file.Hashes["sha256"]}
+	w := Target{Kind: c.Kind, Generation: c.Generation, Rows: c.Rows, Force: c.Force, forced: c.Forced, Key: c.Key, length: file.Length, sum: file.Hashes["sha256"]}
 	digest, err := hex.DecodeString(c.Digest)
 	switch {
 	case err != nil || len(digest) != sha256.Size:
 		return Target{}, errors.New("digest is not 64 hex digits")
 	case c.Format != contract.ListFormat:
 		return Target{}, fmt.Errorf("format %d, this program knows %d", c.Format, contract.ListFormat)
-	case c.Generation == 0 || c.Generation > eligibility.MaxGeneration:
+	case c.Generation == 0 || c.Generation > eligibility.MaxGeneration || c.Forced > c.Generation:
 		return Target{}, fmt.Errorf("generation %d is out of range", c.Generation)
 	case len(w.sum) != sha256.Size || w.length <= 0:
 		return Target{}, errors.New("no length or no sha256")
-	case len(name) > 64:
+	case len(name) > 64 || len(c.Key) > 16:
 		return Target{}, errors.New("name too long")
 	case c.Base != 0 || c.BaseDigest != "" || c.Sum != "" || c.Data != nil:
 		return Target{}, errors.New("a list has fields of a delta")
 	}
 	w.Digest = [sha256.Size]byte(digest)
-	return w, nil
+	w.parts, err = parseParts(c.Parts, w.length)
+	return w, err
+}
+
+// parseParts takes the names of a file's parts apart; none is right for a file
+// that does not travel so.
+func parseParts(names []byte, length int64) (out []contract.PartDigest, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	want := (length + contract.PartSize - 1) / contract.PartSize
+	if want > contract.MaxParts || int64(len(names)) != want*sha256.Size {
+		return nil, fmt.Errorf("%d bytes of part digests for a file of %d", len(names), length)
+	}
+	for d := range slices.Chunk(names, sha256.Size) {
+		out = append(out, contract.PartDigest(d))
+	}
+	return out, nil
 }
 
 // build makes every target of todo active, or none.
@@ -177,7 +200,7 @@ func (t *Trust) roads(src fs.FS, todo []Target, deltas []Delta) (roads [][]Delta
 func (w Target) absent(src fs.FS) error {
 	name := TargetName(w.Kind, w.Generation)
 	if _, err := fs.Stat(src, "targets/"+name); err != nil {
-		return &Refusal{Why: Unavailable, Kind: w.Kind, Generation: w.Generation, File: name, Bytes: w.length, Err: err}
+		return &Refusal{Why: Unavailable, Kind: w.Kind, Generation: w.Generation, File: name, Bytes: w.length, Parts: w.parts, Err: err}
 	}
 	return nil
 }
@@ -211,7 +234,7 @@ func (t *Trust) buildWhole(ctx context.Context, src fs.FS, ref time.Time, w Targ
 	if list.Kind != w.Kind || list.ListHeader.Rows != w.Rows || list.Digest != w.Digest {
 		return nil, no(Relabelled, fmt.Errorf("the file is a list of %d %s with another digest or number", list.ListHeader.Rows, list.Kind))
 	}
-	spec := eligibility.Spec{Kind: w.Kind, Generation: w.Generation, Rows: w.Rows, Digest: w.Digest, VerifiedAt: ref, Pace: t.cfg.Pace}
+	spec := eligibility.Spec{Kind: w.Kind, Generation: w.Generation, Rows: w.Rows, Digest: w.Digest, Key: w.Key, VerifiedAt: ref, Pace: t.cfg.Pace}
 	b, err := t.cfg.Store.Build(ctx, spec, checked(w.Kind, list))
 	switch {
 	case ctx.Err() != nil:

@@ -142,6 +142,10 @@ func TestPolicyDigestTellsPoliciesApart(t *testing.T) {
 	if a.Digest() == b.Digest() {
 		t.Error("another hard age has the same name")
 	}
+	none, empty := Policy{Lane: General}, Policy{Lane: General, AcceptedPrograms: []string{}}
+	if none.Digest() != empty.Digest() {
+		t.Error("no programmes have another name once they were written and read")
+	}
 }
 
 func TestReady(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -136,8 +137,12 @@ type Policy struct {
 	ReferOn   []Code `json:"refer_on,omitzero"`
 }
 
-// Digest names the policy: "sha256:" and the hex SHA-256 of its JSON.
+// Digest names the policy: "sha256:" and the hex SHA-256 of its JSON. No
+// programmes are the same policy as none, whichever way it was read.
 func (p Policy) Digest() string {
+	if p.AcceptedPrograms == nil {
+		p.AcceptedPrograms = []string{}
+	}
 	b, err := json.Marshal(p)
 	if err != nil { // only a rate that is no number; such a policy decides nothing (201)
 		b = []byte(err.Error())
@@ -218,6 +223,25 @@ type Plate struct {
 	Confidence   float64 `json:"confidence"` // negative: not reported
 	NoRead       bool    `json:"no_read,omitempty"`
 	Reader       string  `json:"reader"`
+	// Candidates are the fold keys of what it may be instead, as the camera says
+	// or another of its reports did; at most 4. A lookout they match is a possible
+	// one (303), and nothing else is ever looked up by them.
+	Candidates []Token `json:"candidates,omitempty"`
+}
+
+// candidatesMost bounds a plate's alternatives; ours, as the devices'.
+const candidatesMost = 4
+
+// Or gives the plate with what another report says, as what it may be instead.
+func (p Plate) Or(other Plate) Plate {
+	all := append([]Token{other.Fold}, other.Candidates...)
+	for _, t := range all {
+		if t == "" || t == p.Fold || slices.Contains(p.Candidates, t) || len(p.Candidates) >= candidatesMost {
+			continue
+		}
+		p.Candidates = append(slices.Clip(p.Candidates), t)
+	}
+	return p
 }
 
 // Facts is what the booth knows beside the evidence. The zero value is a booth

@@ -72,7 +72,8 @@ func (ev *Evidence) hold(c Card) (changed bool) {
 	return false
 }
 
-// plate keeps the better report. A report of no plate never displaces one.
+// plate keeps the better report; the other stays as what it may be instead. A
+// report of no plate never displaces one.
 func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 	if math.IsNaN(p.Confidence) || math.IsInf(p.Confidence, 0) {
 		p.Confidence = -1 // not reported; JSON has no word for it either
@@ -84,6 +85,9 @@ func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 		m.refuse(s)
 		return
 	case have != nil && (p.NoRead || !have.NoRead && p.Confidence <= have.Confidence && (p.Jurisdiction == "" || have.Jurisdiction != "" || !same)):
+		kept := have.Or(p)
+		s.Changed = s.Changed || len(kept.Candidates) > len(have.Candidates)
+		*slot = &kept // evidence that was handed out has the old one
 		return
 	}
 	if same && p.Jurisdiction == "" && have.Jurisdiction != "" {
@@ -91,6 +95,9 @@ func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 	}
 	if same {
 		p.Confidence = max(p.Confidence, have.Confidence)
+	}
+	if have != nil {
+		p = p.Or(*have)
 	}
 	*slot = &p
 	s.Changed = true

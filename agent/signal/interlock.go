@@ -46,6 +46,7 @@ type Interlock struct {
 	changing bool
 	changeAt time.Time // when the new lamp may be lit
 	gate     bool
+	under    bool      // at the last step
 	clearAt  time.Time // when the gate's area has been clear for long enough
 	started  time.Time // of the rhythm
 	want     Aspects
@@ -100,9 +101,10 @@ func (k *Interlock) Step(want Aspects, underGate bool, now time.Time) (Levels, t
 // gateStep opens at once and closes only when nothing has been under the gate
 // for a second; opening and closing are never commanded together.
 func (k *Interlock) gateStep(want Aspects, under bool, now time.Time, lv Levels) time.Time {
-	if under || want.GateOpen {
+	if under || k.under || want.GateOpen { // it was there until now
 		k.clearAt = now.Add(gateGuard)
 	}
+	k.under = under
 	switch {
 	case want.GateOpen && !k.changing && k.head == Green:
 		k.gate = true

@@ -61,6 +61,7 @@ func TestI9_NeverTwoLampsOverAMillionSteps(t *testing.T) {
 	var k Interlock
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var lastUnder time.Time
+	wasUnder := false
 	was := Levels{}
 	for i := range 1_000_000 {
 		now = now.Add(time.Duration(r.IntN(400)) * time.Millisecond)
@@ -71,9 +72,10 @@ func TestI9_NeverTwoLampsOverAMillionSteps(t *testing.T) {
 			a.Traveller = Head(r.IntN(250)) // even from a damaged aspect
 		}
 		under := r.IntN(3) == 0
-		if under {
-			lastUnder = now
+		if under || wasUnder {
+			lastUnder = now // it was there until now
 		}
+		wasUnder = under
 		lv, next := k.Step(a, under, now)
 		lit := 0
 		for _, l := range []Lamp{TravellerRed, TravellerAmber, TravellerGreen} {

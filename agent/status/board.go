@@ -95,6 +95,10 @@ func (f *frame) json() ([]byte, error) {
 // what tells of a lookout should a caller have put it there.
 func clean(p Picture) Picture {
 	p.Why = reasons(p.Why)
+	p.Warnings = clip(p.Warnings, MaxWarns)
+	for i := range p.Warnings {
+		p.Warnings[i].Words = p.Warnings[i].Words[:min(len(p.Warnings[i].Words), maxText)]
+	}
 	p.Lamps = clip(p.Lamps, MaxLamps)
 	p.Lists = clip(p.Lists, MaxLists)
 	p.Devices = clip(p.Devices, MaxDevices)

@@ -58,6 +58,24 @@ func Lit(levels signal.Levels, a signal.Aspects, wired func(signal.Lamp) bool) [
 	return out
 }
 
+// Look adds what is seen of the lamps, and which of them a latched fault is of.
+func Look(lamps []Lamp, seen signal.Sight, fault signal.Fault) {
+	for i := range lamps {
+		l := &lamps[i]
+		switch seen[signal.Lamp(l.Name)] {
+		case signal.Lost:
+			l.Feedback = Unseen
+		case signal.Lit:
+			l.Feedback, l.Seen = Agrees, "lit"
+		case signal.Unlit:
+			l.Feedback, l.Seen = Agrees, "dark"
+		}
+		if l.Name == string(fault.Lamp) {
+			l.Feedback = Differs
+		}
+	}
+}
+
 func rhythmWord(r signal.Rhythm) Rhythm {
 	switch r {
 	case signal.Steady:

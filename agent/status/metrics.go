@@ -113,6 +113,16 @@ func laneSeries() []series {
 					out(1, strconv.Itoa(r.Code), r.Name)
 				}
 			}, nil},
+		{"warning", "1 for each warning that is in force.", []string{"code"}, gauge,
+			func(p *Picture, out emit) {
+				told := map[string]bool{}
+				for _, w := range p.Warnings {
+					if !told[w.Code] {
+						out(1, w.Code)
+					}
+					told[w.Code] = true
+				}
+			}, nil},
 		{"lane_open", "1 if the lane is open.", nil, gauge,
 			func(p *Picture, out emit) { out(bit(p.Lane.Open)) }, nil},
 		{"lamp_on", "1 if the output is commanded on, steadily or in a rhythm.", []string{"lamp"}, gauge,
@@ -125,6 +135,18 @@ func laneSeries() []series {
 			func(p *Picture, out emit) {
 				for _, l := range wired(p.Lamps) {
 					out(bit(l.Feedback == Differs || l.Feedback == Undriven), l.Name)
+				}
+			}, nil},
+		{"lamp_unseen", "1 if the output's feedback cannot be read.", []string{"lamp"}, gauge,
+			func(p *Picture, out emit) {
+				for _, l := range wired(p.Lamps) {
+					out(bit(l.Feedback == Unseen), l.Name)
+				}
+			}, nil},
+		{"signal_fault", "1 for the latched fault of the lamps, which keeps the lane at red until it is reset.", []string{"head", "lamp", "fault"}, gauge,
+			func(p *Picture, out emit) {
+				if f := p.SignalFault; f != nil {
+					out(1, f.Head, f.Lamp, f.Fault)
 				}
 			}, nil},
 		{"passages_total", "Finished passages since start, by their last public outcome.", []string{"outcome"}, counter,

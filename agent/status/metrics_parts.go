@@ -32,6 +32,7 @@ func deviceSeries() []series {
 		count("check_errors", "Frames with a wrong check value", func(c Counts) uint64 { return c.CheckErrors }),
 		count("timeouts", "Answers that did not come", func(c Counts) uint64 { return c.Timeouts }),
 		count("resyncs", "Searches for the next frame after damage", func(c Counts) uint64 { return c.Resyncs }),
+		count("repeats", "Reports that said again what was said, and were held back", func(c Counts) uint64 { return c.Repeats }),
 		count("reopens", "Times the line was opened again", func(c Counts) uint64 { return c.Reopens }),
 	}
 }
@@ -82,6 +83,14 @@ func outboxSeries() []series {
 		one("store_bytes", "Size of the journal.", gauge, func(p *Picture) float64 { return float64(p.Store.Bytes) }),
 		one("store_max_bytes", "Largest size the journal may have.", gauge, func(p *Picture) float64 { return float64(p.Store.MaxBytes) }),
 		one("store_free_bytes", "Room left on the file system.", gauge, func(p *Picture) float64 { return float64(p.Store.FreeBytes) }),
+		one("store_flash_bytes_per_day", "At most how many bytes are written to the medium a day, by the last 24 hours; 0 in the first minutes.", gauge, func(p *Picture) float64 { return float64(p.Store.FlashDay) }),
+		{"store_holds_seconds", "Until journal or disk is full if nothing is receipted, at the rate of the last day; absent while not known.", nil, gauge,
+			func(p *Picture, out emit) {
+				if p.Store.HoldsMS >= 0 {
+					out(float64(p.Store.HoldsMS) / 1e3)
+				}
+			}, nil},
+		one("reads_unplaced_total", "Reads that were of no vehicle or not surely of the one in the lane, since start.", counter, func(p *Picture) float64 { return float64(p.Totals.Unplaced) }),
 		one("reads_dropped_total", "Repeated reads that overflowed the lane's inbox, since start.", counter, func(p *Picture) float64 { return float64(p.Store.Dropped) }),
 	}
 }

@@ -14,6 +14,7 @@ const (
 	MaxDevices = 32
 	MaxLists   = 16 // kinds, domain reference 6
 	MaxReasons = 32 // of one decision
+	MaxWarns   = 16
 	maxText    = 200
 )
 
@@ -41,16 +42,26 @@ type Picture struct {
 	Booth     Booth     `json:"booth"`
 	Simulated bool      `json:"simulated"` // some part is played by boothsim
 	Health    Health    `json:"health"`
-	Why       []Reason  `json:"why"` // system reasons that keep it from healthy
+	Why       []Reason  `json:"why"`      // system reasons that keep it from healthy
+	Warnings  []Warning `json:"warnings"` // what does not slow the lane and yet wants somebody
 	Lane      Lane      `json:"lane"`
 	Lamps     []Lamp    `json:"lamps"`
-	Last      []Passage `json:"last"` // newest first
-	Totals    Totals    `json:"totals"`
-	Devices   []Device  `json:"devices"`
-	Lists     []List    `json:"lists"`
-	Outbox    Outbox    `json:"outbox"`
-	Store     Store     `json:"store"`
-	Clock     Clock     `json:"clock"`
+	// SignalFault is the latched fault of the lamps; nil: none.
+	SignalFault *SignalFault `json:"signal_fault,omitempty"`
+	Last        []Passage    `json:"last"` // newest first
+	Totals      Totals       `json:"totals"`
+	Devices     []Device     `json:"devices"`
+	Lists       []List       `json:"lists"`
+	Outbox      Outbox       `json:"outbox"`
+	Store       Store        `json:"store"`
+	Clock       Clock        `json:"clock"`
+}
+
+// Warning is one thing that somebody should look after. Its words are the
+// booth's own, with figures and kinds of lists; at most 200 bytes.
+type Warning struct {
+	Code  string `json:"code"`
+	Words string `json:"words"`
 }
 
 // Booth says which booth it is.
@@ -65,7 +76,7 @@ type Booth struct {
 type Lane struct {
 	Type  string `json:"type"`           // nexus, fast, ...
 	Next  string `json:"next,omitempty"` // the type it is to be from the next vehicle on
-	Mode  string `json:"mode"`           // staffed, auto
+	Mode  string `json:"mode"`           // staffed, auto; manual: the lamps are at fault
 	Open  bool   `json:"open"`
 	State string `json:"state"` // of the passage machine: idle, approach, ...
 	// Now is the advice in force; nil while no vehicle is at the booth.
@@ -142,8 +153,9 @@ type Feedback string
 // What is known of a lamp beside its command.
 const (
 	NoFeedback Feedback = ""        // none is wired, or it was not asked yet
-	Agrees     Feedback = "agrees"  // it is as commanded
-	Differs    Feedback = "differs" // it is not: the interlock trips
+	Agrees     Feedback = "agrees"  // it is as commanded, or not for long enough to say
+	Differs    Feedback = "differs" // it was not: everything stays red until somebody has looked
+	Unseen     Feedback = "lost"    // its wire cannot be read
 	Undriven   Feedback = "fault"   // the output could not be set
 )
 
@@ -155,6 +167,15 @@ type Lamp struct {
 	Shows    Rhythm   `json:"shows"`
 	Count    int      `json:"count,omitempty"`
 	Feedback Feedback `json:"feedback,omitempty"`
+	Seen     string   `json:"seen,omitempty"` // by its own wire at this moment: lit, dark
+}
+
+// SignalFault is what the lamps showed against what they were told, which is
+// latched: boothctl lamps reset.
+type SignalFault struct {
+	Head  string `json:"head"` // traveller, officer; all
+	Lamp  string `json:"lamp"`
+	Fault string `json:"fault"` // conflict, dark, stuck; unreadable: its record is
 }
 
 // Passage is one that has ended.
@@ -200,6 +221,7 @@ type Counts struct {
 	Timeouts    uint64 `json:"timeouts"`
 	Resyncs     uint64 `json:"resyncs"`
 	Reopens     uint64 `json:"reopens"`
+	Repeats     uint64 `json:"repeats"` // held back: they said again what was said
 }
 
 // Freshness is a list's age in one word.
@@ -243,6 +265,12 @@ type Store struct {
 	MaxBytes  int64  `json:"max_bytes"`
 	FreeBytes int64  `json:"free_bytes"` // of the file system
 	Dropped   uint64 `json:"dropped"`    // reads that overflowed the lane's inbox
+	// FlashDay is at most how many bytes are written to the medium a day; 0: not
+	// known yet.
+	FlashDay int64 `json:"flash_bytes_day"`
+	// HoldsMS is how long until the journal or the disk is full if nothing is
+	// receipted any more, at the rate of the last day; -1: not known yet.
+	HoldsMS int64 `json:"holds_ms"`
 }
 
 // Clock is how far the wall clock can be trusted.

@@ -82,7 +82,8 @@ func TestI7_NoFieldHoldsAnIdentifier(t *testing.T) {
 	// Free text could carry one: each such field is known, and written by the
 	// configuration or by boothd, never by a reader.
 	text := strings.Fields(`Version Booth.ID Booth.Site Booth.Port Booth.Direction Lane.Type Lane.Next Lane.Mode Lane.State Reason.Name Reason.Words
-		Advice.Outcome Lamp.Name Passage.ID Passage.End Device.Name Device.Driver Device.Role Device.Reason List.Kind Outbox.Broker Clock.Quality`)
+		Advice.Outcome Lamp.Name Passage.ID Passage.End Device.Name Device.Driver Device.Role Device.Reason List.Kind Outbox.Broker Clock.Quality
+		Lamp.Seen SignalFault.Head SignalFault.Lamp SignalFault.Fault Warning.Code Warning.Words`)
 	known := map[string]bool{}
 	for _, n := range text {
 		known[n] = true

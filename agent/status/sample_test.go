@@ -20,9 +20,10 @@ func sample() Picture {
 	t.Note(passage.Refer, true, 30*time.Millisecond)
 	return Picture{
 		At: noon, StartedAt: noon.Add(-26 * time.Hour), Version: "1.0.0",
-		Booth:  Booth{ID: "pac-hwy-nexus-03", Site: "Pacific Highway, lane 3", Port: "CBSA/0813", Direction: "CA"},
-		Health: HealthWord(view.Health),
-		Lane:   Lane{Type: "nexus", Mode: "staffed", Open: true, State: StateWord(view.State), Now: &now, Durable: true, Cards: 2, Plate: PlateRead},
+		Booth:    Booth{ID: "pac-hwy-nexus-03", Site: "Pacific Highway, lane 3", Port: "CBSA/0813", Direction: "CA"},
+		Health:   HealthWord(view.Health),
+		Warnings: []Warning{{Code: "list_aging", Words: "list cards: headquarters last vouched for it 20m0s ago, and in 3h40m0s nobody is expedited by it"}},
+		Lane:     Lane{Type: "nexus", Mode: "staffed", Open: true, State: StateWord(view.State), Now: &now, Durable: true, Cards: 2, Plate: PlateRead},
 		Lamps: Lit(signal.Levels{signal.TravellerRed: true}, signal.Show(view),
 			func(l signal.Lamp) bool { return l != signal.GateOpen && l != signal.GateClose }),
 		Last: []Passage{{ID: "0196a1b2-0000-7000-8000-000000000001", At: noon.Add(-time.Minute), Cards: 1, Plate: PlateRead,
@@ -39,7 +40,7 @@ func sample() Picture {
 			{Kind: "lookouts", AgeMS: -1, State: Missing},
 		},
 		Outbox: Outbox{Link: true, Since: noon.Add(-time.Hour), Broker: "hq-a:8883", Waiting: 3, OldestMS: 900, ReceiptMS: 400},
-		Store:  Store{OK: true, Bytes: 412 << 20, MaxBytes: 2 << 30, FreeBytes: 21 << 30},
+		Store:  Store{OK: true, Bytes: 412 << 20, MaxBytes: 2 << 30, FreeBytes: 21 << 30, FlashDay: 90 << 20, HoldsMS: 40 * 24 * 3600 * 1000},
 		Clock:  Clock{Quality: "synced", ErrMS: 2},
 	}
 }

@@ -14,6 +14,7 @@ type Totals struct {
 	Refer      uint64  `json:"refer"`
 	Hold       uint64  `json:"hold"`
 	Overridden uint64  `json:"overridden"`
+	Unplaced   uint64  `json:"unplaced"` // reads that were of no vehicle, or not surely of the one in the lane
 	Decision   Latency `json:"decision"`
 }
 

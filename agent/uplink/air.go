@@ -9,6 +9,7 @@ import (
 // flight is one event that has been published and not been receipted.
 type flight struct {
 	acked  bool // PUBACKed
+	told   bool // published because Resend asked for it: no other lane would again
 	tries  int
 	sentAt time.Time // last try
 	due    time.Time // when to publish it again
@@ -63,13 +64,19 @@ func (a *air) aloft(seq uint64) bool {
 }
 
 // lost forgets what was published without PUBACK: the connection is gone, and
-// the next one reads it from the journal again.
-func (a *air) lost() {
+// the next one reads it from the journal again. It gives those that it would
+// not, because they are receipted.
+func (a *air) lost() (told [][2]uint64) {
 	for seq, f := range a.flights {
-		if !f.acked {
-			delete(a.flights, seq)
+		if f.acked {
+			continue
 		}
+		if f.told {
+			told = append(told, [2]uint64{seq, seq})
+		}
+		delete(a.flights, seq)
 	}
+	return told
 }
 
 // hold puts off everything due before t: a new connection brings the retained
@@ -110,6 +117,7 @@ func (a *air) receipted(r contract.Receipt) {
 	}
 	for seq, f := range a.flights {
 		switch {
+		case f.told && !f.acked: // covered before, and sent again all the same
 		case seq <= r.Upto || refused[seq] || within(r.Have, seq):
 			delete(a.flights, seq)
 		case f.acked && within(r.Want, seq):
@@ -117,6 +125,16 @@ func (a *air) receipted(r contract.Receipt) {
 				f.due = soon
 				a.put(seq, f)
 			}
+		}
+	}
+}
+
+// hurry has what is in the air of a range sent again now; 0, 0 is all of it.
+func (a *air) hurry(r [2]uint64, now time.Time) {
+	for seq, f := range a.flights {
+		if f.acked && (r[0] == 0 || r[0] <= seq && seq <= r[1]) {
+			f.due = now
+			a.put(seq, f)
 		}
 	}
 }

@@ -127,7 +127,9 @@ func TestRefusedReceiptsAreAnError(t *testing.T) {
 			for p.Read() != nil {
 			}
 		})
-		l := start(t, s.Dial, nil)
+		l := start(t, s.Dial, func(c *uplink.Config) { // no second call while we look
+			c.BackoffFirst, c.BackoffMost = 1000*time.Hour, 1000*time.Hour
+		})
 		time.Sleep(100 * time.Millisecond)
 		if got := l.Status(); got.Connected || !strings.Contains(got.LastError, "refuses the subscription") {
 			t.Errorf("connected %v, last error %q, want the refusal", got.Connected, got.LastError)
@@ -149,6 +151,9 @@ func TestTwinsBackOffHard(t *testing.T) {
 		time.Sleep(time.Hour)
 		if n := dials.Load(); n > 26 || n < 10 { // 2.5 to 5 min apart
 			t.Errorf("%d connections in an hour against a twin, want 12 to 25", n)
+		}
+		if got := l.noticed(); !slices.Equal(got, []string{"twin"}) {
+			t.Errorf("notices = %v, want one of a twin", got)
 		}
 		l.end()
 	})

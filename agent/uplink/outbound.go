@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
 	"boothd/agent/contract"
 	"boothd/agent/uplink/line"
 )
@@ -87,13 +89,18 @@ func (s *session) choose(ctx context.Context, now time.Time) (row Record, ok boo
 		return row, ok, next, err
 	}
 	if free := s.budget.free(now); free.After(now) {
-		if s.lanes[Backlog].empty && len(s.lanes[Backlog].rows) == 0 && len(s.asked) == 0 {
+		if s.lanes[Backlog].empty && len(s.lanes[Backlog].rows) == 0 && len(s.asked)+len(s.told) == 0 {
 			return Record{}, false, next, nil
 		}
 		return Record{}, false, earlier(next, later(free, now.Add(tick))), nil
 	}
 	if row, ok, err = s.take1(ctx, Backlog); err == nil && !ok {
-		row, ok, err = s.takeAsked(ctx)
+		row, ok, err = s.takeAsked(ctx, &s.asked)
+	}
+	if err == nil && !ok {
+		if row, ok, err = s.takeAsked(ctx, &s.told); ok {
+			s.air.flights[row.Seq] = flight{told: true}
+		}
 	}
 	if ok {
 		s.budget.spend()
@@ -148,11 +155,19 @@ func (s *session) again(ctx context.Context, seq uint64) (Record, bool, error) {
 	return Record{}, false, nil
 }
 
+// tell takes what Resend asks for. What is in the air already is hurried.
+func (s *session) tell(r [2]uint64) {
+	s.air.hurry(r, time.Now())
+	if r[0] > 0 {
+		s.told = append(s.told, r)
+	}
+}
+
 // takeAsked gives the next row headquarters wants though it had receipted it:
 // its database has been set back.
-func (s *session) takeAsked(ctx context.Context) (Record, bool, error) {
-	for len(s.asked) > 0 {
-		r := &s.asked[0]
+func (s *session) takeAsked(ctx context.Context, ranges *[][2]uint64) (Record, bool, error) {
+	for len(*ranges) > 0 {
+		r := &(*ranges)[0]
 		for row, err := range s.src.Range(ctx, r[0], r[1]) {
 			if err != nil {
 				return Record{}, false, err
@@ -162,7 +177,7 @@ func (s *session) takeAsked(ctx context.Context) (Record, bool, error) {
 				return row, true, nil
 			}
 		}
-		s.asked = s.asked[1:]
+		*ranges = (*ranges)[1:]
 	}
 	return Record{}, false, nil
 }
@@ -172,6 +187,23 @@ func (s *session) takeAsked(ctx context.Context) (Record, bool, error) {
 func (s *session) publish(seq uint64, topic string, retain bool, body []byte) {
 	t := s.line.Publish(topic, retain, body)
 	s.flying = append(s.flying, flying{token: t, seq: seq, until: time.Now().Add(line.AckTimeout)})
+}
+
+// call does what somebody wants of headquarters. The broker's answers are
+// awaited like PUBACKs; a refused subscription brings nothing, and is seen so.
+func (s *session) call(c Call) {
+	await := func(t mqtt.Token) {
+		s.flying = append(s.flying, flying{token: t, until: time.Now().Add(line.AckTimeout)})
+	}
+	if len(c.Unsubscribe) > 0 {
+		await(s.line.Drop(c.Unsubscribe...))
+	}
+	if len(c.Subscribe) > 0 {
+		await(s.line.Ask(c.Subscribe...))
+	}
+	if c.Topic != "" {
+		s.publish(0, c.Topic, false, c.Body)
+	}
 }
 
 // oldest gives the channel on which the oldest publish ends, and when it is

@@ -50,6 +50,11 @@ func (u *Uplink) connection(ctx context.Context, broker *url.URL, later bool) (l
 	if err != nil {
 		return 0, err
 	}
+	if u.cfg.Renew != nil {
+		if fresh, err := u.cfg.Renew(); err == nil {
+			u.cfg.TLS = fresh
+		}
+	}
 	s.line, err = line.Open(ctx, line.Config{
 		Broker: broker, ClientID: u.cfg.Booth, Username: u.cfg.Username, TLS: u.cfg.TLS, Dial: u.cfg.Dial,
 		Will: &line.Will{Topic: contract.StatusTopic(u.cfg.Booth), Payload: will}, Take: s.take,
@@ -60,7 +65,7 @@ func (u *Uplink) connection(ctx context.Context, broker *url.URL, later bool) (l
 	since := time.Now()
 	err = s.live(ctx, broker.Host, later)
 	u.src.SetOnline(false)
-	u.air.lost()
+	u.told = append(u.air.lost(), u.told...)
 	if ctx.Err() != nil || errors.Is(err, errHome) {
 		s.farewell()
 	} else {
@@ -89,7 +94,9 @@ func (s *session) subscribe(ctx context.Context) error {
 	receipt := contract.ReceiptTopic(s.cfg.Booth)
 	filters := []string{receipt}
 	for _, in := range s.cfg.Inbound {
-		filters = append(filters, in.Filter)
+		if !in.OnCall {
+			filters = append(filters, in.Filter)
+		}
 	}
 	refused, err := s.line.Subscribe(ctx, filters...)
 	if err != nil {
@@ -137,8 +144,8 @@ func (s *session) serve(ctx context.Context, later bool) error {
 	health := time.NewTicker(s.cfg.HealthEvery)
 	defer health.Stop()
 	var home <-chan time.Time
-	if later { // not the preferred broker: try that again after 10 to 30 min
-		t := time.NewTimer(10*time.Minute + rand.N(20*time.Minute))
+	if later { // not the preferred broker: try that again, not in step with other booths
+		t := time.NewTimer(s.cfg.ReturnAfter + rand.N(2*s.cfg.ReturnAfter))
 		defer t.Stop()
 		home = t.C
 	}
@@ -154,6 +161,10 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			return err
 		}
 		acked, until := s.oldest()
+		var resend <-chan [2]uint64
+		if len(s.told) < resendsMost {
+			resend = s.resend
+		}
 		wake.Reset(time.Until(earlier(next, until)))
 		select {
 		case <-ctx.Done():
@@ -166,10 +177,14 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			err = s.land(ctx)
 		case b := <-s.receipts:
 			s.receive(ctx, b)
+		case r := <-resend:
+			s.tell(r)
 		case <-s.src.Bell():
 			s.rung()
 		case <-health.C:
 			err = s.publishState()
+		case c := <-s.cfg.Calls:
+			s.call(c)
 		case <-s.cfg.Changed:
 			if changed == nil {
 				changed = time.After(time.Second)

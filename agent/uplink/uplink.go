@@ -47,6 +47,9 @@ const (
 	resendMost  = 15 * time.Minute
 
 	healthEvery = time.Minute
+	returnAfter = 10 * time.Minute // at least, from a later broker to the first; at most three times that
+
+	resendsMost = 4 // ranges that Resend holds, and as many under way
 )
 
 // Lane is which rows a query is for.
@@ -114,6 +117,16 @@ type Message struct {
 type Subscription struct {
 	Filter string
 	C      chan Message
+	// OnCall: nothing is subscribed to at a connect; Calls name the topics.
+	OnCall bool
+}
+
+// Call asks headquarters for something for once. It is lost with the
+// connection, or if there is none: who made it calls again.
+type Call struct {
+	Subscribe, Unsubscribe []string // topics, each within a Subscription that is OnCall
+	Topic                  string   // where Body is published; "": nothing is
+	Body                   []byte
 }
 
 // Config says where headquarters is and how the booth speaks to it.
@@ -124,8 +137,12 @@ type Config struct {
 	Boot     string   // kernel boot id, for the status
 	Brokers  []string // ssl://host:port or tcp://host:port, in order of preference
 	TLS      *tls.Config
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-	AckMode  AckMode
+	// Renew gives TLS anew for each connection, so that renewed certificates,
+	// the booth's and headquarters', need no restart. On an error the last one
+	// stays: a file that is half written costs no link. It may be nil.
+	Renew   func() (*tls.Config, error)
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	AckMode AckMode
 
 	// Conn gives the next number of a CONNECT, durable before it returns; see
 	// ConnFile.
@@ -134,13 +151,17 @@ type Config struct {
 	// 60 s, and when Changed fires (at most once a second).
 	State   func() contract.State
 	Changed <-chan struct{}
+	// Connected hears of each connect once the booth is announced and events
+	// count as live. It must not block.
+	Connected func(conn uint64)
 	// Report hears of what should not happen. It must not block.
 	Report  func(contract.Notice)
 	Inbound []Subscription
+	Calls   <-chan Call
 	Log     *slog.Logger
 
 	// Zero: the contract's numbers.
-	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery time.Duration
+	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery, ReturnAfter time.Duration
 }
 
 // Status is a snapshot of the link for the page and the metrics.
@@ -168,6 +189,8 @@ type Uplink struct {
 	brokers []*url.URL
 	air     *air
 	said    map[string]bool // notices reported since start, by word
+	resend  chan [2]uint64  // asked for by Resend, from any goroutine
+	told    [][2]uint64     // of those, what is still to be sent; Run's own
 
 	// status is read by the page while Run writes it.
 	status  atomic.Pointer[Status]
@@ -179,7 +202,7 @@ func New(cfg Config, src Source) (*Uplink, error) {
 	if err := contract.CheckBooth(cfg.Booth); err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}
-	u := &Uplink{cfg: cfg, src: src, air: newAir(), said: make(map[string]bool)}
+	u := &Uplink{cfg: cfg, src: src, air: newAir(), said: make(map[string]bool), resend: make(chan [2]uint64, resendsMost)}
 	for _, b := range cfg.Brokers {
 		at, err := line.ParseBroker(b, cfg.TLS)
 		if err != nil {
@@ -193,6 +216,7 @@ func New(cfg Config, src Source) (*Uplink, error) {
 	u.cfg.Username = cmp.Or(cfg.Username, cfg.Booth)
 	u.cfg.ResendFirst = cmp.Or(cfg.ResendFirst, resendFirst)
 	u.cfg.HealthEvery = cmp.Or(cfg.HealthEvery, healthEvery)
+	u.cfg.ReturnAfter = cmp.Or(cfg.ReturnAfter, returnAfter)
 	u.status.Store(&Status{})
 	return u, nil
 }
@@ -202,6 +226,19 @@ func (u *Uplink) Status() Status {
 	s := *u.status.Load()
 	s.Dropped = u.dropped.Load()
 	return s
+}
+
+// Resend has events from..to published again, as the rate of the backlog
+// allows, whether or not they are receipted; 0, 0 stands for all that wait for
+// their receipt. It is false if too many ranges wait already. It may be called
+// from any goroutine.
+func (u *Uplink) Resend(from, to uint64) bool {
+	select {
+	case u.resend <- [2]uint64{from, to}:
+		return true
+	default:
+		return false
+	}
 }
 
 // note changes the snapshot. Run's goroutine alone calls it.
@@ -245,6 +282,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 		if next {
 			at = (at + 1) % len(u.brokers)
 		}
+		if pause.Twins() {
+			u.report("twin", "connections end as soon as they are made: another client may use this booth's name")
+		}
 		timer := time.NewTimer(d)
 		select {
 		case <-timer.C:
@@ -261,6 +301,9 @@ func (u *Uplink) up(broker string, conn uint64) {
 	u.note(func(s *Status) {
 		s.Connected, s.Broker, s.Since, s.LastError = true, broker, time.Now(), ""
 	})
+	if u.cfg.Connected != nil {
+		u.cfg.Connected(conn)
+	}
 }
 
 // down says why there is no link, once per change of state.

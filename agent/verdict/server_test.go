@@ -374,6 +374,9 @@ func TestUnixSocket(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("the matcher ended with %v", err)
 		}
+		for s.Connected() > 0 { // until it is known to be gone, it takes one of the few places
+			time.Sleep(time.Millisecond)
+		}
 	}
 	cancel()
 	if err := <-served; !errors.Is(err, context.Canceled) {

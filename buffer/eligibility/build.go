@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -25,6 +25,9 @@ type Spec struct {
 	// Digest is SHA-256 over every row in ascending order of token: token,
 	// length of the value as uvarint, value.
 	Digest [sha256.Size]byte
+	// Key names the key under which identifiers became tokens; "" is not known.
+	// The store keeps it and makes nothing of it.
+	Key string
 	// VerifiedAt is when headquarters' word for this generation was verified;
 	// its age counts from it. Zero: never yet, which is too old for anything.
 	VerifiedAt time.Time
@@ -32,7 +35,8 @@ type Spec struct {
 
 	published *Generation // what Purge rewrites, or an overlay makes: its rows and digest are on record
 	base      *file       // what an overlay lies on
-	sum       *Sum        // of the list that an overlay makes
+	sum       *Sum        // of the list that an overlay makes, or that was purged
+	gone      gone        // of a list that was purged
 }
 
 // Built is a generation on disk, whole and synced, that is not active.
@@ -87,72 +91,97 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 	if err != nil {
 		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, errors.Join(err, removeAny(temp)))
 	}
-	g := Generation{Kind: spec.Kind, Generation: spec.Generation, Rows: spec.Rows, Digest: spec.Digest,
+	g := Generation{Kind: spec.Kind, Generation: spec.Generation, Rows: spec.Rows, Digest: spec.Digest, Key: spec.Key,
 		VerifiedAt: spec.VerifiedAt.UTC().Truncate(time.Microsecond)}
 	return &Built{store: s, gen: g, path: path}, nil
 }
 
+// write makes a list file: SQLite the tables and what stands beside the rows, the
+// loader the rows.
 func write(ctx context.Context, temp string, spec Spec, all iter.Seq2[Row, error]) (err error) {
+	root, err := outline(ctx, temp)
+	if err != nil {
+		return err
+	}
+	w := &writer{spec: spec, seed: seed(spec.Kind, spec.Generation), digest: newDigest()}
+	if err := w.rows(ctx, temp, root, all); err != nil {
+		return err
+	}
 	conn, err := sqlite.OpenRaw(ctx, temp, sqlite.Options{Bulk: true})
 	if err != nil {
 		return err
 	}
-	p, err := newPacer(temp, spec.Pace)
+	return errors.Join(conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.meta()...), spec.gone.write(conn), conn.Close())
+}
+
+// outline makes the empty tables and tells where that of rows is.
+func outline(ctx context.Context, temp string) (root uint32, err error) {
+	conn, err := sqlite.OpenRaw(ctx, temp, sqlite.Options{Bulk: true})
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return 0, err
 	}
-	// The pacer's descriptor is closed after the connection: closing it drops
-	// this process's locks on the file.
-	defer func() { err = errors.Join(err, conn.Close(), p.close()) }()
-	if err := conn.Exec(fileSchema + "BEGIN"); err != nil {
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := conn.Exec(fileSchema); err != nil {
+		return 0, err
+	}
+	return rootOf(conn)
+}
+
+// rootOf tells on which page the table of rows begins.
+func rootOf(conn *sqlite.RawConn) (uint32, error) {
+	root, err := conn.Int(`SELECT rootpage FROM sqlite_schema WHERE name = 'row' AND type = 'table'`)
+	if err == nil && (root < 1 || root > math.MaxUint32) {
+		err = fmt.Errorf("%w: it has no table of rows", ErrCorrupt)
+	}
+	return uint32(root), err
+}
+
+// rows writes all rows, and paces it.
+func (w *writer) rows(ctx context.Context, temp string, root uint32, all iter.Seq2[Row, error]) (err error) {
+	if w.load, err = newLoader(temp, root); err != nil {
 		return err
 	}
-	w := &writer{conn: conn, spec: spec, seed: seed(spec.Kind, spec.Generation), pace: p, digest: newDigest()}
-	if err := w.fill(ctx, all); err != nil {
+	defer func() { err = errors.Join(err, w.load.close()) }()
+	if w.pace, err = newPacer(temp, w.spec.Pace); err != nil {
 		return err
 	}
-	if err := conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.meta()...); err != nil {
-		return err
-	}
-	return conn.Exec("COMMIT")
+	defer func() { err = errors.Join(err, w.pace.close()) }()
+	return w.fill(ctx, all)
 }
 
 // meta is what the file says of itself.
 func (w *writer) meta() []driver.Value {
 	rows, digest, sum := w.spec.Rows, w.spec.Digest, any(w.sum[:])
 	if p := w.spec.published; p != nil {
-		rows, digest, sum = p.Rows, p.Digest, nil // after a purge the sum is not known
+		rows, digest, sum = p.Rows, p.Digest, nil // unless it was known before
+	}
+	if w.spec.sum != nil {
+		sum = w.spec.sum[:]
 	}
 	base, baseRows, below, kept := int64(0), int64(0), []byte{}, []byte{}
 	if b := w.spec.base; b != nil {
-		base, baseRows, below, kept, sum = int64(b.gen.Generation), int64(b.gen.Rows), b.gen.Digest[:], b.digest[:], w.spec.sum[:]
+		base, baseRows, below, kept = int64(b.gen.Generation), int64(b.gen.Rows), b.gen.Digest[:], b.digest[:]
 	}
 	return []driver.Value{int64(fileFormat), w.spec.Kind, int64(w.spec.Generation), int64(rows), digest[:], int64(w.spec.Rows), w.spec.Digest[:],
 		sum, base, baseRows, below, kept}
 }
 
-// batch rows go into one statement: 128 are 2.5 times as fast as one, and more
-// gain nothing (measured limits, 2d).
+// batch is after how many rows the pace is asked.
 const batch = 128
 
-// writer turns rows into statements of batch rows.
+// writer checks rows and seals them.
 type writer struct {
-	conn   *sqlite.RawConn
 	spec   Spec
 	seed   uint32
 	pace   *pacer
+	load   *loader
 	digest *digest
 	sum    Sum
 	last   Token
-	args   []driver.Value
-	many   *sqlite.Stmt
+	buf    []byte // of one sealed value
 }
 
 func (w *writer) fill(ctx context.Context, rows iter.Seq2[Row, error]) (err error) {
-	if w.many, err = w.conn.Prepare(insertRows(batch)); err != nil {
-		return err
-	}
-	defer w.many.Close()
 	for r, err := range rows {
 		if err != nil {
 			return err
@@ -164,8 +193,10 @@ func (w *writer) fill(ctx context.Context, rows iter.Seq2[Row, error]) (err erro
 	if sum := w.digest.sum(); w.digest.rows != w.spec.Rows || sum != w.spec.Digest {
 		return fmt.Errorf("%w: %d rows with digest %x, want %d with %x", ErrMismatch, w.digest.rows, sum[:4], w.spec.Rows, w.spec.Digest[:4])
 	}
-	w.put(lastToken, nil)
-	return w.flush()
+	if err := w.put(lastToken, nil); err != nil {
+		return err
+	}
+	return w.load.end()
 }
 
 func (w *writer) add(ctx context.Context, r Row) error {
@@ -183,44 +214,17 @@ func (w *writer) add(ctx context.Context, r Row) error {
 	if w.spec.published == nil {
 		w.sum.add(r)
 	}
-	w.put(r.Token, r.Value)
-	if len(w.args) < 2*batch {
-		return nil
-	}
-	if err := w.flush(); err != nil {
+	if err := w.put(r.Token, r.Value); err != nil || w.digest.rows%batch != 0 {
 		return err
 	}
 	return w.pace.wrote(ctx, batch*(len(r.Token)+len(r.Value)+sealBytes+4))
 }
 
-func (w *writer) put(t Token, payload []byte) {
-	buf := append(make([]byte, 0, len(t)+len(payload)+sealBytes), t[:]...)
-	buf = seal(buf, w.seed, w.last, t, payload)
-	w.args = append(w.args, buf[:len(t):len(t)], buf[len(t):])
+// put seals a row and writes it.
+func (w *writer) put(t Token, payload []byte) error {
+	w.buf = seal(w.buf[:0], w.seed, w.last, t, payload)
 	w.last = t
-}
-
-func (w *writer) flush() error {
-	n := len(w.args) / 2
-	if n == 0 {
-		return nil
-	}
-	stmt := w.many
-	if n < batch {
-		s, err := w.conn.Prepare(insertRows(n))
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		stmt = s
-	}
-	_, err := stmt.Exec(w.args...)
-	w.args = w.args[:0]
-	return err
-}
-
-func insertRows(n int) string {
-	return "INSERT INTO row VALUES (?,?)" + strings.Repeat(",(?,?)", n-1)
+	return w.load.add(t, w.buf)
 }
 
 // digest is the content digest of Spec.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"boothd/buffer/internal/sqlite"
 )
@@ -11,7 +12,7 @@ import (
 // Check reads the active generation of a kind whole and compares it with its
 // digest: bit rot is found within a day even in rows nobody asks for. Damage
 // is a *Fault with ErrCorrupt; it does not discard the list. Reading is paced
-// and takes no lock.
+// and takes no lock. A list that is sound is marked with the time (CheckedAt).
 func (s *Store) Check(ctx context.Context, kind string, p Pace) error {
 	v := s.View()
 	defer v.Release() // so that the file stays while it is read
@@ -27,7 +28,18 @@ func (s *Store) Check(ctx context.Context, kind string, p Pace) error {
 			return &Fault{kind, f.gen.Generation, damaged(err)} // damage below is damage of what lies on it
 		}
 	}
-	return nil
+	return s.checked(ctx, f)
+}
+
+// checked marks a generation as read whole, if it is active still.
+func (s *Store) checked(ctx context.Context, f *file) error {
+	return s.mark(ctx, func(g *Generation) bool {
+		if g.Kind != f.gen.Kind || g.Generation != f.gen.Generation {
+			return false
+		}
+		g.CheckedAt = time.Now().UTC().Truncate(time.Microsecond)
+		return true
+	})
 }
 
 func (f *file) check(ctx context.Context, path string, p Pace) error {

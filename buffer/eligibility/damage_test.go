@@ -37,16 +37,16 @@ func TestI1_AFlippedBitIsNeverAWrongAnswer(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f := openFile(context.Background(), dir, gen)
+		f := openFile(context.Background(), dir, gen, nil)
 		noticed := f.err != nil
 		for i, r := range rows {
-			got, ok, err := f.lookup(r.Token)
+			got, ok, err := f.lookup(nil, r.Token)
 			if err == nil && (!ok || !bytes.Equal(got, r.Value)) {
 				t.Fatalf("bit %d flipped: Lookup(row %d) = %x, %v without an error", bit, i, got, ok)
 			}
 			absent := r.Token
 			absent[3] ^= 0x55
-			_, ok, err2 := f.lookup(absent)
+			_, ok, err2 := f.lookup(nil, absent)
 			if err2 == nil && ok {
 				t.Fatalf("bit %d flipped: an absent token was found", bit)
 			}

@@ -253,7 +253,7 @@ func TestAViewStaysWholeWhileListsChange(t *testing.T) {
 		t.Errorf("new view: %v, %v", ok, err)
 	}
 	old.Release()
-	if f.conn != nil {
+	if f.tree != nil {
 		t.Error("the last release left the old file open")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,15 +26,18 @@ import (
 //
 // rows and digest are those of the list as it was published; kept_rows and
 // kept_digest those of the rows that are in the file, which Purge makes fewer
-// and which are all that an overlay has. sum is that of the list, NULL where
-// Purge has changed it. base is the generation that an overlay lies on, 0 for
+// and which are all that an overlay has. sum is that of the list as it was
+// published, NULL where an older program's Purge has changed it; gone is what
+// Purge took out or changed (see the type). base is the generation that an overlay lies on, 0 for
 // none, with its own rows and digest as published and kept_digest.
 const (
 	fileSchema = `
 CREATE TABLE meta (format INTEGER, kind TEXT, generation INTEGER, rows INTEGER, digest BLOB, kept_rows INTEGER, kept_digest BLOB,
 	sum BLOB, base INTEGER, base_rows INTEGER, base_digest BLOB, base_kept BLOB);
-CREATE TABLE row (token BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;`
-	fileFormat   = 3
+CREATE TABLE row (token BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE gone (token BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;`
+	fileFormat   = 4
+	thirdFormat  = 3 // without gone
 	secondFormat = 2 // without sum and base
 	firstFormat  = 1 // without kept_rows and kept_digest: nothing was purged
 	gapBytes     = 8
@@ -70,19 +74,16 @@ type file struct {
 	gen   Generation                 // as opened; kind and number never change
 	known atomic.Pointer[Generation] // with what was learnt since
 	refs  atomic.Int64
-	err   error // why it cannot be read; then conn is nil
+	err   error // why it cannot be read; then tree is nil
 	seed  uint32
 
-	// mu, because a prepared statement belongs to one goroutine at a time and
-	// the status page may ask beside the lane. It is held for microseconds.
-	mu     sync.Mutex
-	conn   *sqlite.RawConn
-	from   *sqlite.Stmt // first row at or above a token
-	before *sqlite.Stmt // last row below a token
-	key    Token
-	arg    []driver.Value // the slice of key, boxed once
+	// mu, because the tree has one buffer and the status page may ask beside the
+	// lane. It is held for microseconds.
+	mu   sync.Mutex
+	tree *tree // nil: closed, or it cannot be read
 
 	dir    string
+	beside *View  // while it is opened
 	rows   uint64 // in the file
 	digest [sha256.Size]byte
 	sum    *Sum     // of the list; nil: not known
@@ -91,13 +92,19 @@ type file struct {
 }
 
 // openFile opens a generation. It always gives a file; one that cannot be read
-// says why at every look-up.
-func openFile(ctx context.Context, dir string, g Generation) *file {
-	f := &file{gen: g, dir: dir, seed: seed(g.Kind, g.Generation)}
+// says why at every look-up. What a view beside it knows of the same file is not
+// read again; it may be nil.
+func openFile(ctx context.Context, dir string, g Generation, beside *View) *file {
+	return openFileAt(ctx, filePath(dir, g.Kind, g.Generation), dir, g, beside)
+}
+
+// openFileAt opens a generation that still has another name.
+func openFileAt(ctx context.Context, path, dir string, g Generation, beside *View) *file {
+	f := &file{gen: g, dir: dir, seed: seed(g.Kind, g.Generation), beside: beside}
+	defer func() { f.beside = nil }()
 	f.known.Store(&g)
 	f.refs.Store(1)
-	f.arg = []driver.Value{f.key[:]}
-	if err := f.open(ctx, f.path()); err != nil {
+	if err := f.open(ctx, path); err != nil {
 		f.close()
 		f.err = damaged(err)
 	}
@@ -116,10 +123,12 @@ func damaged(err error) error {
 }
 
 func (f *file) open(ctx context.Context, path string) (err error) {
-	if f.conn, err = sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true}); err != nil {
+	conn, err := sqlite.OpenRaw(ctx, path, sqlite.Options{Immutable: true})
+	if err != nil {
 		return err
 	}
-	meta, err := f.conn.Prepare(`SELECT * FROM meta`)
+	defer conn.Close()
+	meta, err := conn.Prepare(`SELECT * FROM meta`)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -136,19 +145,49 @@ func (f *file) open(ctx context.Context, path string) (err error) {
 	if !seen {
 		return fmt.Errorf("%w: it is not the list that the index names", ErrCorrupt)
 	}
-	if f.from, err = f.conn.Prepare(`SELECT token, value FROM row WHERE token >= ?1 ORDER BY token LIMIT 1`); err != nil {
+	root, err := rootOf(conn)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if f.before, err = f.conn.Prepare(`SELECT token, value FROM row WHERE token < ?1 ORDER BY token DESC LIMIT 1`); err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	f.tree, err = openTree(path, root, f.pagesKnown())
+	return err
+}
+
+// pagesKnown is what the view beside knows of this file's pages, as a list by
+// itself or below an overlay.
+func (f *file) pagesKnown() *inner {
+	if f.beside == nil {
+		return nil
+	}
+	other := f.beside.find(f.gen.Kind)
+	for _, o := range []*file{other, below(other)} {
+		if o != nil && o.gen.Generation == f.gen.Generation {
+			return o.pages()
+		}
 	}
 	return nil
+}
+
+func below(f *file) *file {
+	if f == nil {
+		return nil
+	}
+	return f.base
+}
+
+func (f *file) pages() *inner {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tree == nil {
+		return nil
+	}
+	return f.tree.inner
 }
 
 // meta takes what a file says of itself; seen tells whether it is what the index
 // names.
 func (f *file) meta(ctx context.Context, row []driver.Value) (seen bool, err error) {
-	width := map[int64]int{firstFormat: 5, secondFormat: 7, fileFormat: 12}
+	width := map[int64]int{firstFormat: 5, secondFormat: 7, thirdFormat: 12, fileFormat: 12}
 	format, _ := row[0].(int64)
 	digest, _ := row[4].([]byte)
 	if len(row) != width[format] || fmt.Sprint(row[1]) != f.gen.Kind || row[2] != int64(f.gen.Generation) || row[3] != int64(f.gen.Rows) || !bytes.Equal(digest, f.gen.Digest[:]) {
@@ -179,7 +218,7 @@ func (f *file) meta(ctx context.Context, row []driver.Value) (seen bool, err err
 	if kept, _ = row[11].([]byte); len(published) != sha256.Size || len(kept) != sha256.Size {
 		return false, nil
 	}
-	f.base = openFile(ctx, f.dir, Generation{Kind: f.gen.Kind, Generation: uint64(base), Rows: uint64(rows), Digest: [sha256.Size]byte(published)})
+	f.base = openFile(ctx, f.dir, Generation{Kind: f.gen.Kind, Generation: uint64(base), Rows: uint64(rows), Digest: [sha256.Size]byte(published)}, f.beside)
 	switch {
 	case f.base.err != nil:
 		return false, f.base.err
@@ -189,36 +228,53 @@ func (f *file) meta(ctx context.Context, row []driver.Value) (seen bool, err err
 	return true, nil
 }
 
-// lookup finds a token: in the overlay, if this is one, and then in its base.
-func (f *file) lookup(t Token) (value []byte, ok bool, err error) {
-	value, ok, err = f.ownRow(t)
+// alone gives the file to one reader beside all others, who asks in ascending
+// order: it waits for nobody and reads a page once. It is good while f is open
+// and is not closed.
+func (f *file) alone() *file {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	own := &file{gen: f.gen, err: f.err, seed: f.seed}
+	if f.tree != nil {
+		own.tree = f.tree.alone()
+	}
+	if f.base != nil {
+		own.base = f.base.alone()
+	}
+	return own
+}
+
+// lookup finds a token, in the overlay, if this is one, and then in its base,
+// and appends its value to dst.
+func (f *file) lookup(dst []byte, t Token) (value []byte, ok bool, err error) {
+	value, ok, err = f.ownRow(dst, t)
 	if f.base == nil || err != nil {
 		return value, ok, err
 	}
 	if !ok {
-		if value, ok, err = f.base.ownRow(t); err != nil { // damage below is damage of what lies on it
+		if value, ok, err = f.base.ownRow(dst, t); err != nil { // damage below is damage of what lies on it
 			fault := &Fault{}
 			errors.As(err, &fault)
 			err = &Fault{f.gen.Kind, f.gen.Generation, fault.Err}
 		}
 		return value, ok, err
 	}
-	if value[0] == removed {
-		return nil, false, nil
+	if mark := len(dst); value[mark] == there {
+		return slices.Delete(value, mark, mark+1), true, nil
 	}
-	return value[1:], true, nil
+	return nil, false, nil
 }
 
-func (f *file) ownRow(t Token) (value []byte, ok bool, err error) {
+func (f *file) ownRow(dst []byte, t Token) (value []byte, ok bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.err != nil:
 		err = f.err
-	case f.conn == nil:
+	case f.tree == nil:
 		err = ErrClosed
 	default:
-		value, ok, err = f.search(t)
+		value, ok, err = f.search(dst, t)
 	}
 	if err != nil {
 		return nil, false, &Fault{f.gen.Kind, f.gen.Generation, err}
@@ -228,8 +284,8 @@ func (f *file) ownRow(t Token) (value []byte, ok bool, err error) {
 
 // search believes a row only if its checksum holds, and an absence only if the
 // gap before the next row spans the token.
-func (f *file) search(t Token) ([]byte, bool, error) {
-	at, sealed, err := f.one(f.from, t)
+func (f *file) search(dst []byte, t Token) ([]byte, bool, error) {
+	at, sealed, err := f.tree.from(t)
 	if err != nil {
 		return nil, false, err
 	}
@@ -238,7 +294,7 @@ func (f *file) search(t Token) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	if bytes.Equal(at, t[:]) && t != lastToken {
-		return payload, true, nil
+		return append(dst, payload...), true, nil
 	}
 	switch bytes.Compare(gap, t[:gapBytes]) {
 	case -1:
@@ -252,7 +308,8 @@ func (f *file) search(t Token) ([]byte, bool, error) {
 // gapStarts settles the rare case of two tokens with the same first 8 bytes:
 // the row before t must be the one that the gap names.
 func (f *file) gapStarts(t Token, gap []byte) error {
-	at, sealed, err := f.one(f.before, t)
+	gap = bytes.Clone(gap) // of the row behind, in the tree's buffer
+	at, sealed, err := f.tree.before(t)
 	if err != nil {
 		return err
 	}
@@ -265,23 +322,6 @@ func (f *file) gapStarts(t Token, gap []byte) error {
 		return fmt.Errorf("%w: a row is missing", ErrCorrupt)
 	}
 	return nil
-}
-
-// one runs a statement that gives a row at most; nil if there is none.
-func (f *file) one(s *sqlite.Stmt, t Token) (at, sealed []byte, err error) {
-	f.key = t
-	for row, err := range s.Rows(f.arg...) {
-		if err != nil {
-			return nil, nil, damaged(err)
-		}
-		a, okA := row[0].([]byte)
-		b, okB := row[1].([]byte)
-		if !okA || !okB || len(a) != len(t) {
-			return nil, nil, fmt.Errorf("%w: a row is of another type", ErrCorrupt)
-		}
-		at, sealed = a, b
-	}
-	return at, sealed, nil
 }
 
 func (f *file) unseal(at, sealed []byte) (payload, gap []byte, err error) {
@@ -304,15 +344,10 @@ func (f *file) release() {
 func (f *file) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, s := range []*sqlite.Stmt{f.from, f.before} {
-		if s != nil {
-			s.Close()
-		}
+	if f.tree != nil {
+		_ = f.tree.close() // it was only read
 	}
-	if f.conn != nil {
-		f.conn.Close()
-	}
-	f.conn, f.from, f.before = nil, nil, nil
+	f.tree = nil
 	if f.base != nil {
 		f.base.release()
 		f.base = nil

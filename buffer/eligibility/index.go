@@ -33,13 +33,22 @@ CREATE TABLE active (
 // indexBase is the second schema: overlays.
 const indexBase = `ALTER TABLE generation ADD COLUMN base INTEGER NOT NULL DEFAULT 0`
 
+// indexKey is the third schema: the key of tokens.
+const indexKey = `ALTER TABLE generation ADD COLUMN key TEXT NOT NULL DEFAULT ''`
+
+// indexChecked is the fourth schema: when a list was read whole.
+const indexChecked = `ALTER TABLE generation ADD COLUMN checked_us INTEGER NOT NULL DEFAULT 0`
+
 // indexCheck: the index is a few pages and is read whole at every start.
 const indexCheck = 1 << 20
 
 func (s *Store) openIndex(ctx context.Context) error {
 	path := filepath.Join(s.dir, "index.db")
-	opt := sqlite.Options{Migrations: []sqlite.Migration{{SQL: indexSchema}, {SQL: indexBase}}, CheckLimit: indexCheck}
+	opt := sqlite.Options{Migrations: []sqlite.Migration{{SQL: indexSchema}, {SQL: indexBase}, {SQL: indexKey}, {SQL: indexChecked}}, CheckLimit: indexCheck}
 	db, err := sqlite.Open(ctx, path, opt)
+	if sqlite.IsCorrupt(err) { // a read that failed looks the same
+		db, err = sqlite.Open(ctx, path, opt)
+	}
 	if sqlite.IsCorrupt(err) {
 		s.faults = append(s.faults, &Fault{"index", 0, err})
 		if _, err := sqlite.SetAside(path); err != nil {
@@ -52,7 +61,7 @@ func (s *Store) openIndex(ctx context.Context) error {
 }
 
 func (s *Store) readIndex(ctx context.Context) (gens []Generation, active map[string]uint64, err error) {
-	rows, err := s.index.QueryContext(ctx, `SELECT g.kind, g.generation, g.rows, g.digest, g.activated_us, g.verified_us, g.announced, g.base,
+	rows, err := s.index.QueryContext(ctx, `SELECT g.kind, g.generation, g.rows, g.digest, g.activated_us, g.verified_us, g.announced, g.base, g.key, g.checked_us,
 		a.generation IS g.generation FROM generation g LEFT JOIN active a ON a.kind = g.kind`)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading list index: %w", err)
@@ -62,13 +71,13 @@ func (s *Store) readIndex(ctx context.Context) (gens []Generation, active map[st
 	for rows.Next() {
 		var g Generation
 		var digest []byte
-		var activated, verified int64
+		var activated, verified, checked int64
 		var on bool
-		if err := rows.Scan(&g.Kind, &g.Generation, &g.Rows, &digest, &activated, &verified, &g.Announced, &g.Base, &on); err != nil {
+		if err := rows.Scan(&g.Kind, &g.Generation, &g.Rows, &digest, &activated, &verified, &g.Announced, &g.Base, &g.Key, &checked, &on); err != nil {
 			return nil, nil, fmt.Errorf("reading list index: %w", err)
 		}
 		copy(g.Digest[:], digest)
-		g.ActivatedAt, g.VerifiedAt = sqlite.Time(activated), fromMicros(verified)
+		g.ActivatedAt, g.VerifiedAt, g.CheckedAt = sqlite.Time(activated), fromMicros(verified), fromMicros(checked)
 		gens = append(gens, g)
 		if on {
 			active[g.Kind] = g.Generation
@@ -97,8 +106,8 @@ func (s *Store) flip(ctx context.Context, kept []Generation, files []*file, clea
 		return err
 	}
 	for _, g := range kept {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO generation VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, g.Kind, int64(g.Generation), int64(g.Rows),
-			g.Digest[:], sqlite.Micros(g.ActivatedAt), toMicros(g.VerifiedAt), g.Announced, int64(g.Base)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO generation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, g.Kind, int64(g.Generation), int64(g.Rows),
+			g.Digest[:], sqlite.Micros(g.ActivatedAt), toMicros(g.VerifiedAt), g.Announced, int64(g.Base), g.Key, toMicros(g.CheckedAt)); err != nil {
 			return err
 		}
 	}
@@ -115,15 +124,15 @@ func (s *Store) flip(ctx context.Context, kept []Generation, files []*file, clea
 	return tx.Commit()
 }
 
-// saveMarks writes verified and announced of generations that exist.
+// saveMarks writes what is newly known of generations that exist.
 func (s *Store) saveMarks(ctx context.Context, changed []Generation) (err error) {
 	tx, err := s.index.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	for _, g := range changed {
-		if _, err := tx.ExecContext(ctx, `UPDATE generation SET verified_us = ?, announced = ? WHERE kind = ? AND generation = ?`,
-			toMicros(g.VerifiedAt), g.Announced, g.Kind, int64(g.Generation)); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE generation SET verified_us = ?, checked_us = ?, announced = ? WHERE kind = ? AND generation = ?`,
+			toMicros(g.VerifiedAt), toMicros(g.CheckedAt), g.Announced, g.Kind, int64(g.Generation)); err != nil {
 			return errors.Join(err, tx.Rollback())
 		}
 	}

@@ -29,8 +29,8 @@ const (
 
 var (
 	// ErrWhole says that a delta cannot be laid on what is active: its sum is
-	// not known, because rows were purged or an older program built it, or the
-	// overlay would grow too large. The list is to be taken whole.
+	// not known, because an older program built or purged it, or the overlay
+	// would grow too large. The list is to be taken whole.
 	ErrWhole = errors.New("the list has to be taken whole")
 )
 
@@ -55,13 +55,17 @@ type Change struct {
 // Spec), as numbers, modulo 2^256. It is carried on by what changes.
 type Sum [sha256.Size]byte
 
-func (s *Sum) add(r Row) { s.move(r, false) }
-func (s *Sum) sub(r Row) { s.move(r, true) }
+func (s *Sum) add(r Row) { s.move(r.hash(), false) }
+func (s *Sum) sub(r Row) { s.move(r.hash(), true) }
 
-func (s *Sum) move(r Row, out bool) {
-	b := make([]byte, 0, len(r.Token)+2+len(r.Value))
-	b = binary.AppendUvarint(append(b, r.Token[:]...), uint64(len(r.Value)))
-	h := sha256.Sum256(append(b, r.Value...))
+// hash is that by which a row counts in a sum.
+func (r Row) hash() Sum {
+	var room [128]byte // most values are a few dozen bytes
+	b := binary.AppendUvarint(append(room[:0], r.Token[:]...), uint64(len(r.Value)))
+	return sha256.Sum256(append(b, r.Value...))
+}
+
+func (s *Sum) move(h Sum, out bool) {
 	carry := uint16(0)
 	if out { // two's complement
 		carry = 1
@@ -84,6 +88,7 @@ type DeltaSpec struct {
 	Rows       uint64 // of the one that results
 	Digest     [sha256.Size]byte
 	Sum        Sum
+	Key        string // see Spec
 	VerifiedAt time.Time
 	Pace       Pace
 }
@@ -109,6 +114,8 @@ func (s *Store) Apply(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Cha
 		return no(ErrNoList)
 	case f.gen.Generation != spec.Base:
 		return no(fmt.Errorf("%w: %d is active", ErrMismatch, f.gen.Generation))
+	case f.gen.Key != spec.Key:
+		return no(fmt.Errorf("%w: tokens under key %q, those of the list are under %q", ErrMismatch, spec.Key, f.gen.Key))
 	case f.sum == nil:
 		return no(ErrWhole)
 	}
@@ -120,7 +127,8 @@ func (s *Store) Apply(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Cha
 	if f.base != nil {
 		base = f.base
 	}
-	out := Spec{Kind: spec.Kind, Generation: spec.Generation, Rows: uint64(len(rows)), Digest: digestOf(rows), VerifiedAt: spec.VerifiedAt, Pace: spec.Pace,
+	out := Spec{Kind: spec.Kind, Generation: spec.Generation, Rows: uint64(len(rows)), Digest: digestOf(rows),
+		Key: spec.Key, VerifiedAt: spec.VerifiedAt, Pace: spec.Pace,
 		published: &Generation{Rows: spec.Rows, Digest: spec.Digest}, base: base, sum: &spec.Sum}
 	built, err := s.Build(ctx, out, func(yield func(Row, error) bool) {
 		for _, r := range rows {
@@ -147,8 +155,14 @@ func (f *file) overlaid(ctx context.Context, spec DeltaSpec, changes iter.Seq2[C
 			old = append(old, Row{r.Token, bytes.Clone(r.Value)})
 		}
 	}
+	lost, err := f.lost(ctx)
+	if err != nil {
+		return nil, err
+	}
 	sum, count := *f.sum, f.gen.Rows
+	now := f.alone() // a decision does not wait for it
 	var fresh []Row
+	var room []byte
 	for c, err := range changes {
 		if err != nil {
 			return nil, err
@@ -159,15 +173,22 @@ func (f *file) overlaid(ctx context.Context, spec DeltaSpec, changes iter.Seq2[C
 		if len(fresh)%1024 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		was, ok, err := f.lookup(c.Token)
+		was, ok, err := now.lookup(room[:0], c.Token)
 		if err != nil {
 			return nil, err
+		}
+		hash := Row{c.Token, was}.hash()
+		if len(lost) > 0 { // as headquarters knows the row, not as it was left here
+			if h, purged := lost[blind(c.Token)]; purged {
+				ok, hash = true, h
+			}
 		}
 		if ok != (c.Op != Add) || (c.Op == Remove) != (len(c.Value) == 0) || len(c.Value) > MaxValue || c.Op != Add && c.Op != Replace && c.Op != Remove {
 			return nil, fmt.Errorf("%w: change %d does not fit the list", ErrMismatch, len(fresh))
 		}
 		if ok {
-			sum.sub(Row{c.Token, was})
+			sum.move(hash, true)
+			room = was
 			count--
 		}
 		row := Row{c.Token, []byte{removed}}
@@ -269,7 +290,8 @@ func (s *Store) Overlaid() map[string]uint64 {
 }
 
 // Fold makes a whole file of an overlay and its base, and checks every row
-// against the digest under which the list was published. The generation stays
+// against the digest under which the list was published, or against its sum
+// where rows were purged. The generation stays
 // what it is, and look-ups go on meanwhile. Damage is a *Fault with ErrCorrupt.
 // A crash before the end leaves overlay and base in force.
 func (s *Store) Fold(ctx context.Context, kind string, p Pace) error {
@@ -283,6 +305,16 @@ func (s *Store) Fold(ctx context.Context, kind string, p Pace) error {
 		return nil
 	}
 	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: f.gen.Rows, Digest: f.gen.Digest, Pace: p}
+	if f.base.purged() { // what is left has another digest, and is checked by the sum
+		a, err := f.audit(ctx, p, func(_ Token, value []byte) ([]byte, error) { return value, nil })
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			return &Fault{kind, f.gen.Generation, err}
+		case err != nil:
+			return fmt.Errorf("folding list %s-%d: %w", kind, f.gen.Generation, err)
+		}
+		spec.Rows, spec.Digest, spec.published, spec.sum, spec.gone = a.rows, a.digest, &f.gen, f.sum, a.gone
+	}
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
 	err := errors.Join(removeAny(temp), removeAny(temp+"-journal"))
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,9 @@ type Pace struct {
 	Duty float64
 }
 
-// paceBytes is how much is written between two pauses.
-const paceBytes = 1 << 20
+// paceBytes is how much is written between two pauses: some milliseconds of one
+// processor, of which a small box has two.
+const paceBytes = 128 << 10
 
 // pacer starts write-back early and in small parts, and rests between them.
 type pacer struct {
@@ -56,6 +58,9 @@ func (p *pacer) wrote(ctx context.Context, n int) error {
 		return err
 	}
 	p.pending += n
+	if p.duty < 1 {
+		runtime.Gosched() // whoever waits for this processor is the lane, perhaps
+	}
 	if p.duty == 1 || p.pending < paceBytes {
 		return nil
 	}
@@ -75,13 +80,14 @@ func (p *pacer) wrote(ctx context.Context, n int) error {
 	return nil
 }
 
-// push starts write-back. Some file systems do not know it; there the pause
-// alone has to do.
+// push starts write-back once that of the part before has ended, so that no more
+// than one part is ever on its way and a commit in the journal has little to
+// wait for. Some file systems do not know it; there the pause alone has to do.
 func (p *pacer) push() error {
 	if p.f == nil {
 		return nil
 	}
-	err := unix.SyncFileRange(int(p.f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	err := unix.SyncFileRange(int(p.f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ESPIPE) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"time"
 
 	"boothd/buffer/internal/sqlite"
 )
@@ -19,9 +20,9 @@ import (
 // nothing for a row that goes; it is called twice for each and must answer the
 // same. Purge tells how many rows were taken out or changed.
 //
-// The list keeps its number, and the digest under which it was published, so
-// that headquarters' comparison still holds; the file also has the digest of
-// what is left. Look-ups go on meanwhile. The old file is overwritten when the
+// The list keeps its number, and the digest and sum under which it was
+// published, so that headquarters' comparison still holds and deltas can be laid
+// on it; the file also has the digest of what is left. Look-ups go on meanwhile. The old file is overwritten when the
 // last view of it is released, and as far as the medium overwrites in place.
 //
 // A crash before the end leaves the old list whole and in force: Purge again.
@@ -32,32 +33,20 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 	if f == nil {
 		return 0, ErrNoList
 	}
-	d, whole := newDigest(), newDigest()
-	noted := func(t Token, value []byte) ([]byte, error) {
-		whole.add(Row{t, value})
-		return keep(t, value)
-	}
-	for r, err := range f.kept(ctx, noted, &purged) {
-		if err != nil {
-			return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, err)
-		}
-		d.add(r)
-	}
-	rows, digest := f.rows, f.digest
-	if f.base != nil {
-		rows, digest = f.gen.Rows, f.gen.Digest
-	}
-	if whole.rows != rows || whole.sum() != digest { // a damaged list must not be made sound with rows missing
-		return 0, &Fault{kind, f.gen.Generation, fmt.Errorf("%w: rows do not give the digest", ErrCorrupt)}
-	}
-	if purged == 0 {
+	a, err := f.audit(ctx, Pace{}, keep)
+	switch {
+	case errors.Is(err, ErrCorrupt): // a damaged list must not be made sound with rows missing
+		return 0, &Fault{kind, f.gen.Generation, err}
+	case err != nil:
+		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, err)
+	case a.changed == 0:
 		return 0, s.forget(ctx, kind, f.gen.Generation)
 	}
-	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: d.rows, Digest: d.sum(), published: &f.gen}
+	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: a.rows, Digest: a.digest, published: &f.gen, sum: f.sum, gone: a.gone}
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
 	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
 	if err == nil {
-		err = write(ctx, temp, spec, f.kept(ctx, keep, new(int)))
+		err = write(ctx, temp, spec, f.kept(ctx, keep))
 	}
 	if err == nil {
 		err = sqlite.SyncFile(temp)
@@ -68,12 +57,11 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 	if err != nil {
 		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
 	}
-	return purged, s.forget(ctx, kind, f.gen.Generation)
+	return a.changed, s.forget(ctx, kind, f.gen.Generation)
 }
 
-// kept gives the rows that stay, read from the file itself and checked as Check
-// does.
-func (f *file) kept(ctx context.Context, keep func(Token, []byte) ([]byte, error), purged *int) iter.Seq2[Row, error] {
+// kept gives the rows that stay, read from the file itself.
+func (f *file) kept(ctx context.Context, keep func(Token, []byte) ([]byte, error)) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		for r, err := range f.merged(ctx) {
 			var value []byte
@@ -83,9 +71,6 @@ func (f *file) kept(ctx context.Context, keep func(Token, []byte) ([]byte, error
 			if err != nil {
 				yield(Row{}, err)
 				return
-			}
-			if string(value) != string(r.Value) {
-				*purged++
 			}
 			if len(value) > 0 && !yield(Row{r.Token, value}, nil) {
 				return
@@ -168,20 +153,24 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) 
 			x.mu.Unlock()
 		}
 	}
-	if err := errors.Join(os.Rename(temp, f.path()), syncDir(s.dir)); err != nil {
-		return errors.Join(err, f.spare(), f.base.spare())
-	}
 	g := *f.known.Load()
-	g.Base = 0
-	next := openFile(ctx, s.dir, g)
+	g.Base, g.CheckedAt = 0, time.Now().UTC().Truncate(time.Microsecond) // every row was read, and written anew
+	// Opened before it has the name: what is in force is read under that name
+	// too, and must not be another file than the one that is open.
+	next := openFileAt(ctx, temp, s.dir, g, nil)
 	if next.err != nil {
 		next.release()
-		return next.err
+		return errors.Join(next.err, f.spare(), f.base.spare())
 	}
+	if err := os.Rename(temp, f.path()); err != nil {
+		next.release()
+		return errors.Join(err, f.spare(), f.base.spare())
+	}
+	syncErr := syncDir(s.dir)
 	gens := slices.Clone(s.gens)
 	for i := range gens {
 		if gens[i].Kind == g.Kind && gens[i].Generation == g.Generation {
-			gens[i].Base = 0
+			gens[i].Base, gens[i].CheckedAt = 0, g.CheckedAt
 		}
 	}
 	// The file says itself that it is whole; until the index does too, its
@@ -191,9 +180,9 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) 
 	if err == nil {
 		s.gens = gens
 	}
-	s.publish(f.gen.Kind, next)
+	s.publish(next)
 	s.drop(old)
-	return err
+	return errors.Join(syncErr, err)
 }
 
 // spare takes back that a file is to be overwritten; nil has nothing to spare.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -195,4 +197,112 @@ func TestI6_PurgeThatFailsLeavesTheList(t *testing.T) {
 			t.Errorf("%s: %v is left", name, left)
 		}
 	}
+}
+
+// Deltas are laid on a list of which rows have expired, as headquarters knows
+// it: with rows that are not here any more, removed, replaced or left alone.
+// Through purges, folds and restarts the booth has what headquarters has, but
+// for what is gone.
+func TestDeltasOnAPurgedList(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	dice := rand.New(rand.NewPCG(5, 6))
+	m := modelOf(randomRows(2000, 11)) // headquarters'
+	activate(t, s, build(t, s, "cards", 1, m.rows()))
+	var out []Token // removed by headquarters at any time
+	expired := map[Token]bool{}
+	cut := []byte("cut")
+	for g := uint64(2); g <= 40; g++ {
+		changes := m.change(dice, 1+dice.IntN(120), &out)
+		b, err := s.Apply(t.Context(), m.spec(g-1, g), changesOf(changes))
+		if err != nil {
+			t.Fatalf("generation %d: %v", g, err)
+		}
+		activate(t, s, b)
+		for _, c := range changes {
+			delete(expired, c.Token) // headquarters has spoken of it since
+		}
+		if g%3 == 0 {
+			_, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+				switch {
+				case int(tok[5])%16 == int(g)%16:
+					return nil, nil
+				case int(tok[5])%16 == int(g+1)%16 && len(v) > len(cut):
+					return cut, nil
+				}
+				return v, nil
+			})
+			if err != nil {
+				t.Fatalf("purging generation %d: %v", g, err)
+			}
+			for tok := range m {
+				if expired[tok] = expired[tok] || int(tok[5])%16 == int(g)%16 || int(tok[5])%16 == int(g+1)%16 && len(m[tok]) > len(cut); !expired[tok] {
+					delete(expired, tok)
+				}
+			}
+		}
+		if g%5 == 0 {
+			if err := s.Fold(t.Context(), "cards", fast); err != nil {
+				t.Fatalf("folding generation %d: %v", g, err)
+			}
+		}
+		if g%7 == 0 {
+			s.Close()
+			s = open(t, dir)
+		}
+		if err := s.Check(t.Context(), "cards", fast); err != nil {
+			t.Fatal(err)
+		}
+		for tok, want := range m {
+			got, ok, err := s.Lookup("cards", tok)
+			if err != nil || !expired[tok] && (!ok || !bytes.Equal(got, want)) || expired[tok] && ok && !bytes.Equal(got, cut) {
+				t.Fatalf("generation %d: %x is %x, %v, %v; headquarters says %x, expired %v", g, tok, got, ok, err, want, expired[tok])
+			}
+		}
+		if v := s.View(); v.Generations()[0].Digest != Digest(m.rows()) {
+			t.Fatalf("generation %d is told with another digest", g)
+		} else {
+			v.Release()
+		}
+	}
+	if len(expired) < 50 {
+		t.Errorf("only %d rows have expired in the end", len(expired))
+	}
+}
+
+// What does not fit a purged list is refused as on any other.
+func TestI6_DeltaThatDoesNotFitAPurgedList(t *testing.T) {
+	s := open(t, t.TempDir())
+	m := modelOf(randomRows(200, 11))
+	activate(t, s, build(t, s, "cards", 1, m.rows()))
+	rows := m.rows()
+	here, away := rows[7], rows[9]
+	if n, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+		if tok == away.Token {
+			return nil, nil
+		}
+		return v, nil
+	}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	never := Token{1, 2, 3}
+	good := maps.Clone(m)
+	delete(good, away.Token)
+	for name, changes := range map[string][]Change{
+		"adds what was purged":          {{Add, away.Token, away.Value}},
+		"removes what was never there":  {{Remove, never, nil}},
+		"replaces what was never there": {{Replace, never, []byte("x")}},
+		"removes another row":           {{Remove, here.Token, nil}},
+		"removes nothing":               nil,
+	} {
+		if _, err := s.Apply(t.Context(), good.spec(1, 2), changesOf(changes)); !errors.Is(err, ErrMismatch) {
+			t.Errorf("a delta that %s: %v", name, err)
+		}
+	}
+	b, err := s.Apply(t.Context(), good.spec(1, 2), changesOf([]Change{{Remove, away.Token, nil}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	activate(t, s, b)
+	agrees(t, s, good, []Token{away.Token, never})
 }

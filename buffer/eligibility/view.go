@@ -44,11 +44,17 @@ func (v *View) Release() {
 // are the caller's. An error is ErrNoList or a *Fault; ok is false then, but
 // that says nothing of the token.
 func (v *View) Lookup(kind string, t Token) (value []byte, ok bool, err error) {
+	return v.Append(nil, kind, t)
+}
+
+// Append is Lookup into the caller's bytes: the value is appended to dst, and
+// nothing is allocated where that has room. Without a value it gives nil.
+func (v *View) Append(dst []byte, kind string, t Token) (value []byte, ok bool, err error) {
 	f := v.find(kind)
 	if f == nil {
 		return nil, false, ErrNoList
 	}
-	return f.lookup(t)
+	return f.lookup(dst, t)
 }
 
 // Lookup is Lookup in the view of this moment, for one question by itself.
@@ -56,6 +62,20 @@ func (s *Store) Lookup(kind string, t Token) (value []byte, ok bool, err error) 
 	v := s.View()
 	defer v.Release()
 	return v.Lookup(kind, t)
+}
+
+// Key gives the key of the active generations (Spec.Key); not ok if they have
+// several. It does not allocate.
+func (s *Store) Key() (key string, ok bool) {
+	v := s.View()
+	defer v.Release()
+	for i, f := range v.files {
+		if i > 0 && f.gen.Key != key {
+			return "", false
+		}
+		key = f.gen.Key
+	}
+	return key, true
 }
 
 // Generations gives the active generation of each kind, by kind.
@@ -77,17 +97,22 @@ func (v *View) find(kind string) *file {
 	return nil
 }
 
-// publish replaces the file of one kind (nil: none) in the view. Store.mu is
-// held, or nobody else knows the store yet.
-func (s *Store) publish(kind string, f *file) {
+// publish replaces the files of their kinds in the view, all at once. Store.mu
+// is held, or nobody else knows the store yet.
+func (s *Store) publish(files ...*file) { s.show(files, "") }
+
+// withdraw takes a kind out of the view.
+func (s *Store) withdraw(kind string) { s.show(nil, kind) }
+
+func (s *Store) show(files []*file, without string) {
 	old := s.view.Load()
-	next := &View{files: slices.DeleteFunc(slices.Clone(old.files), func(o *file) bool { return o.gen.Kind == kind })}
+	next := &View{files: slices.DeleteFunc(slices.Clone(old.files), func(o *file) bool {
+		return o.gen.Kind == without || slices.ContainsFunc(files, func(f *file) bool { return f.gen.Kind == o.gen.Kind })
+	})}
 	for _, o := range next.files {
 		o.refs.Add(1)
 	}
-	if f != nil {
-		next.files = append(next.files, f) // comes with one reference
-	}
+	next.files = append(next.files, files...) // each comes with one reference
 	slices.SortFunc(next.files, func(a, b *file) int { return strings.Compare(a.gen.Kind, b.gen.Kind) })
 	next.refs.Store(1)
 	s.view.Store(next)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -18,6 +19,9 @@ const (
 	// walMost is how many commits may be in the WAL before it is moved into the
 	// database: often and little keeps the slowest append near the others.
 	walMost = 64
+	// yieldMost is how often in a row the writer gives its turn away for requests
+	// that do not come: some microseconds beside a sync.
+	yieldMost = 3
 )
 
 type request struct {
@@ -101,7 +105,7 @@ func (w *writer) finish(j *Journal, jobs []*job) {
 
 // serve stores a request together with those that wait behind it.
 func (w *writer) serve(j *Journal, first request) {
-	batch, n := []request{first}, len(first.entries)
+	batch, n, yielded := []request{first}, len(first.entries), 0
 	for n < groupMost {
 		select {
 		case r := <-j.requests:
@@ -109,12 +113,20 @@ func (w *writer) serve(j *Journal, first request) {
 				w.group(j, batch)
 				batch, n = nil, 0
 			}
-			batch, n = append(batch, r), n+len(r.entries)
+			batch, n, yielded = append(batch, r), n+len(r.entries), 0
 			continue
 		default:
 		}
-		break
+		// Those of the last group have just been answered and may be on their way
+		// with their next: they share this sync if they get the processor first. A
+		// caller that is alone waits for nobody.
+		if len(batch) >= w.together || yielded == yieldMost {
+			break
+		}
+		yielded++
+		runtime.Gosched()
 	}
+	w.together = len(batch)
 	w.group(j, batch)
 	if w.commits >= walMost {
 		w.tidy(j, walMost)

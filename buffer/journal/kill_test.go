@@ -20,6 +20,9 @@ const childEnv = "BOOTHD_JOURNAL_CHILD"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
+		if path, ok := strings.CutPrefix(path, claimsChild); ok {
+			os.Exit(claimUntilKilled(path))
+		}
 		os.Exit(storeUntilKilled(path))
 	}
 	os.Exit(m.Run())

@@ -9,9 +9,11 @@ import (
 
 // old puts a file that the first version of the schema wrote: numbers 1 to 6,
 // the first receipted, the second refused, the third an alert.
-func old(t testing.TB) (path string) {
+func old(t testing.TB) (path string) { return oldOf(t, 1) }
+
+func oldOf(t testing.TB, version int) (path string) {
 	t.Helper()
-	b, err := os.ReadFile("testdata/v1.db")
+	b, err := os.ReadFile(fmt.Sprintf("testdata/v%d.db", version))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ CREATE TABLE thinned (
   count INTEGER NOT NULL CHECK (count BETWEEN 1 AND last - first + 1),
   event INTEGER NOT NULL
 ) STRICT;
-`}}
+`}, {SQL: claims}}
 
 // head is the end of the chain.
 type head struct {
@@ -69,7 +69,9 @@ type writer struct {
 	epoch  string
 	opened Opened
 	conn   *sqlite.RawConn
+	start  *sqlite.Stmt // BEGIN IMMEDIATE
 	add    *sqlite.Stmt
+	commit *sqlite.Stmt
 	head   head
 	stats  Stats
 
@@ -81,6 +83,7 @@ type writer struct {
 	live     uint64        // rows from here on are live
 	pruning  bool          // a job of pruning waits or runs
 	short    bool          // room is to be made soon
+	together int           // requests of the last group
 
 	began   time.Time
 	page    int64 // bytes
@@ -96,6 +99,11 @@ func openOrSetAside(ctx context.Context, cfg Config) (*writer, error) {
 	}
 	w := &writer{cfg: cfg, began: time.Now()}
 	err := w.open(ctx, check)
+	if sqlite.IsCorrupt(err) {
+		// SQLite tells of a read that failed (EIO) as of damage. Only what is
+		// damaged twice is set aside.
+		err = w.open(ctx, math.MaxInt64)
+	}
 	if sqlite.IsCorrupt(err) {
 		*w = writer{cfg: cfg, began: w.began, opened: Opened{OldEpoch: oldEpoch(ctx, cfg.Path)}}
 		if w.opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
@@ -154,6 +162,23 @@ func (w *writer) open(ctx context.Context, check int64) error {
 	return nil
 }
 
+// prepare compiles what every append runs.
+func (w *writer) prepare() (err error) {
+	for _, s := range []struct {
+		st  **sqlite.Stmt
+		sql string
+	}{
+		{&w.start, "BEGIN IMMEDIATE"},
+		{&w.add, "INSERT INTO event (seq, id, at, class, alert, prev, body) VALUES (?, ?, ?, ?, ?, ?, ?)"},
+		{&w.commit, "COMMIT"},
+	} {
+		if *s.st, err = w.conn.Prepare(s.sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *writer) begin() error {
 	if err := w.conn.Exec("PRAGMA wal_autocheckpoint=0"); err != nil {
 		return err
@@ -170,14 +195,13 @@ func (w *writer) begin() error {
 			return err
 		}
 	}
+	if err := w.prepare(); err != nil {
+		return err
+	}
 	if err := w.life(); err != nil {
 		return err
 	}
-	if err := w.load(); err != nil {
-		return err
-	}
-	w.add, err = w.conn.Prepare("INSERT INTO event (seq, id, at, class, alert, prev, body) VALUES (?, ?, ?, ?, ?, ?, ?)")
-	return err
+	return w.load()
 }
 
 // life reads the epoch, or begins one.
@@ -306,12 +330,12 @@ func link(body []byte) (prev [16]byte) {
 
 // atomically runs f in a transaction.
 func (w *writer) atomically(f func() error) error {
-	if err := w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
+	if _, err := w.start.Exec(); err != nil {
 		return err
 	}
 	err := f()
 	if err == nil {
-		if err = w.conn.Exec("COMMIT"); err == nil {
+		if _, err = w.commit.Exec(); err == nil {
 			return nil
 		}
 	}
@@ -364,9 +388,11 @@ func (w *writer) close() error {
 		return nil
 	}
 	var err error
-	if w.add != nil {
-		err = w.add.Close()
-		w.add = nil
+	for _, st := range []**sqlite.Stmt{&w.start, &w.add, &w.commit} {
+		if *st != nil {
+			err = errors.Join(err, (*st).Close())
+			*st = nil
+		}
 	}
 	err = errors.Join(err, w.conn.Close())
 	w.conn = nil

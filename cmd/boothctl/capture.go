@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent/glimpse"
 	"boothd/agent/passage"
 	"boothd/agent/token"
 	"boothd/configs"
@@ -49,9 +50,13 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	if c.For <= 0 || c.For > captureLongest {
 		return &failure{fmt.Errorf("--for %v is not between 1s and %v", c.For, captureLongest), "capture one thing at a time", exitUsage}
 	}
-	d, socket, err := c.device(t)
+	d, o, err := c.device(t)
 	if err != nil {
 		return err
+	}
+	if _, web := d.Path.Web(); web || d.Path.Scheme() == "tls" {
+		return &failure{fmt.Errorf("device %s has no line to capture: it shows its token there, or is encrypted", d.Name),
+			"look with boothctl try what is read of it", exitUsage}
 	}
 	if c.Raw && d.ReaderKey != "" {
 		return &failure{fmt.Errorf("device %s speaks in a secure channel: its bytes are new each time and cannot be replayed", d.Name),
@@ -81,9 +86,10 @@ func (c *captureCmd) Run(t *tool) (err error) {
 		return one(errors.Join(err, out.Close(), reads.Close()))
 	}
 	kept := bufio.NewWriter(reads)
-	v := &view{t: t, most: c.N, begun: begun, seen: labels{}, shown: map[string]time.Time{}}
+	v := &view{t: t, most: c.N, begun: begun, seen: glimpse.Labels{}, shown: map[string]time.Time{}}
 	v.also = keep(kept, c.Raw, begun)
-	r, err := opener{socket, tape.open}.device(ctx, d, v.fault)
+	o.port, o.heard = tape.open, func(bits []byte) { tape.note(happening{kind: '<', data: bits}) }
+	r, err := o.device(ctx, d, v.fault)
 	if err != nil { // a capture of nothing is none
 		return one(errors.Join(err, out.Close(), reads.Close(), os.Remove(c.Out), os.Remove(c.Out+readsSuffix)))
 	}
@@ -107,13 +113,13 @@ func one(err error) error {
 // keep writes each read down as it is expected again: at --raw with tokens, so
 // that a replay can be compared identifier by identifier.
 func keep(out *bufio.Writer, raw bool, begun time.Time) func(devices.Read) error {
-	seen := labels{}
+	seen := glimpse.Labels{}
 	return func(r devices.Read) error {
-		x := seen.tell(r, begun)
+		x := seen.Of(r, begun)
 		if raw {
-			x.addTokens(r)
+			addTokens(&x, r)
 		}
-		b, err := x.line()
+		b, err := x.Line()
 		if err == nil {
 			_, err = out.Write(b)
 		}
@@ -122,7 +128,7 @@ func keep(out *bufio.Writer, raw bool, begun time.Time) func(devices.Read) error
 }
 
 // addTokens adds what tells the read's identifiers from all others.
-func (x *told) addTokens(r devices.Read) {
+func addTokens(x *glimpse.Read, r devices.Read) {
 	key, err := token.ParseKey([]byte(strings.Repeat("0123456789abcdef", 4)))
 	if err != nil {
 		panic(err) // the text above is a key
@@ -158,35 +164,39 @@ func create(path string) (*os.File, error) {
 	return f, err
 }
 
-// device finds what is to be captured, and the socket of the booth's boothd: a
-// booth without a configuration can be captured too.
-func (c *captureCmd) device(t *tool) (d configs.Device, socket string, err error) {
+// device finds what is to be captured, and how it is opened beside the booth's
+// boothd: a booth without a configuration can be captured too.
+func (c *captureCmd) device(t *tool) (d configs.Device, o opener, err error) {
 	cfg, failed := t.place.load("--driver")
-	socket = t.place.Socket
+	o.socket = t.place.Socket
 	if failed == nil {
-		if socket == "" {
-			socket = string(cfg.Socket)
+		o.chip = cfg.GPIO.Chip
+		if o.socket == "" {
+			o.socket = string(cfg.Socket)
 		}
 		i := slices.IndexFunc(cfg.Devices, func(d configs.Device) bool { return d.Name == c.Port || string(d.Path) == c.Port })
 		switch {
 		case i >= 0 && c.Driver == "" && len(c.Set) == 0:
-			return cfg.Devices[i], socket, nil
+			return cfg.Devices[i], o, nil
 		case i >= 0:
-			return d, "", &failure{fmt.Errorf("%s is device %s of the configuration, which has a driver and settings", c.Port, cfg.Devices[i].Name),
+			return d, o, &failure{fmt.Errorf("%s is device %s of the configuration, which has a driver and settings", c.Port, cfg.Devices[i].Name),
 				"leave --driver and --set out, or change the configuration", exitUsage}
 		}
 	}
 	if c.Driver == "" && failed != nil {
-		return d, "", failed
+		return d, o, failed
 	}
 	if c.Driver == "" {
-		return d, "", &failure{fmt.Errorf("no device of the configuration is called %s or has that port", c.Port), "name its driver with --driver; boothctl probe says which", exitUsage}
+		return d, o, &failure{fmt.Errorf("no device of the configuration is called %s or has that port", c.Port), "name its driver with --driver; boothctl probe says which", exitUsage}
 	}
-	if socket == "" {
-		socket = defaultSocket
+	if configs.Driver(c.Driver) == configs.Wiegand {
+		return d, o, &failure{fmt.Errorf("a Wiegand reader has no port that could be named"), "write it into the configuration, and capture it by its name", exitUsage}
+	}
+	if o.socket == "" {
+		o.socket = defaultSocket
 	}
 	d, err = unnamed(c.Driver, c.Port, c.Set)
-	return d, socket, err
+	return d, o, err
 }
 
 // defaultSocket is where boothd serves if no configuration says otherwise.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"boothd/agent"
+	"boothd/agent/glimpse"
 	"boothd/configs"
 	"boothd/devices/port"
 )
@@ -73,7 +75,7 @@ func newTape(out io.Writer, d configs.Device, raw bool, begun time.Time) (*tape,
 	if raw {
 		kind = "raw"
 	}
-	t := &tape{raw: raw, texts: textual(d.Driver), out: bufio.NewWriter(out), begun: begun}
+	t := &tape{raw: raw, texts: agent.Textual(d.Driver), out: bufio.NewWriter(out), begun: begun}
 	if _, err := fmt.Fprintf(t.out, "%s, %s, at %s\n%s---\n", tapeHead, kind, begun.UTC().Format(time.RFC3339), device); err != nil {
 		return nil, fmt.Errorf("writing the capture: %w", err)
 	}
@@ -92,9 +94,9 @@ func (t *tape) note(h happening) {
 		return
 	}
 	if len(h.data) > 0 {
-		h.text = hexes(h.data)
+		h.text = glimpse.Hexes(h.data)
 		if !t.raw {
-			h.text = masked(h.data, t.texts)
+			h.text = glimpse.Masked(h.data, t.texts)
 		}
 	}
 	if _, err := fmt.Fprintf(t.out, "%12.6f %c %s\n", time.Since(t.begun).Seconds(), h.kind, h.text); err != nil {
@@ -157,40 +159,6 @@ func (p *tapped) SetBaud(baud int) error {
 	p.tape.note(happening{kind: '=', text: strconv.Itoa(baud)})
 	return p.Port.SetBaud(baud)
 }
-
-// textual tells whether a driver's protocol is text. Of any other the bytes of
-// an identifier cannot be told from the rest, and are not shown at all.
-func textual(d configs.Driver) bool {
-	switch d {
-	case configs.Line, configs.Barcode, configs.MRZ, configs.Keypad, "amtech":
-		return true
-	}
-	return false
-}
-
-// masked tells how much was sent and, of text, its shape: A for every letter,
-// 9 for every digit, * for what is no ASCII; what stands around them, which is
-// what a template is made of, is kept.
-func masked(b []byte, text bool) string {
-	if !text {
-		return fmt.Sprintf("%d bytes", len(b))
-	}
-	shape := make([]byte, len(b))
-	for i, c := range b {
-		switch {
-		case c >= '0' && c <= '9':
-			c = '9'
-		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
-			c = 'A'
-		case c >= 0x80:
-			c = '*'
-		}
-		shape[i] = c
-	}
-	return fmt.Sprintf("%d bytes %q", len(b), shape)
-}
-
-func hexes(b []byte) string { return strings.TrimSuffix(fmt.Sprintf("% X ", b), " ") }
 
 // recording is a raw tape that was read back.
 type recording struct {

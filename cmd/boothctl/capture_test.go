@@ -9,11 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"boothd/agent/glimpse"
 	"boothd/configs"
-	"boothd/devices/amtech"
-	"boothd/devices/osdp/pd"
-	"boothd/devices/sim"
-	"boothd/devices/uhf18"
+	"boothd/devices/line"
 )
 
 func TestCaptureRawReplays(t *testing.T) {
@@ -41,45 +39,15 @@ func TestCaptureRawOfACameraReplays(t *testing.T) {
 	b := newBench(t)
 	file := filepath.Join(t.TempDir(), "lumo.capture")
 	far, path := pty(t) // a port that no device of the configuration has
-	camera := &sim.Camera{Wire: far, Template: "lumo"}
+	camera := &line.Camera{Wire: far, Template: "lumo"}
 	for _, plate := range []string{"KAYAK7", "CANOE8", "KAYAK7"} {
 		if err := camera.Plate(plate, "ON", 0.91); err != nil {
 			t.Fatal(err)
 		}
 	}
 	boothctl(t, 0, "capture", path, "--driver", "line", "--set", `template = "lumo"`, "--out", file, "--raw", "-n", "2", "--config", b.config)
-	holds(t, content(t, file), "template = 'lumo'", hexes([]byte("KAYAK7;ON;91;IN\r\n")))
+	holds(t, content(t, file), "template = 'lumo'", glimpse.Hexes([]byte("KAYAK7;ON;91;IN\r\n")))
 	replays(t, file)
-}
-
-// Readers that are set up, polled or told to acknowledge replay as well.
-func TestCaptureRawOfPolledReadersReplays(t *testing.T) {
-	lane := &amtech.Sim{Mode: amtech.ECP}
-	lane.Present("KAYAK 1302")
-	desk := &uhf18.Sim{}
-	desk.Present(annaCard)
-	door := &pd.Device{}
-	door.Card(0, 26, []byte{0x96, 0xB4, 0xD2, 0xC0})
-	for _, c := range []struct {
-		driver string
-		far    far
-		set    []string
-	}{
-		{"amtech", lane, []string{`mode = "ecp"`}},
-		{"uhf18", desk, nil},
-		{"osdp", door, []string{"clear = true"}},
-	} {
-		t.Run(c.driver, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), c.driver)
-			args := []string{"capture", play(t, c.far), "--driver", c.driver, "--out", file, "--raw", "-n", "1", "--config", "nowhere.toml"}
-			for _, s := range c.set {
-				args = append(args, "--set", s)
-			}
-			out, _ := boothctl(t, 0, args...)
-			holds(t, out, "tag  #1 (", "1 reads; ")
-			replays(t, file)
-		})
-	}
 }
 
 // The bytes of a secure channel are none for a test, and its first ones none for
@@ -105,7 +73,7 @@ func TestI7_CaptureWithoutRawKeepsNoIdentifier(t *testing.T) {
 	cards, plates := filepath.Join(dir, "cards"), filepath.Join(dir, "plates")
 	_, errs := boothctl(t, 0, "capture", "pre-read", "--out", cards, "-n", "3", "--config", b.config)
 	holds(t, errs, "masked", "--raw, with test cards only")
-	if err := (&sim.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
+	if err := (&line.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
 		t.Fatal(err)
 	}
 	boothctl(t, 0, "capture", b.paths[1], "--out", plates, "-n", "1", "--config", b.config)
@@ -157,7 +125,7 @@ func TestCaptureSaysWhatToDo(t *testing.T) {
 // The plug is pulled while a capture is made: what came before is kept.
 func TestCaptureKeepsWhatCameBeforeTheEnd(t *testing.T) {
 	b := newBench(t)
-	if err := (&sim.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
+	if err := (&line.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "unplugged")

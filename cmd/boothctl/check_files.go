@@ -15,7 +15,6 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"boothd/agent/token"
 	"boothd/configs"
 )
 
@@ -35,9 +34,13 @@ func (k *check) files() {
 	k.part = "files"
 	k.root()
 	k.tokenKey()
+	k.signingKey()
+	k.commandKeys()
+	k.matcherKey()
 	k.store()
 	k.mqtt()
 	for _, d := range k.cfg.Devices {
+		k.secrets(d)
 		if d.Zone == "" {
 			continue
 		}
@@ -47,31 +50,46 @@ func (k *check) files() {
 	}
 }
 
+// whereIs is where a reference points to: a file, or the folder in which systemd
+// finds a credential of that name. It is "" if there is nothing.
+func whereIs(ref configs.Ref) (path, dir string) {
+	cred, ok := ref.Credential()
+	if !ok {
+		if _, err := os.Stat(string(ref)); errors.Is(err, fs.ErrNotExist) {
+			return "", ""
+		}
+		return string(ref), ""
+	}
+	dirs := credentialDirs[:]
+	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" {
+		dirs = append([]string{d}, dirs...)
+	}
+	i := slices.IndexFunc(dirs, func(d string) bool { _, err := os.Stat(filepath.Join(d, cred)); return err == nil })
+	if i < 0 {
+		return "", ""
+	}
+	return filepath.Join(dirs[i], cred), filepath.Base(dirs[i])
+}
+
 // open finds what a reference points to and reads it. It reports what is
 // wrong; data is nil if it could not be read.
 func (k *check) open(name string, ref configs.Ref, secret bool) (path string, data []byte) {
-	path = string(ref)
-	if cred, ok := ref.Credential(); ok {
-		dirs := credentialDirs[:]
-		if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" {
-			dirs = append([]string{d}, dirs...)
-		}
-		i := slices.IndexFunc(dirs, func(d string) bool { _, err := os.Stat(filepath.Join(d, cred)); return err == nil })
-		if i < 0 {
-			k.fix(name, fmt.Sprintf("no credential %q", cred),
-				fmt.Sprintf("systemd-creds encrypt --name=%s FILE /etc/credstore.encrypted/%s", cred, cred))
-			return "", nil
-		}
-		path = filepath.Join(dirs[i], cred)
-		if filepath.Base(dirs[i]) == "credstore.encrypted" {
-			k.ok(name, path+": sealed; boothd opens it at start")
-			return "", nil
-		}
-		if filepath.Base(dirs[i]) == "credstore" {
-			k.fix(name, path+": not sealed, and boothd.service takes sealed ones only",
-				fmt.Sprintf("systemd-creds encrypt --name=%s %s /etc/credstore.encrypted/%s, then shred -u %s", cred, path, cred, path))
-			return "", nil
-		}
+	path, dir := whereIs(ref)
+	cred, ok := ref.Credential()
+	switch {
+	case !ok:
+		path = string(ref)
+	case path == "":
+		k.fix(name, fmt.Sprintf("no credential %q", cred),
+			fmt.Sprintf("systemd-creds encrypt --name=%s FILE /etc/credstore.encrypted/%s", cred, cred))
+		return "", nil
+	case dir == "credstore.encrypted":
+		k.ok(name, path+": sealed; boothd opens it at start")
+		return "", nil
+	case dir == "credstore":
+		k.fix(name, path+": not sealed, and boothd.service takes sealed ones only",
+			fmt.Sprintf("systemd-creds encrypt --name=%s %s /etc/credstore.encrypted/%s, then shred -u %s", cred, path, cred, path))
+		return "", nil
 	}
 	return path, k.readable(name, path, secret)
 }
@@ -155,19 +173,8 @@ func parseRoot(b []byte) (root *metadata.Metadata[metadata.RootType], err error)
 	return root, root.VerifyDelegate("root", root)
 }
 
-func (k *check) tokenKey() {
-	const name = "lists.key"
-	path, b := k.open(name, k.cfg.Lists.Key, true)
-	if b == nil {
-		return
-	}
-	key, err := token.ParseKey(b)
-	if err != nil {
-		k.fix(name, fmt.Sprintf("%s: %v", path, err), "get the port's key from the list office again")
-		return
-	}
-	k.ok(name, fmt.Sprintf("%s: key %s", path, key.ID()))
-}
+// madeByUnit is what StateDirectory= of boothd.service makes at the first start.
+const madeByUnit = "/var/lib/boothd"
 
 func (k *check) store() {
 	const name = "store.dir"
@@ -175,6 +182,9 @@ func (k *check) store() {
 	dir := string(s.Dir)
 	info, err := os.Stat(dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && dir == madeByUnit:
+		k.ok(name, dir+": not there yet; boothd.service makes it")
+		return
 	case err != nil:
 		k.fix(name, describe(dir, err), "install -d -o boothd -g boothd -m 0700 "+dir)
 		return
@@ -205,7 +215,7 @@ func (k *check) mqtt() {
 		return
 	}
 	if path, b := k.open("mqtt.ca", m.CA, false); b != nil {
-		k.ca(path, b)
+		k.ca("mqtt.ca", path, b)
 	}
 	certPath, cert := k.open("mqtt.cert", m.Cert, false)
 	if cert != nil && !k.cert(certPath, cert) {
@@ -231,11 +241,10 @@ func (k *check) mqtt() {
 }
 
 // ca wants at least one authority that is still valid.
-func (k *check) ca(path string, b []byte) {
-	const name = "mqtt.ca"
+func (k *check) ca(name, path string, b []byte) {
 	certs, err := parseCerts(b)
 	if err != nil {
-		k.fix(name, fmt.Sprintf("%s: %v", path, err), "copy the authority's certificate from headquarters again")
+		k.fix(name, fmt.Sprintf("%s: %v", path, err), "copy the authority's certificate there again")
 		return
 	}
 	last := slices.MaxFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })

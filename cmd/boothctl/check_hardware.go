@@ -29,7 +29,16 @@ func (k *check) hardware() {
 // bytes from a running boothd and reset some adapters.
 func (k *check) device(d configs.Device, ports map[string]string) {
 	name, path := "device "+d.Name, string(d.Path)
-	if addr, ok := d.Path.TCP(); ok {
+	if d.Driver == configs.Wiegand {
+		k.ok(name, fmt.Sprintf("lines %s and %s of the GPIO chip; whether it is there shows with the first card", d.Data0, d.Data1))
+		return
+	}
+	addr, network := d.Path.Network()
+	if _, web := d.Path.Web(); web {
+		k.listener(name, addr)
+		return
+	}
+	if network {
 		k.ok(name, addr+": on the network, not tried")
 		return
 	}
@@ -80,11 +89,11 @@ func owner(info fs.FileInfo) string {
 // chip is what can be known of a GPIO chip without touching a line.
 type chip struct {
 	path, label string
-	lines       map[string]line
+	lines       map[string]chipLine
 	twice       []string // names that several lines have
 }
 
-type line struct {
+type chipLine struct {
 	used     bool
 	consumer string
 }
@@ -135,6 +144,11 @@ func (k *check) lines(c chip) {
 	for p, out := range k.cfg.GPIO.Out {
 		wired["gpio.out."+p] = out.Line
 	}
+	for _, d := range k.cfg.Devices {
+		if d.Driver == configs.Wiegand {
+			wired["device "+d.Name+" data0"], wired["device "+d.Name+" data1"] = d.Data0, d.Data1
+		}
+	}
 	wrong := 0
 	for _, point := range slices.Sorted(maps.Keys(wired)) {
 		name := wired[point]
@@ -175,7 +189,7 @@ func readChip(path string) (chip, error) {
 	if err := ioctl(f, gpioGetChipInfo, unsafe.Pointer(&info)); err != nil {
 		return chip{}, fmt.Errorf("reading GPIO chip %s: %w", path, err)
 	}
-	c := chip{path: path, label: unix.ByteSliceToString(info.Label[:]), lines: map[string]line{}}
+	c := chip{path: path, label: unix.ByteSliceToString(info.Label[:]), lines: map[string]chipLine{}}
 	for i := range min(info.Lines, maxLines) {
 		l := unix.GPIOV2LineInfo{Offset: i}
 		if err := ioctl(f, unix.GPIO_V2_GET_LINEINFO_IOCTL, unsafe.Pointer(&l)); err != nil {
@@ -189,7 +203,7 @@ func readChip(path string) (chip, error) {
 			c.twice = append(c.twice, name)
 		}
 		const flagUsed = 1 << 0 // GPIO_V2_LINE_FLAG_USED
-		c.lines[name] = line{l.Flags&flagUsed != 0, unix.ByteSliceToString(l.Consumer[:])}
+		c.lines[name] = chipLine{l.Flags&flagUsed != 0, unix.ByteSliceToString(l.Consumer[:])}
 	}
 	return c, nil
 }

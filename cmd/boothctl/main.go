@@ -29,6 +29,7 @@ type cli struct {
 
 	Check   checkCmd   `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
 	Install installCmd `cmd:"" help:"Let an OSDP reader fresh from the factory take its key, for ten minutes."`
+	Lamps   lampsCmd   `cmd:"" help:"Tell what the lamps are told and what is seen of them, or reset their fault."`
 	Lane    laneCmd    `cmd:"" help:"Tell the lane's type, or change it from the next vehicle on."`
 	List    listCmd    `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
 	Status  statusCmd  `cmd:"" help:"Show what the running boothd says of itself."`

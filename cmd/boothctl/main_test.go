@@ -86,6 +86,9 @@ func booth(env *testscript.Env) error {
 	if err := os.WriteFile(filepath.Join(w, "creds/token-key"), []byte(strings.Repeat("0123456789abcdef", 4)+"\n"), 0o600); err != nil {
 		return err
 	}
+	if err := writeSigning(filepath.Join(w, "creds/booth-key"), filepath.Join(w, "etc/command-keys.pem")); err != nil {
+		return err
+	}
 	text, err := os.ReadFile("../../configs/nexus.toml")
 	if err != nil {
 		return err
@@ -94,6 +97,7 @@ func booth(env *testscript.Env) error {
 		`# socket = "/run/boothd/boothd.sock"`, `socket = "`+w+`/sock"`,
 		"/etc/boothd/tls/", w+"/tls/",
 		"credential:mqtt-key", w+"/tls/booth.key",
+		`# keys = "/etc/boothd/trust/command-keys.pem"`, `keys = "`+w+`/etc/command-keys.pem"`,
 		`# root = "/etc/boothd/trust/root.json"`, `root = "`+w+`/etc/root.json"`,
 		`# dir = "/var/lib/boothd"`, `dir = "`+w+`/store"`,
 		`# max_bytes = "2GiB"`, `max_bytes = "64MiB"`,
@@ -169,6 +173,29 @@ func writeCert(dir, cn string, life time.Duration) error {
 	return nil
 }
 
+// writeSigning writes a booth's signing key, and its public half as the key of
+// those who command.
+func writeSigning(private, public string) error {
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	pkix, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return err
+	}
+	for name, block := range map[string]*pem.Block{private: {Type: "PRIVATE KEY", Bytes: pkcs8}, public: {Type: "PUBLIC KEY", Bytes: pkix}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeRoot writes a TUF root that one key has signed.
 func writeRoot(path string, expires time.Time) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -227,15 +254,15 @@ func TestLines(t *testing.T) {
 	cfg := &configs.Config{GPIO: configs.GPIO{
 		In:  map[string]configs.InLine{"ack": {Line: "GPIO1"}, "refer": {Line: "GPIO2"}, "release": {Line: "GPIO3"}},
 		Out: map[string]configs.OutLine{"buzzer": {Line: "GPIO4"}, "traveller_red": {Line: "GPIO5"}},
-	}}
+	}, Devices: []configs.Device{{Name: "door", Driver: configs.Wiegand, Data0: "GPIO6", Data1: "GPIO7"}}}
 	k := check{cfg: cfg}
-	k.lines(chip{label: "booth-gpio", twice: []string{"GPIO4"}, lines: map[string]line{
-		"GPIO1": {}, "GPIO2": {used: true, consumer: "boothd refer"}, "GPIO3": {used: true, consumer: "w1"}, "GPIO4": {}}})
+	k.lines(chip{label: "booth-gpio", twice: []string{"GPIO4"}, lines: map[string]chipLine{
+		"GPIO1": {}, "GPIO2": {used: true, consumer: "boothd refer"}, "GPIO3": {used: true, consumer: "w1"}, "GPIO4": {}, "GPIO6": {}}})
 	var got []string
 	for _, f := range k.found {
 		got = append(got, string(f.State)+" "+f.Name)
 	}
-	want := []string{"ok gpio.chip", "fix gpio.in.release", "fix gpio.out.buzzer", "fix gpio.out.traveller_red"}
+	want := []string{"ok gpio.chip", "fix device door data1", "fix gpio.in.release", "fix gpio.out.buzzer", "fix gpio.out.traveller_red"}
 	if strings.Join(got, ", ") != strings.Join(want, ", ") {
 		t.Errorf("found %v, want %v", got, want)
 	}

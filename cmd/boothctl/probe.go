@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent/glimpse"
 	"boothd/configs"
 	"boothd/devices/port"
 )
@@ -75,7 +76,7 @@ func (c *probeCmd) Run(t *tool) error {
 	}
 	defer p.Close()
 	s := &search{ctx: ctx, port: p, cmd: c, out: probed{Port: path, Fits: []match{}}}
-	_, s.tcp = configs.Port(path).TCP()
+	_, s.tcp = configs.Port(path).Network()
 	s.say = func(text string) {
 		if !t.json {
 			fmt.Fprintln(t.stdout, text)
@@ -180,7 +181,7 @@ func understood(b []byte) []match {
 
 // noise keeps what was not understood for the end.
 func (s *search) noise(baud int, b []byte) {
-	shape := masked(b[:min(len(b), shapeMost)], true)
+	shape := glimpse.Masked(b[:min(len(b), shapeMost)], true)
 	_, shape, _ = strings.Cut(shape, " bytes ")
 	s.out.Heard = append(s.out.Heard, heard{baud, fmt.Sprintf("%d bytes %s", len(b), shape)})
 	s.say(fmt.Sprintf("heard %d bytes%s that fit nothing", len(b), at(baud)))

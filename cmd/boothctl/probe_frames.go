@@ -104,6 +104,10 @@ func osdpFrames(b []byte) (frames [][]byte) {
 	return frames
 }
 
+// nedapPacket is what never changes of the header of the same cameras' packets:
+// its size, command 40000, and two zeros.
+var nedapPacket = []byte{24, 0, 0, 0, 0x40, 0x9C, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
 // nedapFrames counts frames of the cameras' protocolled form, of either byte
 // order.
 func nedapFrames(b []byte) (n int) {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"boothd/agent/glimpse"
 )
 
 // match is a protocol of ours that bytes fit.
@@ -61,7 +63,10 @@ func recognise(b []byte) (all []match) {
 		return []match{m}
 	}
 	if nedapFrames(b) > 0 {
-		return []match{{Driver: "nedap", Detail: "protocolled, RS-485"}}
+		return []match{{Driver: "nedap", Settings: []string{`template = "protocolled"`}, Detail: "protocolled, RS-485"}}
+	}
+	if bytes.Contains(b, nedapPacket) {
+		return []match{{Driver: "nedap", Settings: []string{`template = "tags"`}, Detail: "packets of tags"}}
 	}
 	if len(b) >= 10 && binary.BigEndian.Uint16(b) == 0x043F && binary.BigEndian.Uint32(b[2:]) >= 10 {
 		return []match{{Driver: "llrp", Detail: "it greets its client"}}
@@ -73,7 +78,7 @@ func recognise(b []byte) (all []match) {
 		}
 		m := x.match
 		if m.Driver == "barcode" {
-			_, shape, _ := strings.Cut(masked(found[0][:min(len(found[0]), shapeMost)], true), " bytes ")
+			_, shape, _ := strings.Cut(glimpse.Masked(found[0][:min(len(found[0]), shapeMost)], true), " bytes ")
 			m.Detail = fmt.Sprintf("text of the shape %s; of a camera that is driver \"line\", template \"custom\"", shape)
 		}
 		if last := found[len(found)-1]; m.Driver == "amtech" && amtechSum(last[1:len(last)-2]) {

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"boothd/devices/line"
+	"boothd/devices/mercury"
 	"boothd/devices/sim"
 )
 
@@ -62,7 +64,7 @@ func TestProbeFindsTheSpeedByAsking(t *testing.T) {
 			t.Parallel()
 			wire, path := pty(t)
 			w := tuned{wire, int(wire.Fd()), baud}
-			go func() { _ = (&sim.Mercury{}).Serve(w) }() // ends with the pty
+			go func() { _ = (&mercury.Sim{}).Serve(w) }() // ends with the pty
 			out, _ := probe(t, 0, path)
 			holds(t, out, fmt.Sprintf(": mercury at %d baud (Mercury version)", baud), fmt.Sprintf("baud = %d", baud))
 		})
@@ -74,7 +76,7 @@ func TestProbeFindsTheSpeedByAsking(t *testing.T) {
 func TestProbeFindsTheSpeedByListening(t *testing.T) {
 	wire, path := pty(t)
 	fd := int(wire.Fd())
-	camera := &sim.Camera{Wire: tuned{wire, fd, 19200}, Template: "lumo"}
+	camera := &line.Camera{Wire: tuned{wire, fd, 19200}, Template: "lumo"}
 	over, done := make(chan struct{}), make(chan struct{})
 	defer func() { close(over); <-done }()
 	go func() {

@@ -11,13 +11,16 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"boothd/devices/amtech"
+	"boothd/devices/line"
+	"boothd/devices/mercury"
+	"boothd/devices/nedap"
 	"boothd/devices/osdp/pd"
 	"boothd/devices/port"
 	"boothd/devices/printer"
 	"boothd/devices/relay"
-	"boothd/devices/sim"
 	"boothd/devices/uhf18"
 )
 
@@ -45,8 +48,8 @@ func TestProbeAsksEveryPolledProtocol(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"mercury", &sim.Mercury{}, nil, []string{`: mercury at 9600 baud (Mercury version): hardware 01 00 00 01, firmware 09 05 12 00 of 2007-10-12`, `driver = "mercury"`, "baud = 9600"}},
-		{"mercury at its speed", &sim.Mercury{}, []string{"--baud", "115200"}, []string{": mercury at 115200 baud", "baud = 115200"}},
+		{"mercury", &mercury.Sim{}, nil, []string{`: mercury at 9600 baud (Mercury version): hardware 01 00 00 01, firmware 09 05 12 00 of 2007-10-12`, `driver = "mercury"`, "baud = 9600"}},
+		{"mercury at its speed", &mercury.Sim{}, []string{"--baud", "115200"}, []string{": mercury at 115200 baud", "baud = 115200"}},
 		{"osdp", &pd.Device{Address: 0}, nil, []string{": osdp at 9600 baud (OSDP identity, address 0): address 0, vendor 697A00, model 153 version 1"}},
 		{"osdp that is strict", &pd.Device{Address: 5, Key: pd.DefaultKey, Strict: true}, []string{"--address", "4,5"}, []string{"(OSDP identity, address 5): address 5", `driver = "osdp"`, "address = 5", "reader_key ="}},
 		{"uhf18", &uhf18.Sim{Address: 7}, nil, []string{": uhf18 at 9600 baud (UHFReader18 information): address 7", `driver = "uhf18"`, "address = 7"}},
@@ -142,7 +145,7 @@ func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 	paper := &printer.Sim{Printed: func(lines []string) { told = append(told, "printed "+strings.Join(lines, "/")) }}
 	tags := &amtech.Sim{Old: true}
 	desk := &uhf18.Sim{Address: 0}
-	devices := []far{reader, paper, tags, &sim.Mercury{}, desk}
+	devices := []far{reader, paper, tags, &mercury.Sim{}, desk}
 	for _, b := range boards {
 		devices = append(devices, b)
 	}
@@ -185,7 +188,7 @@ func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 
 func TestI7_ProbeHearsWhatSpeaksByItself(t *testing.T) {
 	tape := func(template, plate, where string) func(io.Writer) error {
-		return func(w io.Writer) error { return (&sim.Camera{Wire: w, Template: template}).Plate(plate, where, 0.91) }
+		return func(w io.Writer) error { return (&line.Camera{Wire: w, Template: template}).Plate(plate, where, 0.91) }
 	}
 	text := func(s string) func(io.Writer) error {
 		return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
@@ -210,8 +213,9 @@ func TestI7_ProbeHearsWhatSpeaksByItself(t *testing.T) {
 		{"mercury that streams", text(string(frame("FF 00 22 04 00 84 E0"))), []string{": mercury at 9600", "it streams already"}},
 		{"another control panel", text(string(frame("53 65 08 00 04 60 60 90"))), []string{": osdp at 9600", "another control panel polls this line"}},
 		{"osdp reply", text(string(frame("53 E5 07 00 01 40 80"))), []string{": osdp at 9600", "a reader speaks unasked"}},
-		{"nedap, big endian", text(string(frame("89 AB CD EF 00 00 00 01 00 00 00 0A 34 36 48 56 52 39 2D 4E 4C 44 17 12 34 56 78"))), []string{": nedap at 9600"}},
+		{"nedap, big endian", text(string(frame("89 AB CD EF 00 00 00 01 00 00 00 0A 34 36 48 56 52 39 2D 4E 4C 44 17 12 34 56 78"))), []string{": nedap at 9600", `driver = "nedap"`, `role = "plate.front"`, `template = "protocolled"`}},
 		{"nedap, little endian", text(string(frame("EF CD AB 89 01 00 00 00 0A 00 00 00 34 36 48 56 52 39 2D 4E 4C 44 17 78 56 34 12"))), []string{": nedap at 9600"}},
+		{"nedap, packets", text(string((&nedap.Camera{Packets: true}).Report(1, time.Unix(1e9, 0), "KAYAK7", "ON", 0.9))), []string{": nedap at 9600", `template = "tags"`}},
 		{"seven bits", text("KA\xD9A\xCB7-O\xCE\x8D\x0A"), []string{"7 bits and parity: set the device to 8 bits"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -244,7 +248,7 @@ func TestProbeOfNoise(t *testing.T) {
 }
 
 func TestProbeJSON(t *testing.T) {
-	out, _ := probe(t, 0, play(t, &sim.Mercury{}), "--json", "--baud", "115200")
+	out, _ := probe(t, 0, play(t, &mercury.Sim{}), "--json", "--baud", "115200")
 	var got probed
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
@@ -270,7 +274,7 @@ func TestProbeOverTCP(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		_ = (&sim.Camera{Wire: c}).Plate("KAYAK7", "", 1)
+		_ = (&line.Camera{Wire: c}).Plate("KAYAK7", "", 1)
 		_, _ = io.Copy(io.Discard, c) // until the probe is over
 	}()
 	out, _ := boothctl(t, 0, "probe", "tcp://"+l.Addr().String(), "--config", "nowhere.toml", "--quiet")
@@ -314,22 +318,31 @@ func TestProbeOfAConfiguredDevice(t *testing.T) {
 
 // What a probe would have the technician configure reads the very same bytes.
 func TestProbeSuggestsWhatReads(t *testing.T) {
+	framed := func(cam *nedap.Camera) []byte { return cam.Report(7, time.Unix(1e9, 0), "KAYAK7", "ON", 0.91) }
+	reports := map[string][]byte{"nedap": framed(&nedap.Camera{}), "nedap, little endian": framed(&nedap.Camera{Little: true}), "nedap, packets": framed(&nedap.Camera{Packets: true})}
 	for _, template := range []string{"axxon", "nedap-raw", "lumo", "csv-generic"} {
-		t.Run(template, func(t *testing.T) {
-			var report bytes.Buffer
-			if err := (&sim.Camera{Wire: &report, Template: template}).Plate("KAYAK7", "ON", 0.91); err != nil {
-				t.Fatal(err)
-			}
-			fits := recognise(report.Bytes())
+		var report bytes.Buffer
+		if err := (&line.Camera{Wire: &report, Template: template}).Plate("KAYAK7", "ON", 0.91); err != nil {
+			t.Fatal(err)
+		}
+		reports[template] = report.Bytes()
+	}
+	for name, report := range reports {
+		t.Run(name, func(t *testing.T) {
+			fits := recognise(report)
 			if len(fits) == 0 {
 				t.Fatal("not recognised")
 			}
-			d, err := unnamed(fits[0].Driver, "/dev/tape", fits[0].Settings)
+			path := "/dev/tape"
+			if name == "nedap, packets" {
+				path = "tcp://192.0.2.7:5000"
+			}
+			d, err := unnamed(fits[0].Driver, path, fits[0].Settings)
 			if err != nil {
 				t.Fatal(err)
 			}
 			synctest.Test(t, func(t *testing.T) {
-				reads, err := replay(t.Context(), recording{d, []happening{{kind: '<', data: report.Bytes()}}})
+				reads, err := replay(t.Context(), recording{d, []happening{{kind: '<', data: report}}})
 				if err != nil || len(reads) != 1 || reads[0].What != "plate" || reads[0].ID != "#1 (6 characters)" {
 					t.Errorf("%+v reads %+v, %v", d, reads, err)
 				}

@@ -174,6 +174,18 @@ func quietSummary(e contract.Event) string {
 		return say(e, func(d contract.Purged) string {
 			return fmt.Sprintf("%d lookouts have expired and are gone", len(d.Lookouts))
 		})
+	case contract.TypeCheckpoint:
+		return say(e, func(d contract.Checkpoint) string { return fmt.Sprintf("up to event %d", d.Seq) })
+	case contract.TypeHello:
+		return say(e, func(d contract.Hello) string { return fmt.Sprintf("connect %d, receipts up to %d", d.Conn, d.Upto) })
+	case contract.TypeCommand:
+		return say(e, func(d contract.CommandTaken) string {
+			return fmt.Sprintf("%s by %s: %s %s", d.ID, d.By, d.Name, d.Args)
+		})
+	case contract.TypeCommandResult:
+		return say(e, func(d contract.CommandResult) string {
+			return strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", d.ID, d.Outcome, d.Reason, d.Detail))
+		})
 	case contract.TypeThinned:
 		return say(e, func(d contract.Thinned) string { return fmt.Sprintf("%d events from %d to %d", d.Count, d.From, d.To) })
 	}

@@ -46,7 +46,7 @@ func writeJournal(path string, more ...string) error {
 		AcceptedPrograms: []string{"NEXUS"}, RandomRate: 0.02, AntiPassback: true, AntiPassbackFor: passage.Of(10 * time.Minute),
 		PlateConfidence: 0.8, JurisdictionNeed: true, PlatePresent: true, ReaderCapacity: 8,
 		SoftAge: passage.Of(15 * time.Minute), HardAge: passage.Of(4 * time.Hour)}}
-	digest := contract.PolicyDigest(r.pol)
+	digest := r.pol.Digest()
 	r.put(contract.EpochChanged{New: j.Epoch(), Why: "created"})
 	r.put(contract.Started{Version: "1.0", Boot: "boot", Config: digest, Policy: digest})
 	r.put(contract.PolicySet{Digest: digest, Policy: r.pol})
@@ -126,7 +126,7 @@ func (r *recorder) decide(id string, revision int, edit func(*passage.Evidence, 
 	if bend != nil {
 		bend(&d)
 	}
-	crossing, alert := contract.Judged{Revision: revision, Policy: r.pol, Evidence: ev, Facts: f, Decision: d, Mode: "staffed",
+	crossing, alert := contract.Judged{Revision: revision, Policy: r.pol, Digest: r.pol.Digest(), Evidence: ev, Facts: f, Decision: d, Mode: "staffed",
 		Clock: contract.Clock{Boot: "boot", Quality: "synced", ErrMS: 4}, LatencyUS: 312}.Events()
 	if alert != nil {
 		r.put(crossing, *alert)
@@ -148,7 +148,7 @@ func TestI8_ReplayOfManyPages(t *testing.T) {
 	}
 	defer j.Close()
 	r := &recorder{j: j, at: morning, pol: passage.Policy{Lane: passage.NEXUS}}
-	r.put(contract.PolicySet{Digest: contract.PolicyDigest(r.pol), Policy: r.pol})
+	r.put(contract.PolicySet{Digest: r.pol.Digest(), Policy: r.pol})
 	const n = 1300 // over two chunks of reading backwards
 	for i := range n {
 		r.decide(fmt.Sprintf("01931f0c-8a51-7000-9000-%012d", i), 1, nil, nil)
@@ -204,7 +204,7 @@ func TestExplainByEventID(t *testing.T) {
 func (r *recorder) lane(ty passage.LaneType, programs ...string) {
 	r.pol.Lane, r.pol.AcceptedPrograms = ty, programs
 	r.pol.FAST, r.pol.FASTPort, r.pol.VerdictFor = passage.PIPOrBoth, true, passage.Of(30*time.Second)
-	r.put(contract.PolicySet{Digest: contract.PolicyDigest(r.pol), Policy: r.pol})
+	r.put(contract.PolicySet{Digest: r.pol.Digest(), Policy: r.pol})
 }
 
 func mark(n int) passage.Token { return passage.Token(strings.Repeat(fmt.Sprintf("%02x", n), 16)) }

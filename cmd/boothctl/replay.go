@@ -196,7 +196,7 @@ func opens(e entry, policies map[string]passage.Policy) (*crossing, error) {
 		if err != nil {
 			return nil, fmt.Errorf("event %d: %w", e.Seq, err)
 		}
-		policies[contract.PolicyDigest(p.Policy)] = p.Policy
+		policies[p.Policy.Digest()] = p.Policy
 	case contract.TypeCrossingDecided:
 		d, err := contract.As[contract.CrossingDecided](e.event)
 		if err != nil {

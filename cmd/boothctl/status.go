@@ -51,8 +51,14 @@ func picture(out io.Writer, p status.Picture) error {
 	for _, r := range p.Why {
 		fmt.Fprintf(w, "\t%s\n", because(r))
 	}
+	for _, x := range p.Warnings {
+		fmt.Fprintf(w, "\t! %s\n", x.Words)
+	}
 	fmt.Fprintf(w, "lane\t%s\n", lane(p.Lane))
 	fmt.Fprintf(w, "lamps\t%s\n", lamps(p.Lamps))
+	if p.SignalFault != nil {
+		fmt.Fprintf(w, "\t%s, until: boothctl lamps reset\n", atFault(*p.SignalFault))
+	}
 	fmt.Fprintf(w, "outbox\t%s\n", outbox(p.Outbox, p.At))
 	fmt.Fprintf(w, "store\t%s\n", store(p.Store))
 	fmt.Fprintf(w, "clock\t%s\n", clock(p.Clock))
@@ -163,10 +169,10 @@ func lamps(all []status.Lamp) string {
 		switch {
 		case l.Feedback == status.Differs || l.Feedback == status.Undriven:
 			parts = append(parts, l.Name+" FAULT")
-		case l.Shows == status.Blinks:
-			parts = append(parts, fmt.Sprintf("%s blinks %d", l.Name, l.Count))
+		case l.Feedback == status.Unseen:
+			parts = append(parts, l.Name+" not seen")
 		case l.Shows != status.Dark:
-			parts = append(parts, fmt.Sprintf("%s %s", l.Name, l.Shows))
+			parts = append(parts, l.Name+" "+shows(l))
 		}
 	}
 	if len(parts) == 0 {
@@ -204,7 +210,14 @@ func store(s status.Store) string {
 	if !s.OK {
 		word = "TAKES NO EVENTS (206)"
 	}
-	return fmt.Sprintf("%s, %s of %s, %s free on disk", word, size(s.Bytes), size(s.MaxBytes), size(s.FreeBytes))
+	line := fmt.Sprintf("%s, %s of %s, %s free on disk", word, size(s.Bytes), size(s.MaxBytes), size(s.FreeBytes))
+	if s.HoldsMS >= 0 {
+		line += fmt.Sprintf(", holds %s more at this rate without headquarters", span(ms(s.HoldsMS)))
+	}
+	if s.FlashDay > 0 {
+		line += fmt.Sprintf(", writes %s a day", size(s.FlashDay))
+	}
+	return line
 }
 
 func clock(c status.Clock) string {

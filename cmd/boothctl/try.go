@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"boothd/agent"
+	"boothd/agent/glimpse"
 	"boothd/configs"
 	"boothd/devices"
 	"boothd/devices/port"
@@ -67,14 +68,19 @@ func (c *tryRead) run(t *tool, verb string, fits func(configs.Role) bool) error 
 	if t.place.Socket != "" {
 		socket = t.place.Socket
 	}
-	v := &view{t: t, all: c.All, most: c.N, seen: labels{}, shown: map[string]time.Time{}}
-	r, err := opener{socket, port.Open}.device(ctx, d, v.fault)
+	v := &view{t: t, all: c.All, most: c.N, seen: glimpse.Labels{}, shown: map[string]time.Time{}}
+	o := opener{socket: socket, chip: cfg.GPIO.Chip, port: port.Open}
+	r, err := o.device(ctx, d, v.fault)
 	if err != nil {
 		return err
 	}
 	v.begun = time.Now()
 	if !t.json {
-		fmt.Fprintf(t.stdout, "%s answers on %s (driver %s). Present %s; end with Ctrl-C.\n", d.Name, d.Path, d.Driver, presentable(d.Role))
+		says := "answers on"
+		if d.Driver == configs.Wiegand {
+			says = "is silent, which tells nothing yet, on"
+		}
+		fmt.Fprintf(t.stdout, "%s %s %s (driver %s). Present %s; end with Ctrl-C.\n", d.Name, says, o.where(d), d.Driver, presentable(d.Role))
 	}
 	return v.follow(ctx, r)
 }
@@ -139,7 +145,7 @@ type view struct {
 	all   bool
 	most  int // reads after which it ends; 0: no such number
 	begun time.Time
-	seen  labels
+	seen  glimpse.Labels
 	shown map[string]time.Time // what was shown, and when last
 	reads int
 	err   error                    // of writing
@@ -192,7 +198,7 @@ func (v *view) follow(ctx context.Context, r agent.Reader) error {
 
 // show writes a read, unless it is the last one over again.
 func (v *view) show(read devices.Read) {
-	x := v.seen.tell(read, v.begun)
+	x := v.seen.Of(read, v.begun)
 	if v.also != nil {
 		v.err = v.also(read)
 	}
@@ -208,7 +214,7 @@ func (v *view) show(read devices.Read) {
 		return
 	}
 	if v.t.json {
-		b, err := x.line()
+		b, err := x.Line()
 		if err == nil {
 			_, err = v.t.stdout.Write(b)
 		}
@@ -240,4 +246,9 @@ func (v *view) sum(c devices.Counters) error {
 	}
 	_, err := fmt.Fprintln(v.t.stdout, text)
 	return err
+}
+
+// counted is a device's counters in words.
+func counted(c devices.Counters) string {
+	return fmt.Sprintf("%d bytes, %d frames, %d check errors, %d timeouts, %d resyncs", c.Bytes, c.Frames, c.CheckErrors, c.Timeouts, c.Resyncs)
 }

@@ -44,9 +44,9 @@ func (c *tryGateCmd) Run(t *tool) (err error) {
 	case err != nil:
 		return s.broken(ctx, err)
 	case under:
-		return &failure{errors.New("something stands on the exit loop"), "clear it; if nothing is there, look at the loop's detector and active_low of exit_loop", exitFix}
-	case s.area == nil:
-		fmt.Fprintln(t.stderr, "boothctl: no exit loop is wired: only the gate's own obstacle detection keeps it from closing on somebody. Watch it.")
+		return &failure{errors.New("something stands on the exit loop or in the beam"), "clear it; if nothing is there, look at the loop's detector, the beam and active_low of exit_loop and obstacle", exitFix}
+	case len(s.area) == 0:
+		fmt.Fprintln(t.stderr, "boothctl: neither exit loop nor beam is wired: only the gate's own obstacle detection keeps it from closing on somebody. Watch it.")
 	}
 	if err := t.say("gate_open", "the traveller's green, and the gate is told to open"); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (c *tryGateCmd) Run(t *tool) (err error) {
 	if err := s.show(ctx, signal.Aspects{Traveller: signal.Green, GateOpen: true}, c.Open, nil); err != nil {
 		return s.broken(ctx, err)
 	}
-	if err := t.say("red", "the gate closes when the exit loop has been clear for a second"); err != nil {
+	if err := t.say("red", "the gate closes when loop and beam have been clear for a second"); err != nil {
 		return err
 	}
 	closing := false
@@ -62,7 +62,7 @@ func (c *tryGateCmd) Run(t *tool) (err error) {
 		return s.broken(ctx, err)
 	}
 	if !closing {
-		return &failure{fmt.Errorf("the exit loop was not clear within %v: the gate is not told to close", c.Wait), "clear the loop and run it again", exitFix}
+		return &failure{fmt.Errorf("loop and beam were not clear within %v: the gate is not told to close", c.Wait), "clear them and run it again", exitFix}
 	}
 	how := "the gate is told to close"
 	if s.outs[signal.GateClose] == nil {

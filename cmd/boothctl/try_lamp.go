@@ -40,8 +40,8 @@ var acts = [...]act{
 	{signal.Buzzer, "sounding", signal.Aspects{Buzzer: signal.Steady}},
 }
 
-// Run exits 0 when every lamp that is wired was driven; whether it was seen is
-// for the technician to say.
+// Run exits 0 when every lamp that is wired was driven, and was seen by its own
+// wire if it has one; the rest is for the technician's eye.
 func (c *tryLampCmd) Run(t *tool) (err error) {
 	if c.Each < 100*time.Millisecond || c.Each > time.Minute {
 		return &failure{fmt.Errorf("--each %v is not between 100ms and 1m", c.Each), "2s is enough to see it", exitUsage}
@@ -57,18 +57,72 @@ func (c *tryLampCmd) Run(t *tool) (err error) {
 	if err != nil {
 		return err
 	}
+	wrong := 0
 	for _, a := range plan {
 		if err := t.say(string(a.lamp), a.what); err != nil {
 			return err
 		}
-		if err := s.show(ctx, a.show, c.Each, nil); err != nil {
+		if err := s.show(ctx, a.show, s.long(c.Each), nil); err != nil {
 			return s.broken(ctx, err)
+		}
+		said, right := s.see(a.lamp)
+		if !right {
+			wrong++
+		}
+		if said == "" {
+			continue
+		}
+		if err := t.say(string(a.lamp), said); err != nil {
+			return err
 		}
 	}
 	if err := s.show(ctx, signal.Aspects{}, settled, nil); err != nil {
 		return s.broken(ctx, err)
 	}
-	return t.say("end", "red, everything else dark")
+	if err := t.say("end", "red, everything else dark"); err != nil || wrong == 0 {
+		return err
+	}
+	return &failure{fmt.Errorf("what is seen is not what was told, at %d of %d lamps", wrong, len(plan)),
+		"where your eye agrees with the wire: the lamp or its relay, or two lamps swapped; where it does not: the wire back, its active_low, or two of them swapped", exitFix}
+}
+
+// lookAfter is longer than a lamp, its relay and a debounce take.
+const lookAfter = 500 * time.Millisecond
+
+// long is how long one thing is shown, so that it can be seen.
+func (s *stage) long(each time.Duration) time.Duration {
+	if len(s.eyes) == 0 {
+		return each
+	}
+	return max(each, lookAfter)
+}
+
+// see says what the wires tell while a lamp is tried: nothing where it has none
+// and all others are right.
+func (s *stage) see(tried signal.Lamp) (said string, right bool) {
+	var wrong []string
+	for _, lamp := range signal.Watched() {
+		in := s.eyes[lamp]
+		if in == nil {
+			continue
+		}
+		lit, err := in.Level()
+		switch {
+		case err != nil:
+			wrong = append(wrong, "of "+string(lamp)+" nothing is seen: "+err.Error())
+		case lit && !s.lit[lamp]:
+			wrong = append(wrong, string(lamp)+" is seen lit")
+		case !lit && s.lit[lamp]:
+			wrong = append(wrong, string(lamp)+" is not seen lit")
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		return "✗ " + strings.Join(wrong, ", "), false
+	case s.eyes[tried] != nil:
+		return "✓ seen", true
+	}
+	return "", true
 }
 
 // settled is longer than the interlock takes from any aspect to red.

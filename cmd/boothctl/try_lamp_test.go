@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"boothd/agent/signal"
 	"boothd/devices/sim"
 )
 
@@ -193,7 +194,7 @@ func TestTryGateRefusesWhenTheLoopIsTaken(t *testing.T) {
 	}
 	changes, _ := b.history(t, func() {
 		_, errs := boothctl(t, exitFix, "try", "gate", "--yes", "--config", b.config)
-		holds(t, errs, "something stands on the exit loop", "detector")
+		holds(t, errs, "something stands on the exit loop or in the beam", "detector")
 	})
 	if len(changes) > 0 {
 		t.Errorf("lit %v", changes)
@@ -214,9 +215,79 @@ func TestTryGateGivesUpWhenTheLoopStaysTaken(t *testing.T) {
 	})
 	changes, _ := b.history(t, func() {
 		_, errs := boothctl(t, exitFix, "try", "gate", "--yes", "--open", "1s", "--wait", "0s", "--config", b.config)
-		holds(t, errs, "was not clear within 0s", "the gate is not told to close")
+		holds(t, errs, "were not clear within 0s", "the gate is not told to close")
 	})
 	if slices.Contains(changes, "gate_close") {
 		t.Errorf("lit %v", changes)
 	}
+}
+
+// seeing gives the bench's heads wires back.
+func seeing(t *testing.T, b *bench) {
+	t.Helper()
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wires string
+	var lines []sim.ChipLine
+	for _, in := range b.cfg.GPIO.In {
+		lines = append(lines, sim.ChipLine{Name: in.Line, Pull: in.ActiveLow})
+	}
+	var lamps []sim.ChipLamp
+	for name, out := range b.cfg.GPIO.Out {
+		lines = append(lines, sim.ChipLine{Name: out.Line, Pull: name == "traveller_red"})
+		if slices.Contains(signal.Watched(), signal.Lamp(name)) {
+			wires += name + "_lit = { line = \"" + name + "\" }\n"
+			lines = append(lines, sim.ChipLine{Name: name})
+			lamps = append(lamps, sim.ChipLamp{Out: out.Line, In: name})
+		}
+	}
+	if err := os.WriteFile(b.config, []byte(strings.Replace(string(text), "\n[gpio.in]\n", "\n[gpio.in]\n"+wires, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.chip.Break()
+	ctx, pull := context.WithCancel(t.Context())
+	t.Cleanup(pull)
+	if b.chip, err = sim.ServeChip(ctx, strings.TrimPrefix(b.cfg.GPIO.Chip, "sim:"), lines); err == nil {
+		err = b.chip.Lamps(lamps...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With wires back the tool says of each lamp whether it was seen, and which is
+// not as it should be.
+func TestI9_TryLampTellsWhatIsSeen(t *testing.T) {
+	b := newBench(t)
+	seeing(t, b)
+	out, _ := boothctl(t, 0, "try", "lamp", "--each", "100ms", "--config", b.config)
+	if n := strings.Count(out, "✓ seen\n"); n != 7 || strings.Contains(out, "✗") {
+		t.Errorf("%d times seen:\n%s", n, out)
+	}
+	out, errs := "", ""
+	try := func(lamp string) {
+		t.Helper()
+		out, errs = boothctl(t, exitFix, "try", "lamp", lamp, "--each", "100ms", "--config", b.config)
+	}
+	line := func(lamp string) string { return b.cfg.GPIO.Out[lamp].Line }
+	fail := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fail(b.chip.Fail(line("officer_amber"), sim.LampBurnt))
+	try("officer_amber")
+	holds(t, out, "✗ officer_amber is not seen lit\n", "red, everything else dark")
+	holds(t, errs, "what is seen is not what was told, at 1 of 1 lamps", "swapped")
+	fail(b.chip.Fail(line("officer_amber"), sim.LampSound))
+	fail(b.chip.Swap(line("traveller_red"), line("traveller_amber")))
+	try("traveller_red")
+	holds(t, out, "✗ traveller_red is not seen lit, traveller_amber is seen lit\n")
+	fail(b.chip.Swap(line("traveller_red"), line("traveller_amber")))
+	fail(b.chip.Fail(line("traveller_green"), sim.LampStuck))
+	try("traveller_red")
+	holds(t, out, "✗ traveller_green is seen lit\n")
 }

@@ -15,6 +15,7 @@ import (
 
 	"boothd/agent"
 	"boothd/configs"
+	"boothd/devices/gpio"
 	"boothd/devices/keypad"
 	"boothd/devices/port"
 )
@@ -67,7 +68,7 @@ func farEnd(node string) func(proc string) bool {
 // free refuses a port that another process holds. The kernel would let root in,
 // and two programs on a line would each get half of what the device says.
 func free(path string) error {
-	if _, tcp := configs.Port(path).TCP(); tcp {
+	if _, tcp := configs.Port(path).Network(); tcp {
 		return nil
 	}
 	for _, h := range holders(path) {
@@ -99,9 +100,13 @@ func unopened(path string, err error) error {
 		hint = "run it as root"
 	case errors.Is(err, port.ErrGone):
 		hint = "boothctl ports lists what is plugged in; look at cable and power"
-		if _, tcp := configs.Port(path).TCP(); tcp {
+		if _, tcp := configs.Port(path).Network(); tcp {
 			hint = "look at the device's address, its power and the network's cable"
 		}
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "another program listens there: ss -ltnp says which; if it is boothd: systemctl stop boothd"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "this box has no such address: ip address lists those it has"
 	}
 	return &failure{err, hint, exitFix}
 }
@@ -137,7 +142,17 @@ func giveBack(dir string) {
 // opener opens ports for a tool: those that nobody holds, with boothd's locks.
 type opener struct {
 	socket string
+	chip   string // of readers that hang on its lines
 	port   func(context.Context, port.Spec) (port.Port, error)
+	heard  func(bits []byte) // what such readers send; nil: nobody asks
+}
+
+// where is where a device is, for people.
+func (o opener) where(d configs.Device) string {
+	if d.Driver == configs.Wiegand {
+		return fmt.Sprintf("lines %s and %s of %s", d.Data0, d.Data1, o.chip)
+	}
+	return string(d.Path)
 }
 
 // device opens a device as boothd would.
@@ -145,17 +160,37 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 	if err := free(string(d.Path)); err != nil {
 		return nil, err
 	}
+	d.Quiet = configs.Duration{} // whoever looks sees for himself how long a camera is silent
 	locks := portLocks(o.socket)
-	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenKeys: keypad.OpenInput, Secret: credential}, d, agent.Place{Locks: locks}, fault)
+	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenChip: gpio.OpenChip, Listen: (&net.ListenConfig{}).Listen, OpenKeys: keypad.OpenInput, Secret: credential}, d,
+		agent.Place{Locks: locks, Chip: o.chip, Heard: o.heard}, fault)
 	giveBack(locks)
 	if err != nil {
-		if name, sealed := d.ReaderKey.Credential(); sealed && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+		if creds := sealed(d); creds != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+			verb := "reader"
+			if isPlate(d.Role) {
+				verb = "plate"
+			}
 			return nil, &failure{fmt.Errorf("device %s: %w", d.Name, err),
-				fmt.Sprintf("systemd opens its key: systemd-run --pty -p LoadCredentialEncrypted=%s boothctl try reader %s", name, d.Name), exitFix}
+				fmt.Sprintf("systemd opens its key: systemd-run --pty%s boothctl try %s %s", creds, verb, d.Name), exitFix}
 		}
-		return nil, unopened(string(d.Path), fmt.Errorf("device %s on %s: %w", d.Name, d.Path, err))
+		err = fmt.Errorf("device %s on %s: %w", d.Name, o.where(d), err)
+		if d.Driver == configs.Wiegand {
+			return nil, unclaimed(err)
+		}
+		return nil, unopened(string(d.Path), err)
 	}
 	return r, nil
+}
+
+// sealed gives the options by which systemd opens a device's credentials.
+func sealed(d configs.Device) (options string) {
+	for _, ref := range []configs.Ref{d.ReaderKey, d.Token, d.Cert, d.Key, d.CA} {
+		if name, ok := ref.Credential(); ok {
+			options += " -p LoadCredentialEncrypted=" + name
+		}
+	}
+	return options
 }
 
 // running refuses when boothd serves its socket.
@@ -172,7 +207,7 @@ func running(socket string) error {
 // names.
 func roleFor(d configs.Driver) string {
 	switch d {
-	case configs.Line, "nedap":
+	case configs.Line, configs.Nedap, configs.Webhook:
 		return "plate.front"
 	case configs.Barcode:
 		return "scan"

@@ -19,6 +19,7 @@ import (
 	"boothd/devices/gpio"
 	"boothd/devices/port"
 	"boothd/devices/relay"
+	"boothd/devices/wiegand"
 )
 
 // stage is the booth's lamps and gate in a technician's hands: the daemon's
@@ -27,7 +28,8 @@ type stage struct {
 	cfg    *configs.Config
 	held   []io.Closer // the chip and the boards; each is safe when it is closed
 	outs   map[signal.Lamp]outlet
-	area   inlet // the exit loop, which lies under the gate; nil: there is none
+	area   map[string]inlet      // what watches the gate: exit loop and beam
+	eyes   map[signal.Lamp]inlet // what tells whether a lamp is lit
 	lock   signal.Interlock
 	lit    signal.Levels
 	unlock func()
@@ -62,13 +64,13 @@ func openStage(ctx context.Context, t *tool) (_ *stage, err error) {
 		}
 		return nil, &failure{err, hint, exitFix}
 	}
-	s := &stage{cfg: cfg, outs: map[signal.Lamp]outlet{}, lit: signal.Levels{}, unlock: unlock}
+	s := &stage{cfg: cfg, outs: map[signal.Lamp]outlet{}, area: map[string]inlet{}, eyes: map[signal.Lamp]inlet{}, lit: signal.Levels{}, unlock: unlock}
 	defer func() {
 		if err != nil {
 			err = one(errors.Join(err, s.close()))
 		}
 	}()
-	if cfg.GPIO.Chip != "" {
+	if len(cfg.GPIO.In)+len(cfg.GPIO.Out) > 0 {
 		if err = s.openChip(ctx); err != nil {
 			return s, err
 		}
@@ -99,16 +101,31 @@ func (s *stage) openChip(ctx context.Context) error {
 		}
 		s.outs[lamp], s.lit[lamp] = out, signal.Safe(lamp)
 	}
-	w, wired := s.cfg.GPIO.In["exit_loop"]
-	if !wired {
-		return nil
+	for point, w := range s.cfg.GPIO.In {
+		if !watches(point) {
+			continue
+		}
+		in, err := chip.In(gpio.InConfig{Point: point, Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
+		if err != nil {
+			return unclaimed(err)
+		}
+		s.watch(point, in)
 	}
-	in, err := chip.In(gpio.InConfig{Point: "exit_loop", Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
-	if err != nil {
-		return unclaimed(err)
-	}
-	s.area = in
 	return nil
+}
+
+// watches tells whether an input is of use here: of lamps and gate, not of the
+// officer's buttons.
+func watches(point string) bool {
+	return point == "exit_loop" || point == "obstacle" || strings.HasSuffix(point, configs.Lit)
+}
+
+func (s *stage) watch(point string, in inlet) {
+	if lamp, of := strings.CutSuffix(point, configs.Lit); of {
+		s.eyes[signal.Lamp(lamp)] = in
+		return
+	}
+	s.area[point] = in
 }
 
 // openBoard takes a board of relays and inputs, which is set to its safe levels
@@ -135,29 +152,34 @@ func (s *stage) openBoard(ctx context.Context, c configs.Board, socket string) e
 		}
 		s.outs[signal.Lamp(point)], s.lit[signal.Lamp(point)] = out, signal.Safe(signal.Lamp(point))
 	}
-	if _, wired := c.In["exit_loop"]; wired {
-		in, err := b.In("exit_loop")
+	for point := range c.In {
+		if !watches(point) {
+			continue
+		}
+		in, err := b.In(point)
+		if err == nil {
+			err = settledIn(ctx, in)
+		}
 		if err != nil {
 			return err
 		}
-		s.area = in
-		return s.areaKnown(ctx)
+		s.watch(point, in)
 	}
 	return nil
 }
 
-// areaKnown waits for the first level of a board's input, which is debounced.
-func (s *stage) areaKnown(ctx context.Context) error {
+// settledIn waits for the first level of a board's input, which is debounced.
+func settledIn(ctx context.Context, in inlet) error {
 	ctx, cancel := context.WithTimeout(ctx, areaWait)
 	defer cancel()
 	for {
-		_, err := s.under()
+		_, err := in.Level()
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return &failure{err, "look at the loop's detector: its contact does not hold still", exitFix}
+			return &failure{err, "look at what is wired there: its contact does not hold still", exitFix}
 		case <-time.After(areaEvery):
 		}
 	}
@@ -195,16 +217,20 @@ func unclaimed(err error) error {
 		hint = "gpiodetect lists the chips; a simulated one needs boothsim"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "run it as root"
+	case errors.Is(err, wiegand.ErrLow), errors.Is(err, wiegand.ErrBabble):
+		hint = "look at the reader's power, its cable and the level shifter: both lines rest high"
 	}
 	return &failure{err, hint, exitFix}
 }
 
 // under tells whether something is in the gate's area.
 func (s *stage) under() (bool, error) {
-	if s.area == nil {
-		return false, nil
+	for _, in := range s.area {
+		if there, err := in.Level(); there || err != nil {
+			return there, err
+		}
 	}
-	return s.area.Level()
+	return false, nil
 }
 
 // show keeps aspects for a while, through the interlock. until may end it
@@ -225,7 +251,7 @@ func (s *stage) show(ctx context.Context, a signal.Aspects, span time.Duration, 
 			return nil
 		}
 		wait := min(next.Sub(now), end.Sub(now))
-		if s.area != nil {
+		if len(s.area) > 0 {
 			wait = min(wait, areaEvery)
 		}
 		select {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"boothd/configs"
+	"boothd/devices/line"
+	"boothd/devices/mercury"
 	"boothd/devices/sim"
 )
 
@@ -54,7 +56,7 @@ func newBench(t *testing.T) *bench {
 	if b.cfg, err = configs.Load(b.config); err != nil {
 		t.Fatal(err)
 	}
-	var lines []sim.ChipLine
+	lines := []sim.ChipLine{{Name: doorLines[0], Pull: true}, {Name: doorLines[1], Pull: true}}
 	for _, in := range b.cfg.GPIO.In {
 		lines = append(lines, sim.ChipLine{Name: in.Line, Pull: in.ActiveLow})
 	}
@@ -80,11 +82,11 @@ func pty(t *testing.T) (*sim.PTY, string) {
 }
 
 // mercury plays a reader with one card in its field.
-func (b *bench) mercury(cards ...string) *sim.Mercury {
-	m := &sim.Mercury{}
-	var tags []sim.Tag
+func (b *bench) mercury(cards ...string) *mercury.Sim {
+	m := &mercury.Sim{}
+	var tags []mercury.SimTag
 	for i, c := range cards {
-		tags = append(tags, sim.Tag{EPC: c, RSSIDBm: -50 - i, Antenna: 1})
+		tags = append(tags, mercury.SimTag{EPC: c, RSSIDBm: -50 - i, Antenna: 1})
 	}
 	m.Present(tags...)
 	go func() { _ = m.Serve(b.reader) }() // ends with the pty
@@ -144,7 +146,7 @@ func TestTryReaderJSON(t *testing.T) {
 
 func TestI7_TryPlateShowsReadsMasked(t *testing.T) {
 	b := newBench(t)
-	camera := &sim.Camera{Wire: b.camera}
+	camera := &line.Camera{Wire: b.camera}
 	for _, plate := range []string{"KAYAK7", "CANOE8"} {
 		if err := camera.Plate(plate, "", 0.9); err != nil { // waits in the pty until the port is opened
 			t.Fatal(err)
@@ -160,6 +162,31 @@ func TestI7_TryPlateShowsReadsMasked(t *testing.T) {
 	}
 }
 
+// A camera of framed reports is tried as any other, and answered meanwhile.
+func TestI7_TryPlateOfFramedReports(t *testing.T) {
+	b := newBench(t)
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer(`driver = "line" `, `driver = "nedap" `, `template = "axxon" `, `ack = "{open} {id} {xor} {close}"`+"\n"+`template = "protocolled" `).Replace(string(text))
+	if err := os.WriteFile(b.config, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	camera := waiting()
+	for _, err := range []error{camera.Plate("KAYAK7", "ON", 0), camera.Plate("CANOE8", "", 0), camera.NoRead()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() { _ = camera.Serve(b.camera) }() // ends with the pty
+	out, _ := boothctl(t, 0, "try", "plate", "front", "--config", b.config, "-n", "3")
+	holds(t, out, "(driver nedap)", "plate  #1 (6 characters)  of ON", "plate  #2 (6 characters)", "plate  no plate seen")
+	if strings.Contains(out, "KAYAK") || strings.Contains(out, "CANOE") || camera.Sent() != 3 {
+		t.Errorf("a plate is shown, or %d reports were sent:\n%s", camera.Sent(), out)
+	}
+}
+
 func TestTryReaderSaysWhatToDo(t *testing.T) {
 	b := newBench(t)
 	_, errs := boothctl(t, exitUsage, "try", "reader", "front", "--config", b.config)
@@ -168,7 +195,7 @@ func TestTryReaderSaysWhatToDo(t *testing.T) {
 	holds(t, errs, `no plate called "rear"`, "there are front")
 	_, errs = boothctl(t, exitFix, "try", "reader", "--config", b.config) // nobody plays it
 	holds(t, errs, "device pre-read on "+b.paths[0], "reader does not answer")
-	if err := (&sim.Camera{Wire: b.camera}).Raw([]byte("nothing that has an end")); err != nil {
+	if err := (&line.Camera{Wire: b.camera}).Raw([]byte("nothing that has an end")); err != nil {
 		t.Fatal(err)
 	}
 	out, errs := boothctl(t, exitFix, "try", "plate", "--for", "300ms", "--config", b.config)

@@ -12,29 +12,44 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"boothd/agent"
 	"boothd/agent/status"
 )
 
 // watchCmd follows a running booth until it is interrupted or the booth ends.
 type watchCmd struct {
-	For time.Duration `help:"End after this long." placeholder:"30s"`
+	For    time.Duration `help:"End after this long." placeholder:"30s"`
+	Device string        `help:"Show also what goes over this device's line, masked, and what is read of it; 10m at most." placeholder:"NAME"`
+	Raw    bool          `help:"Show the bytes of --device themselves, on a terminal only: card numbers and plates are in them."`
 }
 
 // change is one thing that is other than it was.
 type change struct {
 	At   time.Time `json:"at"`
-	What string    `json:"what"` // health, lane, lamps, passage, device, list, link
+	What string    `json:"what"` // health, lane, lamps, passage, device, list, link, frame, read
 	Text string    `json:"text"`
 }
 
-// Run prints a line for each change.
+// Run prints a line for each change, and for each frame of a device.
 func (c *watchCmd) Run(t *tool) error {
+	if c.Raw && c.Device == "" {
+		return &failure{errors.New("--raw of which device?"), "name it with --device; boothctl status lists them", exitUsage}
+	}
+	if c.Raw {
+		if err := onTerminal(t.stdout); err != nil {
+			return err
+		}
+	}
 	socket, err := t.place.socket()
 	if err != nil {
 		return err
+	}
+	if c.Raw {
+		fmt.Fprintf(t.stderr, "boothctl: %s\n", bytesRule)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -43,24 +58,64 @@ func (c *watchCmd) Run(t *tool) error {
 		ctx, cancel = context.WithTimeout(ctx, c.For)
 		defer cancel()
 	}
+	err = c.follow(ctx, t, socket)
+	var told *failure
+	switch {
+	case ctx.Err() != nil:
+		return nil // as asked
+	case errors.As(err, &told):
+		return err
+	case err == nil:
+		return &failure{errors.New("boothd has ended"), "systemctl status boothd", exitFix}
+	}
+	return unreached(socket, err)
+}
+
+// follow tells changes and frames, line by line, until the changes end or the
+// frames are refused.
+func (c *watchCmd) follow(ctx context.Context, t *tool, socket string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex // a line is written whole
+	tell := func(x change) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return t.tell(x)
+	}
+	var both sync.WaitGroup
+	if c.Device != "" {
+		both.Go(func() {
+			err := frames(ctx, socket, c.Device, c.Raw, func(f agent.Frame) error {
+				if f.Kind == "read" {
+					return tell(change{f.At, "read", c.Device + "  " + f.Text})
+				}
+				return tell(change{f.At, "frame", c.Device + " " + f.Kind + " " + f.Text})
+			})
+			if err == nil && ctx.Err() == nil {
+				err = tell(change{time.Now(), "frame", c.Device + " is shown no longer: ask again"})
+			}
+			if err != nil {
+				cancel(err)
+			}
+		})
+	}
 	var last *status.Picture
-	err = pictures(ctx, socket, func(p status.Picture) error {
+	err := pictures(ctx, socket, func(p status.Picture) error {
 		changes := differences(last, p)
 		last = &p
 		for _, x := range changes {
-			if err := t.tell(x); err != nil {
+			if err := tell(x); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	switch {
-	case ctx.Err() != nil:
-		return nil // as asked
-	case err == nil:
-		return &failure{errors.New("boothd has ended"), "systemctl status boothd", exitFix}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	return unreached(socket, err)
+	cancel(err)
+	both.Wait()
+	return err
 }
 
 // tell prints one change as a line, of text or of JSON.

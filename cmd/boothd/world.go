@@ -54,6 +54,7 @@ func world(log *slog.Logger, cfg *configs.Config) agent.World {
 	}
 	return agent.World{
 		OpenPort: port.Open,
+		Listen:   (&net.ListenConfig{}).Listen,
 		OpenKeys: keypad.OpenInput,
 		OpenChip: gpio.OpenChip,
 		Dial:     (&net.Dialer{Timeout: 10 * time.Second}).DialContext,

@@ -16,17 +16,19 @@ const other = "pac-hwy-nexus-04"
 // it were done, so only what is heard tells.
 func TestBrokerLetsEachSpeakForItselfAlone(t *testing.T) {
 	m := newMosquitto(t)
-	all := []string{"HQ-control", "HQ-lists", "HQ-receiver", booth, other}
+	receivers := []string{"HQ-receiver", "HQ-receiver-2", "HQ-receiver-3"}
+	all := []string{"HQ-control", "HQ-lists", "HQ-lists-serve", "HQ-receiver", "HQ-receiver-2", "HQ-receiver-3", booth, other}
 	tests := []struct {
 		from, topic string
 		heard       []string
 	}{
-		{booth, contract.EventTopic(booth, contract.ClassCrossing), []string{"HQ-receiver"}},
-		{booth, contract.EventTopic(booth, contract.ClassCmdResult), []string{"HQ-control", "HQ-receiver"}},
-		{booth, contract.StatusTopic(booth), []string{"HQ-control", "HQ-receiver"}},
-		{booth, contract.HealthTopic(booth), []string{"HQ-control", "HQ-receiver"}},
-		{booth, contract.ListsTopic(booth), []string{"HQ-control", "HQ-lists", "HQ-receiver"}},
-		{booth, contract.WantListTopic(booth), []string{"HQ-lists"}},
+		{booth, contract.EventTopic(booth, contract.ClassCrossing), receivers},
+		{booth, contract.EventTopic(booth, contract.ClassCmdResult), append([]string{"HQ-control"}, receivers...)},
+		{booth, contract.EventTopic(booth, contract.ClassDevice), append([]string{"HQ-control"}, receivers...)},
+		{booth, contract.StatusTopic(booth), append([]string{"HQ-control"}, receivers...)},
+		{booth, contract.HealthTopic(booth), append([]string{"HQ-control"}, receivers...)},
+		{booth, contract.ListsTopic(booth), append([]string{"HQ-control", "HQ-lists"}, receivers...)},
+		{booth, contract.WantListTopic(booth), []string{"HQ-lists", "HQ-lists-serve"}},
 		{booth, contract.EventTopic(other, contract.ClassCrossing), nil},
 		{booth, contract.StatusTopic(other), nil},
 		{booth, contract.ReceiptTopic(booth), nil},
@@ -39,11 +41,15 @@ func TestBrokerLetsEachSpeakForItselfAlone(t *testing.T) {
 		{"+", contract.EventTopic(booth, contract.ClassCrossing), nil}, // a name that is a wildcard
 
 		{"HQ-receiver", contract.ReceiptTopic(booth), []string{booth}},
+		{"HQ-receiver-3", contract.ReceiptTopic(booth), []string{booth}},
+		{"HQ-receiver-3", contract.CommandTopic(booth), nil},
 		{"HQ-receiver", contract.CommandTopic(booth), nil},
 		{"HQ-receiver", contract.EventTopic(booth, contract.ClassCrossing), nil},
 		{"HQ-receiver", "list/v1/tuf/timestamp", nil},
 		{"HQ-lists", "list/v1/tuf/timestamp", all},
 		{"HQ-lists", contract.ReceiptTopic(booth), nil},
+		{"HQ-lists-serve", contract.PartTopic(contract.ListCards, contract.PartDigest{}), all},
+		{"HQ-lists-serve", contract.ReceiptTopic(booth), nil},
 		{"HQ-lists", contract.CommandTopic(booth), nil},
 		{"HQ-control", contract.CommandTopic(booth), []string{booth}},
 		{"HQ-control", contract.TopicNotice, all},

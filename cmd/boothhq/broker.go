@@ -12,22 +12,29 @@ import (
 
 // brokerFlags say where the broker is and who calls it.
 type brokerFlags struct {
-	Broker       []string `required:"" help:"Broker as ssl://host:port (or tcp:// on this machine), in order of preference." placeholder:"URL"`
-	CA           string   `name:"ca" type:"existingfile" help:"Certificates that sign the brokers'."`
-	Cert         string   `type:"existingfile" help:"Certificate of this program; its common name is its user name."`
-	Key          string   `type:"existingfile" help:"Its private key."`
-	PasswordFile string   `help:"Read the MQTT password from this file, where there is one." type:"existingfile"`
+	Broker []string `required:"" help:"Broker as ssl://host:port (or tcp:// on this machine), in order of preference." placeholder:"URL"`
+	callerFlags
+}
+
+func (c *brokerFlags) secrets() (*tls.Config, string, error) { return c.callerFlags.secrets(c.Broker) }
+
+// callerFlags say who calls a broker.
+type callerFlags struct {
+	CA           string `name:"ca" type:"existingfile" help:"Certificates that sign the brokers'."`
+	Cert         string `type:"existingfile" help:"Certificate of this program; its common name is its user name."`
+	Key          string `type:"existingfile" help:"Its private key."`
+	PasswordFile string `help:"Read the MQTT password from this file, where there is one." type:"existingfile"`
 }
 
 // secrets reads what the flags name; the TLS settings are nil without any, for
 // brokers on this machine.
-func (c *brokerFlags) secrets() (*tls.Config, string, error) {
-	for _, b := range c.Broker {
+func (c *callerFlags) secrets(brokers []string) (*tls.Config, string, error) {
+	for _, b := range brokers {
 		if err := clear(b); err != nil {
 			return nil, "", &failure{err, "use ssl://, with --ca, --cert and --key", exitUsage}
 		}
 	}
-	cfg, err := c.tls()
+	cfg, err := c.tls(brokers)
 	if err != nil {
 		return nil, "", &failure{err, "--ca, --cert and --key go together", exitUsage}
 	}
@@ -54,9 +61,9 @@ func clear(broker string) error {
 	return fmt.Errorf("broker %s: in clear, and not on this machine", broker)
 }
 
-func (c *brokerFlags) tls() (*tls.Config, error) {
+func (c *callerFlags) tls(brokers []string) (*tls.Config, error) {
 	if c.CA == "" && c.Cert == "" && c.Key == "" {
-		for _, b := range c.Broker {
+		for _, b := range brokers {
 			if strings.HasPrefix(b, "ssl:") {
 				return nil, fmt.Errorf("broker %s: needs --ca, --cert and --key", b)
 			}

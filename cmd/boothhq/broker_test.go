@@ -9,8 +9,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -22,6 +24,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"boothd/cmd/boothhq/internal/receiver/receivertest"
 )
 
 // mosquitto is the real broker under configs/hq, in a folder of its own.
@@ -41,12 +45,7 @@ func newMosquitto(t *testing.T) *mosquitto {
 	m := &mosquitto{t: t, dir: t.TempDir()}
 	m.ca = newCA(t, m.dir)
 	m.ca.issue(t, "broker")
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	port := freePort(t)
 	m.url = fmt.Sprintf("ssl://127.0.0.1:%d", port)
 	conf, err := os.ReadFile("../../configs/hq/mosquitto.conf")
 	if err != nil {
@@ -77,6 +76,15 @@ func newMosquitto(t *testing.T) *mosquitto {
 	m.start()
 	t.Cleanup(func() { m.kill() })
 	return m
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	port, err := receivertest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func (m *mosquitto) write(name, text string) {
@@ -132,11 +140,19 @@ func (m *mosquitto) kill() {
 	}
 }
 
-// lose kills the broker with all it has kept, and starts another in its place.
+// forget kills the broker with all it has kept.
+func (m *mosquitto) forget() error {
+	m.kill()
+	if err := os.Remove(filepath.Join(m.dir, "mosquitto.db")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// lose does so and starts another in its place.
 func (m *mosquitto) lose() {
 	m.t.Helper()
-	m.kill()
-	if err := os.Remove(filepath.Join(m.dir, "mosquitto.db")); err != nil && !os.IsNotExist(err) {
+	if err := m.forget(); err != nil {
 		m.t.Fatal(err)
 	}
 	m.start()
@@ -226,9 +242,9 @@ func (ca *issuer) issue(t *testing.T, name string) (cert, key string) {
 // client gives the settings of a caller with a certificate of its name.
 func (ca *issuer) client(t *testing.T, name string) *tls.Config {
 	t.Helper()
-	c := brokerFlags{CA: filepath.Join(ca.dir, "ca.pem")}
+	c := brokerFlags{callerFlags: callerFlags{CA: filepath.Join(ca.dir, "ca.pem")}}
 	c.Cert, c.Key = ca.issue(t, name)
-	cfg, err := c.tls()
+	cfg, err := c.tls(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,14 @@ type listsCmd struct {
 	Init      listsInitCmd      `cmd:"" help:"Make an authority: keys, first root, token key."`
 	Build     listsBuildCmd     `cmd:"" help:"Build lists from CSV files; every bad row is told, nothing is half built."`
 	Diff      listsDiffCmd      `cmd:"" help:"Tell what a new build would change, by list."`
-	Publish   listsPublishCmd   `cmd:"" help:"Sign built lists and publish them."`
+	Publish   listsPublishCmd   `cmd:"" aliases:"sign" help:"Sign built lists and publish them: for a web server, to a folder or stick, to a broker."`
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
 	RotateKey listsRotateCmd    `cmd:"" help:"Replace a key; booths follow without being visited."`
-	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata to booths over MQTT: a heartbeat for lists that they have."`
-	Booths    listsBoothsCmd    `cmd:"" help:"Tell which booth runs which generation, from what each left with the broker."`
-	Status    listsStatusCmd    `cmd:"" help:"Tell what is published and until when it counts."`
+	TokenKey  listsTokenKeyCmd  `cmd:"" name:"rotate-token-key" help:"Replace the key under which identifiers become tokens."`
+	Send      listsSendCmd      `cmd:"" help:"Send the signed metadata, and the last deltas, to booths over MQTT."`
+	Serve     listsServeCmd     `cmd:"" help:"Keep brokers in step with what is published, and send parts of lists that booths ask for; runs until stopped."`
+	Booths    listsBoothsCmd    `cmd:"" help:"Tell which booth runs which generation, from what each left with the broker; exits 0 whatever is in force."`
+	Status    listsStatusCmd    `cmd:"" help:"Tell what is published, until when it counts and, from what they left with the broker, which booths have it."`
 }
 
 // passphraseFlag says where the passphrase of the authority's keys lies.
@@ -85,7 +87,7 @@ func (c *listsInitCmd) Run(t *tool) error {
 type listsBuildCmd struct {
 	In       string `required:"" help:"Folder with members.csv, cards.csv, documents.csv, vehicles.csv, lookouts.csv, carriers.csv, importers.csv, tractors.csv, trips.csv, shipments.csv, containers.csv, as far as there are any." type:"existingdir"`
 	Out      string `required:"" help:"Folder for the built lists; must not exist."`
-	TokenKey string `required:"" help:"The port's token key: 64 hex digits in a file." type:"existingfile"`
+	TokenKey string `required:"" help:"File with the port's token key, as init or rotate-token-key made it." type:"existingfile"`
 }
 
 // builtList is one line of what lists build prints.
@@ -97,7 +99,9 @@ type builtList struct {
 
 // Run builds the lists.
 func (c *listsBuildCmd) Run(t *tool) error {
-	heads, err := authority.Build(c.In, c.Out, c.TokenKey)
+	tell, done := progress(t.stderr)
+	heads, err := authority.Build(c.In, c.Out, c.TokenKey, tell)
+	done()
 	if err != nil {
 		return fmt.Errorf("building lists from %s:\n%w", c.In, err)
 	}
@@ -118,7 +122,10 @@ func (c *listsBuildCmd) Run(t *tool) error {
 type officeFlags struct {
 	Dir       string        `arg:"" help:"Folder of the authority." type:"existingdir"`
 	Timestamp time.Duration `default:"1h" help:"How long this heartbeat is valid; at most 24h."`
-	To        string        `help:"Copy what booths read to this folder too." placeholder:"DIR"`
+	To        string        `help:"Copy what booths read to this folder too: a web server's, or a stick." placeholder:"DIR"`
+	Broker    []string      `help:"Send what is signed to this broker too, ssl://host:port (or tcp:// on this machine); several in order of preference. None is needed where lists serve runs." placeholder:"URL"`
+	callerFlags
+	clientFlag
 	passphraseFlag
 }
 
@@ -130,13 +137,18 @@ func (c officeFlags) office(valid time.Duration) (*authority.Office, error) {
 	return &authority.Office{Dir: c.Dir, Phrase: phrase, Now: time.Now().UTC(), Valid: valid, Timestamp: c.Timestamp}, nil
 }
 
-// mirror copies the repository where it is wanted.
-func (c officeFlags) mirror(o *authority.Office) error {
-	if c.To == "" {
+// spread brings what is signed to where it is wanted.
+func (c officeFlags) spread(t *tool, o *authority.Office) error {
+	if c.To != "" {
+		if err := o.Mirror(c.To); err != nil {
+			return fmt.Errorf("copying to %s: %w", c.To, err)
+		}
+	}
+	if len(c.Broker) == 0 {
 		return nil
 	}
-	if err := o.Mirror(c.To); err != nil {
-		return fmt.Errorf("copying to %s: %w", c.To, err)
+	if err := send(t, &brokerFlags{c.Broker, c.callerFlags}, c.ClientID, post{dir: c.Dir}); err != nil {
+		return &failure{err, "it is signed; boothhq lists send sends it again", exitFailure}
 	}
 	return nil
 }
@@ -154,9 +166,12 @@ func (c *listsPublishCmd) Run(t *tool) error {
 	if err != nil {
 		return err
 	}
+	var done func()
+	o.Tell, done = progress(t.stderr)
 	now, err := o.Publish(c.Lists, c.Force)
+	done()
 	if err == nil {
-		err = c.mirror(o)
+		err = c.spread(t, o)
 	}
 	switch {
 	case errors.Is(err, authority.ErrShrunk):
@@ -187,7 +202,7 @@ func (c *listsHeartbeatCmd) Run(t *tool) error {
 	}
 	version, err := o.Heartbeat()
 	if err == nil {
-		err = c.mirror(o)
+		err = c.spread(t, o)
 	}
 	if err != nil {
 		return fmt.Errorf("heartbeat of %s: %w", c.Dir, err)
@@ -201,10 +216,21 @@ func (c *listsHeartbeatCmd) Run(t *tool) error {
 }
 
 type listsStatusCmd struct {
-	Dir string `arg:"" help:"Folder of the authority." type:"existingdir"`
+	Dir    string   `arg:"" help:"Folder of the authority." type:"existingdir"`
+	Broker []string `help:"Tell which booth runs which generation too, from what each has left with this broker, ssl://host:port (or tcp:// on this machine)." placeholder:"URL"`
+	callerFlags
+	clientFlag
+	lookFlags
 }
 
-// Run tells what is published. It fails if booths would refuse it by now.
+// officeState is what lists status prints.
+type officeState struct {
+	authority.State
+	Booths []boothLists `json:"booths,omitzero"`
+}
+
+// Run tells what is published, and what of it booths have. It fails if booths
+// would refuse it by now.
 func (c *listsStatusCmd) Run(t *tool) error {
 	s, err := authority.Status(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -212,10 +238,19 @@ func (c *listsStatusCmd) Run(t *tool) error {
 	} else if err != nil {
 		return fmt.Errorf("status of %s: %w", c.Dir, err)
 	}
+	out := officeState{State: s}
+	if len(c.Broker) > 0 {
+		if out.Booths, err = c.booths(t.ctx, &brokerFlags{c.Broker, c.callerFlags}, c.ClientID, s.Lists); err != nil {
+			return err
+		}
+	}
 	if t.json {
-		err = t.print(s)
+		err = t.print(out)
 	} else {
 		printStatus(t, s)
+		if len(c.Broker) > 0 {
+			printBooths(t, out.Booths)
+		}
 	}
 	return errors.Join(err, inForce(s, time.Now()))
 }
@@ -232,7 +267,7 @@ func printStatus(t *tool, s authority.State) {
 		fmt.Fprintf(t.stdout, "%-10s version %d, until %s\n", part.name, part.Version, part.Expires.Format(time.RFC3339))
 	}
 	for _, l := range s.Lists {
-		fmt.Fprintf(t.stdout, "%-10s generation %d, %d rows, %d bytes, %s\n", l.Kind, l.Generation, l.Rows, l.Bytes, l.Digest[:min(16, len(l.Digest))])
+		fmt.Fprintf(t.stdout, "%-10s generation %d, %d rows, %d bytes, key %s, %s\n", l.Kind, l.Generation, l.Rows, l.Bytes, l.Key, l.Digest[:min(16, len(l.Digest))])
 	}
 }
 

@@ -24,9 +24,14 @@ import (
 type listsBoothsCmd struct {
 	Dir string `arg:"" help:"Folder of the authority." type:"existingdir"`
 	brokerFlags
-	ClientID string        `name:"client-id" default:"HQ-lists" help:"MQTT client id and, where no certificate gives it, user name."`
-	Wait     time.Duration `default:"2s" help:"How long nothing more must have come; brokers send what is retained in no order."`
-	Behind   bool          `help:"Only booths that lack the newest generation of a list."`
+	clientFlag
+	lookFlags
+}
+
+// lookFlags say how booths are looked at.
+type lookFlags struct {
+	Wait   time.Duration `default:"2s" help:"How long nothing more must have come; brokers send what is retained in no order."`
+	Behind bool          `help:"Only booths that lack the newest generation of a list."`
 }
 
 // Bounds of what a broker can make us keep.
@@ -51,32 +56,45 @@ func (c *listsBoothsCmd) Run(t *tool) error {
 	} else if err != nil {
 		return fmt.Errorf("status of %s: %w", c.Dir, err)
 	}
-	states, err := c.collect(t.ctx)
+	out, err := c.booths(t.ctx, &c.brokerFlags, c.ClientID, published.Lists)
 	if err != nil {
 		return err
-	}
-	out := []boothLists{}
-	for _, booth := range slices.Sorted(maps.Keys(states)) {
-		s := states[booth]
-		b := boothLists{Booth: booth, At: s.At, Lists: s.Lists, Lacks: lacks(published.Lists, s.Lists)}
-		if !c.Behind || len(b.Lacks) > 0 {
-			out = append(out, b)
-		}
 	}
 	if t.json {
 		return t.print(struct {
 			Booths []boothLists `json:"booths"`
 		}{out})
 	}
-	for _, b := range out {
+	printBooths(t, out)
+	return nil
+}
+
+// booths gives what each booth has of what is published, by name.
+func (c *lookFlags) booths(ctx context.Context, at *brokerFlags, client string, published []authority.List) ([]boothLists, error) {
+	states, err := c.collect(ctx, at, client)
+	if err != nil {
+		return nil, err
+	}
+	out := []boothLists{}
+	for _, booth := range slices.Sorted(maps.Keys(states)) {
+		s := states[booth]
+		b := boothLists{Booth: booth, At: s.At, Lists: s.Lists, Lacks: lacks(published, s.Lists)}
+		if !c.Behind || len(b.Lacks) > 0 {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+func printBooths(t *tool, all []boothLists) {
+	for _, b := range all {
 		word := "has everything"
 		if len(b.Lacks) > 0 {
 			word = "lacks " + strings.Join(b.Lacks, ", ")
 		}
 		fmt.Fprintf(t.stdout, "%-24s %s, told %s\n", b.Booth, word, b.At.Format(time.RFC3339))
 	}
-	fmt.Fprintf(t.stdout, "%d booths\n", len(out))
-	return nil
+	fmt.Fprintf(t.stdout, "%d booths\n", len(all))
 }
 
 // lacks tells which published lists a booth has not, or has older.
@@ -97,19 +115,19 @@ func lacks(published []authority.List, has []contract.ListState) []string {
 }
 
 // collect asks one broker after the other for what booths have left there.
-func (c *listsBoothsCmd) collect(ctx context.Context) (map[string]contract.StateLists, error) {
-	tls, password, err := c.secrets()
+func (c *lookFlags) collect(ctx context.Context, b *brokerFlags, client string) (map[string]contract.StateLists, error) {
+	tls, password, err := b.secrets()
 	if err != nil {
 		return nil, err
 	}
 	var failed error
-	for _, broker := range c.Broker {
+	for _, broker := range b.Broker {
 		at, err := line.ParseBroker(broker, tls)
 		if err != nil {
 			return nil, err
 		}
 		in := make(chan mqtt.Message, 256)
-		l, err := line.Open(ctx, line.Config{Broker: at, ClientID: c.ClientID, Username: c.ClientID, Password: password, TLS: tls,
+		l, err := line.Open(ctx, line.Config{Broker: at, ClientID: client, Username: client, Password: password, TLS: tls,
 			Dial: new(net.Dialer).DialContext, Take: func(m mqtt.Message) {
 				select {
 				case in <- m:
@@ -129,7 +147,7 @@ func (c *listsBoothsCmd) collect(ctx context.Context) (map[string]contract.State
 	return nil, failed
 }
 
-func (c *listsBoothsCmd) gather(ctx context.Context, l *line.Line, in <-chan mqtt.Message) (map[string]contract.StateLists, error) {
+func (c *lookFlags) gather(ctx context.Context, l *line.Line, in <-chan mqtt.Message) (map[string]contract.StateLists, error) {
 	refused, err := l.Subscribe(ctx, contract.ListsTopic("+"))
 	if err != nil {
 		return nil, err

@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"boothd/agent/contract"
 	"boothd/agent/lists"
 	"boothd/buffer/eligibility"
+	"boothd/cmd/boothhq/internal/authority"
 )
 
 // must runs a command line that succeeds.
@@ -24,6 +29,7 @@ func must(t *testing.T, args ...string) {
 
 // A booth took its lists from a stick. The heartbeat comes over the broker.
 func TestAHeartbeatOverTheBroker(t *testing.T) {
+	t.Parallel()
 	top := t.TempDir()
 	hq, stick, pass := filepath.Join(top, "hq"), filepath.Join(top, "stick"), filepath.Join(top, "pass")
 	for name, text := range map[string]string{"pass": "correct horse battery staple", "csv/members.csv": "member,status,programs,valid_from,valid_until\n980000017,ACTIVE,NEXUS,,\n"} {
@@ -66,6 +72,61 @@ func TestAHeartbeatOverTheBroker(t *testing.T) {
 	res, err := trust.Take(t.Context(), os.DirFS(source), time.Now())
 	if err != nil || !res.Fresh || res.Timestamp != 2 || len(res.Verified) != 1 {
 		t.Errorf("Take of what the broker keeps = %+v, %v, want a fresh timestamp 2", res, err)
+	}
+}
+
+// Brokers keep the parts of the last eight deltas, and of none that is named no
+// more.
+func TestBrokersKeepTheLastDeltas(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	hq, csv, pass := filepath.Join(top, "hq"), filepath.Join(top, "csv"), filepath.Join(top, "pass")
+	if err := errors.Join(os.Mkdir(csv, 0o700), os.WriteFile(pass, []byte("correct horse battery staple"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "lists", "init", hq, "--passphrase-file", pass)
+	m := newMosquitto(t)
+	cert, key := m.ca.issue(t, "HQ-lists")
+	rows := []byte("member,status,programs,valid_from,valid_until\n")
+	for gen := range 11 {
+		for i := range 1000 {
+			rows = fmt.Appendf(rows, "98%07d,ACTIVE,NEXUS,,\n", gen*1000+i)
+		}
+		built := filepath.Join(top, fmt.Sprint("built-", gen))
+		if err := os.WriteFile(filepath.Join(csv, "members.csv"), rows, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		must(t, "lists", "build", "--in", csv, "--out", built, "--token-key", filepath.Join(hq, "token.key"))
+		must(t, "lists", "publish", hq, "--lists", built, "--passphrase-file", pass)
+		must(t, "lists", "send", hq, "--broker", m.url, "--ca", filepath.Join(m.dir, "ca.pem"), "--cert", cert, "--key", key)
+	}
+	all, err := authority.Parts(hq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{}
+	for _, p := range all {
+		if b, err := p.Bytes(); err != nil {
+			t.Fatal(err)
+		} else if p.Retained {
+			want[contract.PartTopic(p.Kind, p.Digest)] = b
+		}
+	}
+	if len(want) != 8 {
+		t.Fatalf("%d parts of %d are to be kept, want 8: a delta is of one part here", len(want), len(all))
+	}
+	c, in := m.connect(booth, booth)
+	wait(t, c.Subscribe("list/v1/+/part/#", contract.QoS, nil))
+	wait(t, c.Subscribe("list/v1/tuf/timestamp", contract.QoS, nil)) // comes after them
+	got := map[string][]byte{}
+	for msg := range in {
+		if msg.Topic() == "list/v1/tuf/timestamp" {
+			break
+		}
+		got[msg.Topic()] = msg.Payload()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what the broker keeps (-want +got):\n%s", diff)
 	}
 }
 

@@ -40,8 +40,10 @@ type cli struct {
 	Receive receiveCmd `cmd:"" help:"Receive events from a broker, keep each once, and send receipts."`
 	Report  reportCmd  `cmd:"" help:"Tell what is here of each booth: events, missing, doubled, outcomes."`
 	Export  exportCmd  `cmd:"" help:"Write events, one per line."`
+	Board   boardCmd   `cmd:"" help:"Tell who is on, who is late and who lacks what; with --listen as a page with metrics."`
 	Alerts  alertsCmd  `cmd:"" help:"The watch desk: lookout hits, who takes care of them, and what became of them."`
 	Lists   listsCmd   `cmd:"" help:"Make, sign and publish eligibility lists."`
+	Command commandCmd `cmd:"" help:"Ask something of a booth, signed."`
 }
 
 // tool is what every verb works with.

@@ -32,7 +32,7 @@ type headquarters struct {
 }
 
 // startReceiver runs "boothhq receive" in this process.
-func startReceiver(t *testing.T, m *mosquitto, db string) *headquarters {
+func startReceiver(t *testing.T, m *mosquitto, db string, more ...string) *headquarters {
 	t.Helper()
 	cert, key := m.ca.issue(t, "HQ-receiver")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -45,8 +45,8 @@ func startReceiver(t *testing.T, m *mosquitto, db string) *headquarters {
 		close(h.kept)
 	}()
 	go func() {
-		code := run(ctx, []string{"receive", "--broker", m.url, "--ca", filepath.Join(m.dir, "ca.pem"), "--cert", cert, "--key", key,
-			"--db", db, "--interval", "50ms", "--print"}, in, io.Discard)
+		code := run(ctx, append([]string{"receive", "--broker", m.url, "--ca", filepath.Join(m.dir, "ca.pem"), "--cert", cert, "--key", key,
+			"--db", db, "--interval", "50ms", "--print"}, more...), in, io.Discard)
 		in.Close()
 		h.ended <- code
 	}()
@@ -98,6 +98,7 @@ func audited(seq uint64, live bool) []byte {
 
 // I4: a booth that repeats itself is kept once, and the receipt waits for it.
 func TestI4_WhatIsSentTwiceIsKeptOnce(t *testing.T) {
+	t.Parallel()
 	m := newMosquitto(t)
 	hq := startReceiver(t, m, filepath.Join(t.TempDir(), "events.db"))
 	c, in := m.connect(booth, booth)
@@ -169,6 +170,7 @@ func (j *told) Receipted(ctx context.Context, r contract.Receipt) error {
 // I4: the broker dies twice with all that it has acknowledged, headquarters
 // once; every event is kept once, and the booth knows.
 func TestI4_ABrokerThatLosesEverythingLosesNothing(t *testing.T) {
+	t.Parallel()
 	const events = 1200
 	m := newMosquitto(t)
 	db := filepath.Join(t.TempDir(), "events.db")

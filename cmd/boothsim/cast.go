@@ -9,12 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"boothd/configs"
+	"boothd/devices/wiegand"
 )
 
 // card is one person's card, as the reader gets it and the lists know it.
 type card struct {
-	word string
-	epc  string
+	word   string
+	epc    string
+	member string // whose it is
+	reader int    // which of the lane's readers it is shown to
 }
 
 // vehicle is one that drives through.
@@ -38,15 +43,17 @@ const (
 )
 
 // cast makes the vehicle with number n, from 1. Every number gives other
-// people: nobody comes twice in one run but by "same".
-func cast(k kind, n int, before []card) vehicle {
+// people: nobody comes twice in one run but by "same". Their cards are of a kind
+// that one of the readers reads, each of them in turn.
+func cast(k kind, n int, before []card, readers []configs.Device) vehicle {
 	v := vehicle{kind: k, jurisdiction: "ON", confidence: 0.97, plate: fmt.Sprintf("BX%05d", n)}
 	for i, word := range k.cards {
 		if word == "same" {
 			v.cards = append(v.cards, before...)
 			continue
 		}
-		v.cards = append(v.cards, card{word: word, epc: fmt.Sprintf("E28011606000%06X%06X", n, i+1)})
+		reader := n % len(readers)
+		v.cards = append(v.cards, card{word: word, epc: cardNumber(readers[reader], n, i+1), member: fmt.Sprintf("M%06X%06X", n, i+1), reader: reader})
 	}
 	v.load = loadOf(k, n)
 	switch k.plate {
@@ -66,6 +73,25 @@ func cast(k kind, n int, before []card) vehicle {
 		v.plate, v.confidence = plateLikely, 0.6
 	}
 	return v
+}
+
+// cardNumber is the number of a person's card as lists have it, such as the
+// reader can read.
+func cardNumber(d configs.Device, vehicle, person int) string {
+	switch d.Driver {
+	case configs.Amtech: // of its text
+		return fmt.Sprintf("%X", fmt.Sprintf("SIM %06d %02d", vehicle, person))
+	case configs.OSDP: // raw bits, left justified
+		bits := osdpBits(d)
+		size := (bits + 7) / 8
+		return fmt.Sprintf("%0*X", 2*size, uint64(vehicle<<4|person)<<(8*size-bits))
+	}
+	if d.Driver == configs.Wiegand { // with their parities
+		if w, err := wiegand.Format(d.Formats[0]).Word(uint64(person), uint64(vehicle)); err == nil {
+			return string(w.Ident())
+		}
+	}
+	return fmt.Sprintf("E28011606000%06X%06X", vehicle, person)
 }
 
 // row is what the lists say of a card word: status, member's status,
@@ -107,11 +133,10 @@ func writeCSV(dir string, plan []vehicle) error {
 				continue
 			}
 			known[c.epc] = true
-			member := "M" + c.epc[12:]
-			members = append(members, []string{member, r.member, r.programs, "2020-01-01", r.memberUntil})
-			cards = append(cards, []string{c.epc, r.status, member, r.cardUntil, r.extended, ""})
+			members = append(members, []string{c.member, r.member, r.programs, "2020-01-01", r.memberUntil})
+			cards = append(cards, []string{c.epc, r.status, c.member, r.cardUntil, r.extended, ""})
 			if v.kind.plate != "other" && v.plate != "" {
-				vehicles = append(vehicles, []string{member, v.plate, "ON"})
+				vehicles = append(vehicles, []string{c.member, v.plate, "ON"})
 			}
 		}
 	}

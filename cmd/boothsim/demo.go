@@ -26,7 +26,7 @@ type demo struct {
 	For      time.Duration `help:"End by itself after this time."`
 	Passages int           `help:"End by itself after so many vehicles."`
 	JSON     bool          `name:"json" help:"Print one JSON object at the end."`
-	Lane     string        `help:"Kind of lane: ${enum}." enum:"nexus,fast,nexus-air,ready,general,egate" default:"nexus"`
+	Lane     string        `help:"Kind of lane: ${enum}." enum:"nexus,fast,nexus-air,ready,general,egate,hardware" default:"nexus"`
 	Scenario string        `help:"File with kinds of vehicles; default: a day at such a lane." type:"existingfile"`
 	Seed     uint64        `help:"Of the order of vehicles." default:"1"`
 	Speed    float64       `help:"How much faster than on a road." default:"1.5"`
@@ -52,6 +52,7 @@ type demo struct {
 	seen    map[string]bool // passages that were told
 	advice  status.Advice   // last seen before the officer acted
 	stopped []func() error  // in the order of building
+	quit    func()          // ends the run: nobody reads what it says
 }
 
 // Run builds the world, drives vehicles through it and takes it apart.
@@ -63,6 +64,8 @@ func (d *demo) Run(ctx context.Context) (err error) {
 	if endless && (d.Kill > 0 || d.Cut.lasts > 0 && d.Cut.at < 0) {
 		return errors.New("--kill-boothd and --cut-network choose their moments in a run that ends: add --passages or --for, or say when, as in 3s@5s")
 	}
+	ctx, d.quit = context.WithCancel(ctx)
+	defer d.quit()
 	d.faults = planFaults(d.Seed, d.Kill, d.Cut)
 	defer d.faults.mend()
 	d.seen = map[string]bool{}
@@ -72,7 +75,7 @@ func (d *demo) Run(ctx context.Context) (err error) {
 			err = errors.Join(err, d.stopped[i]())
 		}
 	}()
-	// Ctrl-C is how an endless run ends; to another it is a failure. What
+	// Ctrl-C, or a reader that goes, is how an endless run ends; to another it is a failure. What
 	// stops badly after it is still told.
 	defer func() {
 		switch {
@@ -93,7 +96,12 @@ func (d *demo) Run(ctx context.Context) (err error) {
 	return d.end(ctx)
 }
 
-func (d *demo) say(format string, args ...any) { fmt.Printf(format, args...) }
+// say ends the run if nobody reads it any more (boothsim demo | head).
+func (d *demo) say(format string, args ...any) {
+	if _, err := fmt.Printf(format, args...); err != nil {
+		d.quit()
+	}
+}
 
 func (d *demo) later(f func() error) { d.stopped = append(d.stopped, f) }
 
@@ -106,7 +114,11 @@ func (d *demo) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.plan = plan(day.kinds, d.Seed, d.count())
+	readers, err := cardReaders(d.Lane)
+	if err != nil {
+		return err
+	}
+	d.plan = plan(day.kinds, d.Seed, d.count(), readers)
 	d.pace = day.pace
 	boothhq, err := program(d.Bin, "boothhq")
 	if err != nil {
@@ -189,7 +201,7 @@ func (d *demo) folder() (err error) {
 }
 
 // plan puts vehicles in order: every kind in turn, each round shuffled anew.
-func plan(kinds []kind, seed uint64, n int) []vehicle {
+func plan(kinds []kind, seed uint64, n int, readers []configs.Device) []vehicle {
 	r := rand.New(rand.NewPCG(seed, 0xb007))
 	var out []vehicle
 	var before []card
@@ -198,7 +210,7 @@ func plan(kinds []kind, seed uint64, n int) []vehicle {
 			if len(out) == n {
 				break
 			}
-			v := cast(kinds[i], len(out)+1, before)
+			v := cast(kinds[i], len(out)+1, before, readers)
 			if len(v.cards) > 0 && v.cards[0].word == "active" && kinds[i].officer[0] != "toggle" {
 				before = v.cards[:1]
 			}
@@ -235,15 +247,15 @@ func (d *demo) lists(ctx context.Context, boothhq string) error {
 
 // lane plays the hardware and writes the booth's configuration.
 func (d *demo) lane(ctx context.Context) (err error) {
-	if d.hw, err = plugIn(d.Speed); err != nil {
-		return err
-	}
-	if err := d.hw.more(d.Lane, filepath.Join(d.dir, "receipts.txt")); err != nil {
-		return errors.Join(err, d.hw.unplug())
-	}
+	d.hw = newHardware(d.Speed)
 	d.hw.pace = d.pace
 	d.later(d.hw.unplug)
-	if d.cfg, _, err = boothConfig(d.dir, d.Lane, d.net.addr, pageAddress(), d.hw, d.Speed); err != nil {
+	if d.Lane == string(configs.NEXUSAir) { // whose printer prints them
+		if d.hw.receipts, err = os.OpenFile(filepath.Join(d.dir, "receipts.txt"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return err
+		}
+	}
+	if d.cfg, err = boothConfig(d.dir, d.Lane, d.net.addr, pageAddress(), d.hw); err != nil {
 		return err
 	}
 	board, pull := context.WithCancel(context.WithoutCancel(ctx)) // outlives boothd
@@ -267,7 +279,7 @@ func (d *demo) lane(ctx context.Context) (err error) {
 	d.trace = newTrace(d.cfg, out)
 	var watch sync.WaitGroup
 	var watchErr error
-	watch.Go(func() { watchErr = d.trace.run(board, d.cfg, d.hw.chip) })
+	watch.Go(func() { watchErr = d.trace.run(board, d.hw) })
 	d.later(func() error {
 		pull()
 		watch.Wait()

@@ -1,105 +1,164 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"boothd/configs"
 	"boothd/devices/sim"
 )
 
-// hardware is what stands around a booth, played: a card reader and a plate
-// camera on ptys, and a GPIO chip with loops, buttons and lamps.
+// hardware is what stands around a booth, played: the far ends of its devices, a
+// GPIO chip or boards of relays with loops, buttons and lamps.
 type hardware struct {
-	chip   *sim.Chip
 	cfg    *configs.Config
-	reader sim.Mercury
-	camera sim.Camera
+	chip   *sim.Chip // nil: all hangs on boards
+	boards []*board
+	far    []*far
 	speed  float64
 	pace   pace
 
-	readerPath, cameraPath string
-	rear                   sim.Camera
-	hands                  map[string]*sim.PTY // scanner, seals, documents, printer
-	paths                  map[string]string   // of the rear camera and of those
-	matcher                *matcher            // of a kiosk
-	receipts               *os.File
-	served                 sync.WaitGroup // the printer's far end
-	far                    []*sim.PTY
-	links                  []string // to the ptys, to be taken away
+	life     context.Context // of what plays; ends with unplug
+	end      context.CancelFunc
+	matcher  *matcher // of a kiosk
+	receipts *os.File // of the printer; nil: they are not kept
+	served   sync.WaitGroup
+	moved    atomic.Pointer[func(level)] // is told of lamps on boards
 }
 
-// plugIn opens the ptys. The chip is played once the configuration has said
-// which lines there are.
-func plugIn(speed float64) (*hardware, error) {
+func newHardware(speed float64) *hardware {
 	h := &hardware{speed: speed, pace: briskPace}
-	reader, path, err := sim.OpenPTY()
-	if err != nil {
-		return nil, err
-	}
-	h.readerPath = path
-	camera, path, err := sim.OpenPTY()
-	if err != nil {
-		return nil, errors.Join(err, reader.Close())
-	}
-	h.cameraPath = path
-	h.far = []*sim.PTY{reader, camera}
-	h.camera = sim.Camera{Wire: camera, Template: "lumo"}
-	h.reader.Every = max(time.Duration(float64(40*time.Millisecond)/speed), 10*time.Millisecond)
-	go func() { _ = h.reader.Serve(reader) }() // ends when the pty is closed
-	return h, nil
+	h.life, h.end = context.WithCancel(context.Background())
+	return h
 }
 
-// serveChip plays the chip of a configuration. What nobody drives is pulled to
-// where it is safe: red lights, all else is dark.
-func (h *hardware) serveChip(ctx context.Context, cfg *configs.Config, socket string) error {
-	h.cfg = cfg
-	var lines []sim.ChipLine
-	for _, in := range cfg.GPIO.In {
-		lines = append(lines, sim.ChipLine{Name: in.Line, Pull: in.ActiveLow})
+// add plays one more device.
+func (h *hardware) add(d configs.Device) (*far, error) {
+	f, err := h.play(d)
+	if err == nil {
+		h.far = append(h.far, f)
 	}
-	for name, out := range cfg.GPIO.Out {
-		lines = append(lines, sim.ChipLine{Name: out.Line, Pull: (name == "traveller_red") != out.ActiveLow})
-	}
-	chip, err := sim.ServeChip(ctx, socket, lines)
-	h.chip = chip
-	return err
+	return f, err
 }
 
-// free lets the next driver have the lines of one that was killed.
-func (h *hardware) free() {
+// of gives the first device of a role, or one by its name; nil: there is none.
+func (h *hardware) of(role configs.Role) *far {
+	i := slices.IndexFunc(h.far, func(f *far) bool { return f.role == role })
+	if i < 0 {
+		return nil
+	}
+	return h.far[i]
+}
+
+// field puts the cards of a vehicle into the fields of the readers that can
+// read them, and takes all others away.
+func (h *hardware) field(cards []card, rssiDBm int) error {
+	reader := 0
 	for _, f := range h.far {
-		_ = f.Free() // a line that is unplugged needs none
-	}
-}
-
-func (h *hardware) unplug() error {
-	for _, f := range h.far {
-		_ = f.Close()
-	}
-	h.served.Wait()
-	if h.receipts != nil {
-		return h.receipts.Close()
+		if f.present == nil {
+			continue
+		}
+		var tags []tag
+		for _, c := range cards {
+			if c.reader == reader {
+				tags = append(tags, tag{number: c.epc, rssiDBm: rssiDBm, antenna: 1, damaged: c.word == "unreadable"})
+			}
+		}
+		if err := f.present(tags...); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		reader++
 	}
 	return nil
 }
 
+// printed keeps a receipt.
+func (h *hardware) printed(lines []string) {
+	if h.receipts != nil {
+		_, _ = fmt.Fprintln(h.receipts, strings.Join(lines, "\n")+"\n--") // a file of the demo's own
+	}
+}
+
+// serveChip plays the chip of a configuration, if it has one. What nobody
+// drives is pulled to where it is safe: red lights, all else is dark.
+func (h *hardware) serveChip(ctx context.Context, cfg *configs.Config, socket string) error {
+	h.cfg = cfg
+	if cfg.GPIO.Chip == "" {
+		return h.hangLamps()
+	}
+	var lines []sim.ChipLine
+	for point, in := range cfg.GPIO.In {
+		// A cut wire back of a lamp is high, which is "lit" of all but red.
+		lines = append(lines, sim.ChipLine{Name: in.Line, Pull: in.ActiveLow || strings.HasSuffix(point, configs.Lit)})
+	}
+	for name, out := range cfg.GPIO.Out {
+		lines = append(lines, sim.ChipLine{Name: out.Line, Pull: (name == "traveller_red") != out.ActiveLow})
+	}
+	for _, d := range cfg.Devices {
+		if d.Driver == configs.Wiegand {
+			lines = append(lines, sim.ChipLine{Name: string(d.Data0), Pull: true}, sim.ChipLine{Name: string(d.Data1), Pull: true})
+		}
+	}
+	var err error
+	if h.chip, err = sim.ServeChip(ctx, socket, lines); err != nil {
+		return err
+	}
+	return h.hangLamps()
+}
+
+// free lets the next driver have the lines of one that was killed.
+func (h *hardware) free() {
+	for _, c := range h.cables() {
+		c.free()
+	}
+}
+
+func (h *hardware) cables() []*cable {
+	var out []*cable
+	for _, f := range h.far {
+		if f.cable != nil {
+			out = append(out, f.cable)
+		}
+	}
+	for _, b := range h.boards {
+		out = append(out, b.cable)
+	}
+	return out
+}
+
+// unplug takes all devices away.
+func (h *hardware) unplug() error {
+	h.end()
+	var errs []error
+	for _, c := range h.cables() {
+		errs = append(errs, c.unplug())
+	}
+	h.served.Wait()
+	if h.receipts != nil {
+		errs = append(errs, h.receipts.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // set gives an input its active level, or takes it away.
 func (h *hardware) set(point string, active bool) error {
-	in, ok := h.cfg.GPIO.In[point]
-	if !ok {
-		return fmt.Errorf("nothing is wired to %s", point)
+	if in, ok := h.cfg.GPIO.In[point]; ok {
+		return h.chip.Set(in.Line, active != in.ActiveLow)
 	}
-	return h.chip.Set(in.Line, active != in.ActiveLow)
+	for _, b := range h.boards {
+		if in, ok := b.In[point]; ok {
+			b.sim.SetInput(in.Channel, active != in.ActiveLow)
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing is wired to %s", point)
 }
 
 // pause waits as long as a driver or an officer takes, sooner by the speed.
@@ -183,34 +242,42 @@ func (h *hardware) approach(ctx context.Context, v vehicle) error {
 		return err
 	}
 	h.pause(ctx, h.pace.Approach)
-	var tags []sim.Tag
-	for _, c := range v.cards {
-		tags = append(tags, sim.Tag{EPC: c.epc, RSSIDBm: -52, Antenna: 1, Damaged: c.word == "unreadable"})
-	}
-	h.reader.Present(tags...)
-	var err error
-	if v.noRead {
-		err = h.camera.NoRead()
-	} else {
-		err = h.camera.Plate(v.plate, v.jurisdiction, v.confidence)
-	}
-	if err != nil {
+	if err := h.field(v.cards, -52); err != nil {
 		return err
 	}
-	if h.rear.Wire != nil && v.load.rear != "" {
-		if err := h.rear.Plate(v.load.rear, "ON", 0.95); err != nil {
-			return err
-		}
+	if err := h.look(v); err != nil {
+		return err
 	}
 	h.pause(ctx, h.pace.Field)
 	if err := h.set("approach_loop", false); err != nil {
 		return err
 	}
 	h.pause(ctx, h.pace.Roll)
-	h.reader.Present()
-	err = h.set("booth_loop", true)
+	if err := h.field(nil, 0); err != nil {
+		return err
+	}
+	err := h.set("booth_loop", true)
 	h.pause(ctx, h.pace.Stop)
 	return err
+}
+
+// look has the cameras see a vehicle.
+func (h *hardware) look(v vehicle) error {
+	if front := h.of(configs.RolePlateFront); front != nil {
+		err := error(nil)
+		if v.noRead {
+			err = front.noRead()
+		} else {
+			err = front.plate(v.plate, v.jurisdiction, v.confidence)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if rear := h.of(configs.RolePlateRear); rear != nil && v.load.rear != "" {
+		return rear.plate(v.load.rear, "ON", 0.95)
+	}
+	return nil
 }
 
 // leave drives it over the exit loop and away.
@@ -226,81 +293,3 @@ func (h *hardware) leave(ctx context.Context) error {
 	}
 	return nil
 }
-
-// boothConfig writes the example of such a lane with this world's addresses in
-// it.
-func boothConfig(dir, lane, broker, listen string, h *hardware, speed float64) (*configs.Config, string, error) {
-	debounce := max(time.Duration(float64(30*time.Millisecond)/speed), 3*time.Millisecond).Round(time.Millisecond).String()
-	text, err := exampleOf(lane, map[string]string{
-		`# socket = "/run/boothd/boothd.sock"`:   `socket = "` + filepath.Join(dir, "boothd.sock") + `"`,
-		`# dir = "/var/lib/boothd"`:              `dir = "` + filepath.Join(dir, "store") + `"`,
-		`"pinctrl-bcm2711"`:                      `"sim:` + filepath.Join(dir, "chip.sock") + `"`,
-		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`: `["tcp://` + broker + `"]`,
-		`# root = "/etc/boothd/trust/root.json"`: `root = "` + filepath.Join(dir, "hq", "root.json") + `"`,
-		`# key = "credential:token-key"`:         `key = "` + filepath.Join(dir, "hq", "token.key") + `"`,
-		`# listen = "127.0.0.1:7080"`:            `listen = "` + listen + `"`,
-		`# source = "kernel"`:                    `source = "host"`,
-		`active_low = true }`:                    `active_low = true, debounce = "` + debounce + `" }`,
-		"\nca = ":                                "\n# ca = ",
-		"\ncert = ":                              "\n# cert = ",
-		"\nkey = \"credential:mqtt-key\"":        "\n# key",
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	text = strings.NewReplacer(`debounce = "50ms" }`, `debounce = "`+debounce+`" }`,
-		`# matcher = "/run/boothd/matcher.sock"`, `matcher = "`+filepath.Join(dir, "matcher.sock")+`"`,
-		`# matcher_key = "credential:matcher-key"`, `matcher_key = "`+filepath.Join(dir, "matcher.key")+`"`,
-		`template = "axxon"`, `template = "lumo"`, `# language = "escpos"`, `language = "plain"`).Replace(text)
-	path := filepath.Join(dir, "boothd.toml")
-	if err := os.WriteFile(path, []byte(h.at(text)), 0o600); err != nil {
-		return nil, "", fmt.Errorf("writing configuration: %w", err)
-	}
-	cfg, err := configs.Load(path)
-	return cfg, path, err
-}
-
-// exampleOf is the example that comes with the program, with some words of it
-// exchanged. Each must be there: an example that has changed is noticed.
-func exampleOf(lane string, words map[string]string) (string, error) {
-	b, err := configs.Examples.ReadFile(lane + ".toml")
-	if err != nil {
-		return "", fmt.Errorf("reading the example: %w", err)
-	}
-	var pairs []string
-	for old, word := range words {
-		if !bytes.Contains(b, []byte(old)) {
-			return "", fmt.Errorf("the example has no %q any more", old)
-		}
-		pairs = append(pairs, old, word)
-	}
-	return strings.NewReplacer(pairs...).Replace(string(b)), nil
-}
-
-var devicePath = regexp.MustCompile(`(?m)^path = "[^"]*"`)
-
-// at gives every device of a configuration the pty that plays it, by its name;
-// what nobody plays is left out.
-func (h *hardware) at(text string) string {
-	const table = "\n[[device]]\n"
-	head, rest, _ := strings.Cut(text, table)
-	devices, tail, _ := strings.Cut(rest, "\n[gpio]\n")
-	var out strings.Builder
-	out.WriteString(head)
-	for _, d := range strings.Split(devices, table) {
-		name := deviceName.FindStringSubmatch(d)[1]
-		path := h.paths[name]
-		switch name {
-		case "pre-read", "card":
-			path = h.readerPath
-		case "front":
-			path = h.cameraPath
-		}
-		if path != "" {
-			out.WriteString(table + devicePath.ReplaceAllString(d, `path = "`+path+`"`))
-		}
-	}
-	return out.String() + "\n[gpio]\n" + tail
-}
-
-var deviceName = regexp.MustCompile(`(?m)^name = "([^"]*)"`)

@@ -8,12 +8,10 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"boothd/agent/verdict"
-	"boothd/devices/printer"
 )
 
 // matcher plays the face matcher of a kiosk: it says of each traveller what the
@@ -100,35 +98,21 @@ func (h *hardware) faces(ctx context.Context, socket, keyFile string) error {
 				err = m.Serve(ctx, c)
 			}
 			if err != nil && !errors.Is(err, context.Canceled) {
-				h.wait(ctx, 100*time.Millisecond) // boothd is not there yet, or has gone
+				wait(ctx, 100*time.Millisecond) // boothd is not there yet, or has gone
 			}
 		}
 	})
 	return nil
 }
 
-func (h *hardware) wait(ctx context.Context, d time.Duration) {
+// wait waits for d or for ctx; it tells whether d has passed.
+func wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
 	case <-ctx.Done():
+		return false
 	}
-}
-
-// paper plays the printer, if there is one: receipts go to a file.
-func (h *hardware) paper(path string) error {
-	far := h.hands["printer"]
-	if far == nil {
-		return nil
-	}
-	var err error
-	if h.receipts, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-		return err
-	}
-	p := &printer.Sim{Language: printer.Plain, Printed: func(lines []string) {
-		_, _ = fmt.Fprintln(h.receipts, strings.Join(lines, "\n")+"\n--") // a file of the demo's own
-	}}
-	h.served.Go(func() { _ = p.Serve(far) }) // ends when the pty is closed
-	return nil
 }

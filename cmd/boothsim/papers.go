@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"boothd/devices/sim"
+	"boothd/configs"
 )
 
 // Traders of every scenario. The codes are made up; the business numbers have
@@ -71,16 +71,16 @@ var papers = map[string]func(load) string{
 
 // show holds a paper to the scanner it is for.
 func (h *hardware) show(ctx context.Context, text, word string) error {
-	which := "scanner"
+	role := configs.RoleScan
 	if strings.HasPrefix(word, "seal") {
-		which = "seals"
+		role = configs.RoleSeal
 	}
-	p := h.hands[which]
-	if p == nil {
-		return fmt.Errorf("no %s in this lane to show %q to", which, word)
+	scanner := h.of(role)
+	if scanner == nil {
+		return fmt.Errorf("no device of role %s in this lane to show %q to", role, word)
 	}
-	if _, err := p.Write([]byte("]C0" + text + "\r")); err != nil {
-		return fmt.Errorf("scanning: %w", err)
+	if err := scanner.scan(text); err != nil {
+		return err
 	}
 	h.pause(ctx, h.pace.Hold)
 	return nil
@@ -128,36 +128,16 @@ func tradeTables(plan []vehicle) map[string][][]string {
 		"containers": containers, "documents": documents}
 }
 
-// more opens what other lanes than NEXUS have besides: a rear camera, scanners,
-// a document reader, a printer.
-func (h *hardware) more(lane, receipts string) error {
-	need := map[string][]string{"fast": {"rear", "scanner", "seals", "documents"}, "general": {"rear", "scanner"}, "ready": {"rear"},
-		"nexus-air": {"documents", "printer"}}[lane]
-	h.hands, h.paths = map[string]*sim.PTY{}, map[string]string{}
-	for _, name := range need {
-		far, path, err := sim.OpenPTY()
-		if err != nil {
-			return err
-		}
-		h.far = append(h.far, far)
-		h.hands[name], h.paths[name] = far, path
-	}
-	if far := h.hands["rear"]; far != nil {
-		h.rear = sim.Camera{Wire: far, Template: "lumo"}
-	}
-	return h.paper(receipts)
-}
-
 // visit is a traveller's time at a kiosk: the card, the answers, the face.
 func (h *hardware) visit(ctx context.Context, v vehicle, acts []string, decided func() bool) error {
 	h.matcher.expect(acts)
-	var tags []sim.Tag
-	for _, c := range v.cards {
-		tags = append(tags, sim.Tag{EPC: c.epc, RSSIDBm: -31, Antenna: 1, Damaged: c.word == "unreadable"})
+	if err := h.field(v.cards, -31); err != nil {
+		return err
 	}
-	h.reader.Present(tags...)
 	h.pause(ctx, h.pace.Field)
-	h.reader.Present()
+	if err := h.field(nil, 0); err != nil {
+		return err
+	}
 	for _, act := range acts {
 		h.pause(ctx, h.pace.Officer)
 		switch act {

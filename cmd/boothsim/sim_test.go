@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"boothd/agent/status"
+	"boothd/configs"
 )
 
 func TestScenarioThatComesWithUs(t *testing.T) {
@@ -59,7 +60,8 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := plan(day.kinds, 3, 90), plan(day.kinds, 3, 90)
+	readers := []configs.Device{{Driver: configs.Mercury}}
+	a, b := plan(day.kinds, 3, 90, readers), plan(day.kinds, 3, 90, readers)
 	count := map[string]int{}
 	epcs := map[string]string{}
 	for i, v := range a {

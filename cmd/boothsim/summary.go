@@ -54,8 +54,8 @@ func latencyOf(us []int64) (l latency) {
 	return latency{P50: s[len(s)/2], P99: s[len(s)*99/100], Max: s[len(s)-1]}
 }
 
-// line is what the terminal shows of a passage.
-func line(v vehicle, p status.Passage) string {
+// told is what the terminal shows of a passage.
+func told(v vehicle, p status.Passage) string {
 	plate := v.plate
 	if v.noRead {
 		plate = "(no read)"

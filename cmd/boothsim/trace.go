@@ -42,27 +42,57 @@ func newTrace(cfg *configs.Config, out io.Writer) *trace {
 	for name, w := range cfg.GPIO.Out {
 		t.names[w.Line] = name
 	}
+	for _, b := range cfg.Boards { // its relays are at rest
+		for name, w := range b.Out {
+			t.lit[name] = w.ActiveLow
+		}
+	}
 	return t
 }
 
 // run follows every change of an output until ctx ends.
-func (t *trace) run(ctx context.Context, cfg *configs.Config, chip *sim.Chip) error {
-	for c := range chip.Watch(ctx) {
-		name := t.names[c.Line]
-		on := c.Level != cfg.GPIO.Out[name].ActiveLow
-		t.note(name, on, c.At)
-		if t.out == nil {
-			continue
-		}
-		b, err := json.Marshal(level{c.At, name, on, c.Cause})
-		if err == nil {
-			_, err = fmt.Fprintf(t.out, "%s\n", b)
-		}
-		if err != nil {
-			return fmt.Errorf("writing the lamps' trace: %w", err)
+func (t *trace) run(ctx context.Context, h *hardware) (err error) {
+	told := func(c level) {
+		if e := t.follow(c); e != nil && err == nil {
+			err = fmt.Errorf("writing the lamps' trace: %w", e)
 		}
 	}
-	return nil
+	if len(h.boards) > 0 { // then all lamps are on them
+		levels := make(chan level, 64) // the boards wait for it
+		send := func(c level) {
+			select {
+			case levels <- c:
+			case <-ctx.Done():
+			}
+		}
+		h.moved.Store(&send)
+		for {
+			select {
+			case c := <-levels:
+				told(c)
+			case <-ctx.Done():
+				return err
+			}
+		}
+	}
+	for c := range h.chip.Watch(ctx) {
+		name := t.names[c.Line]
+		told(level{c.At, name, c.Level != h.cfg.GPIO.Out[name].ActiveLow, c.Cause})
+	}
+	return err
+}
+
+// follow takes one change and writes it down.
+func (t *trace) follow(c level) error {
+	t.note(c.Lamp, c.On, c.At)
+	if t.out == nil {
+		return nil
+	}
+	b, err := json.Marshal(c)
+	if err == nil {
+		_, err = fmt.Fprintf(t.out, "%s\n", b)
+	}
+	return err
 }
 
 // note takes one change and judges what was lit until then.

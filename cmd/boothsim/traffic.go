@@ -96,19 +96,19 @@ func (d *demo) tell(ctx context.Context, v vehicle, killed bool) error {
 		if err != nil || len(p.Last) == 0 || d.seen[p.Last[0].ID] {
 			continue
 		}
-		told := p.Last[0]
+		last := p.Last[0]
 		for _, l := range p.Last {
 			d.seen[l.ID] = true
 		}
 		if killed {
 			break // it is another passage than it set out as
 		}
-		if told.Advice.Lead.Code == int(passage.OfficerRefer) && !slices.Contains(v.kind.lead, told.Advice.Lead.Code) {
-			told.Advice = d.advice // what made the officer refer says more
+		if last.Advice.Lead.Code == int(passage.OfficerRefer) && !slices.Contains(v.kind.lead, last.Advice.Lead.Code) {
+			last.Advice = d.advice // what made the officer refer says more
 		}
-		d.took = append(d.took, told.DecisionUS)
-		d.sum.note(v, told)
-		d.say("%s\n", line(v, told))
+		d.took = append(d.took, last.DecisionUS)
+		d.sum.note(v, last)
+		d.say("%s\n", told(v, last))
 		return nil
 	}
 	if ctx.Err() != nil {

@@ -2,7 +2,6 @@ package amtech
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"testing"
@@ -10,39 +9,20 @@ import (
 
 	"boothd/devices"
 	"boothd/devices/devicestest"
-	"boothd/devices/sim"
-
-	"golang.org/x/sys/unix"
 )
 
-// polled is a pty whose Read does not keep it open after Close: the kernel
-// hangs up only when nobody reads any more, and a reader that is not spoken to
-// reads for a minute.
-type polled struct{ *sim.PTY }
-
-func (p polled) Read(b []byte) (int, error) {
-	conn, err := p.SyscallConn()
-	for ready := 0; err == nil && ready == 0; {
-		if e := conn.Control(func(fd uintptr) {
-			ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20)
-		}); e != nil {
-			return 0, e
-		}
-		if errors.Is(err, unix.EINTR) {
-			ready, err = 0, nil
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	return p.PTY.Read(b)
-}
-
-func unblocked(far io.ReadWriter) io.ReadWriter {
-	if p, ok := far.(*sim.PTY); ok {
-		return polled{p}
-	}
-	return far
+func BenchmarkLatency(b *testing.B) {
+	devicestest.Latency(b, devicestest.Device{
+		Play: func(wire io.ReadWriter) func([]byte) error {
+			s := &Sim{}
+			go func() { _ = s.Serve(wire) }() // ends with the wire
+			return s.Raw
+		},
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			return Open(ctx, w, Config{Name: "lane", Role: devices.RoleCard})
+		},
+		Frame: func(n int) []byte { return (&Sim{}).Report(2*n, fmt.Sprintf("KING %04d", n)) },
+	})
 }
 
 // The reader keeps the contract of all drivers, behind its whole start-up, in
@@ -61,7 +41,7 @@ func TestContract(t *testing.T) {
 			devicestest.Run(t, devicestest.Device{
 				Play: func(wire io.ReadWriter) func([]byte) error {
 					s := far()
-					go func() { _ = s.Serve(unblocked(wire)) }() // ends with the wire
+					go func() { _ = s.Serve(wire) }() // ends with the wire
 					return s.Raw
 				},
 				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, cfg) },

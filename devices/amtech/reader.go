@@ -231,6 +231,7 @@ func (r *Reader) acknowledge(f frame) (fresh bool, err error) {
 	}
 	// The text too: a reader that restarted unheard begins again at 0.
 	if len(r.last) > 0 && f.number == r.acked && string(f.text) == string(r.last) {
+		r.scan.count.Repeats++
 		return false, nil // our acknowledgement was lost
 	}
 	r.acked, r.last = f.number, append(r.last[:0], f.text...)

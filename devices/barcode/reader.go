@@ -74,7 +74,11 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 			r.note(err)
 			if err == nil {
 				_, scan = Symbology(scan)
-				if scan == "" || repeats.Seen(scan, at) {
+				if scan == "" {
+					return
+				}
+				if repeats.Seen(scan, at) {
+					r.again()
 					return
 				}
 			}
@@ -124,6 +128,12 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 			}
 		}
 	}
+}
+
+func (r *Reader) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count.Repeats++
 }
 
 func (r *Reader) note(err error) {

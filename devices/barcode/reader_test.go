@@ -11,6 +11,15 @@ import (
 	"boothd/devices/devicestest"
 )
 
+func BenchmarkLatency(b *testing.B) {
+	devicestest.Latency(b, devicestest.Device{
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			return Open(ctx, w, Config{Name: "scanner", Role: devices.RoleScan})
+		},
+		Frame: func(n int) []byte { return fmt.Appendf(nil, "]C01234PARS%05d\r", n) },
+	})
+}
+
 func TestContract(t *testing.T) {
 	number := func(n int) string { return fmt.Sprintf("1234PARS%05d", n) }
 	for name, c := range map[string]struct {
@@ -82,4 +91,19 @@ func TestOpenRefusesASuffixThatIsNone(t *testing.T) {
 	if _, err := Open(t.Context(), &wire{}, Config{Suffix: None + 1}); err == nil {
 		t.Error("taken")
 	}
+}
+
+func BenchmarkCodec(b *testing.B) {
+	var f Frames
+	devicestest.Codec(b, []byte("1234PARS56789\r"), func(wire []byte) {
+		n := 0
+		f.Push(wire, func(_ string, err error) {
+			if err == nil {
+				n++
+			}
+		})
+		if n != 1 {
+			b.Fatal(n)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,20 +185,62 @@ func (d *device) claim(_ context.Context, name string, c claim) (wire, error) {
 		return nil, err
 	}
 	c.offset = offset
-	b := c.encode()
+	f, err := d.request(c.encode(), name, offset)
+	if err != nil {
+		return nil, err
+	}
+	return &cline{caller: d.caller, file: f, offset: int(offset), decode: decodeEvent}, nil
+}
+
+// request makes a claim and gives the file of what was claimed.
+func (d *device) request(b []byte, name string, offsets ...uint32) (*os.File, error) {
 	if err := d.ioctl(d.file, unix.GPIO_V2_GET_LINE_IOCTL, b); err != nil {
-		if errors.Is(err, unix.EBUSY) {
-			info, _ := d.line(offset) // at worst the name is missing
-			return nil, fmt.Errorf("%w by %q", ErrBusy, info.consumer)
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, gone(err)
 		}
-		return nil, gone(err)
+		holder := ""
+		for _, offset := range offsets {
+			info, _ := d.line(offset) // at worst the name is missing
+			holder = cmp.Or(holder, info.consumer)
+		}
+		return nil, fmt.Errorf("%w by %q", ErrBusy, holder)
 	}
 	fd := requestFile(b)
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("making the line's file non-blocking: %w", err)
 	}
-	return &cline{caller: d.caller, file: os.NewFile(uintptr(fd), name), offset: int(offset)}, nil
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (d *device) pair(_ context.Context, names [2]string, c claim) (pairWire, error) {
+	var offsets [2]uint32
+	for i, name := range names {
+		offset, err := d.find(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		offsets[i] = offset
+	}
+	c.offset = offsets[0]
+	f, err := d.request(c.encodePair(offsets[1]), names[0]+"+"+names[1], offsets[:]...)
+	if err != nil {
+		return nil, err
+	}
+	return &cpair{cline{caller: d.caller, file: f, offset: int(offsets[0]),
+		decode: func(b []byte) (event, error) { return decodePairEvent(b, offsets) }}}, nil
+}
+
+// cpair is two lines claimed from the kernel in one request.
+type cpair struct{ cline }
+
+func (l *cpair) low() (low [2]bool, err error) {
+	b := encodePairValues()
+	if err := l.ioctl(l.file, unix.GPIO_V2_LINE_GET_VALUES_IOCTL, b); err != nil {
+		return low, gone(err)
+	}
+	high := decodePairValues(b)
+	return [2]bool{!high[0], !high[1]}, nil
 }
 
 // cline is a line claimed from the kernel.
@@ -205,6 +248,7 @@ type cline struct {
 	caller
 	file   *os.File
 	offset int
+	decode func([]byte) (event, error)
 	events []event // decoded and not yet taken; belongs to whoever calls next
 }
 
@@ -255,7 +299,7 @@ func (l *cline) fill(ctx context.Context, wait time.Duration) error {
 	}
 	l.events = nil
 	for chunk := range slices.Chunk(b[:n], eventSize) {
-		ev, err := decodeEvent(chunk)
+		ev, err := l.decode(chunk)
 		if err != nil {
 			return err
 		}

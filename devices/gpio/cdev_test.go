@@ -91,7 +91,11 @@ func (k *fakeKernel) ioctl(f *os.File, request uint, b []byte) error {
 		copy(b, l.name)
 		copy(b[32:], l.consumer)
 	case chip != nil && request == 0xc250b407:
-		return k.claim(chip.lines[ne.Uint32(b)], b)
+		lines := chip.lines[ne.Uint32(b):][:1:1]
+		if ne.Uint32(b[560:]) == 2 {
+			lines = append(lines, chip.lines[ne.Uint32(b[4:])])
+		}
+		return k.claim(lines, b)
 	case line != nil && request == 0xc010b40e:
 		ne.PutUint64(b, line.level)
 	case line != nil && request == 0xc010b40f:
@@ -102,17 +106,23 @@ func (k *fakeKernel) ioctl(f *os.File, request uint, b []byte) error {
 	return nil
 }
 
-func (k *fakeKernel) claim(l *fakeLine, b []byte) error {
-	if l.consumer != "" {
-		return unix.EBUSY
+// claim gives lines out; of a pair the first has the file and both levels.
+func (k *fakeKernel) claim(lines []*fakeLine, b []byte) error {
+	for _, l := range lines {
+		if l.consumer != "" {
+			return unix.EBUSY
+		}
 	}
+	for _, l := range lines {
+		l.consumer = text(b[256:288])
+	}
+	l := lines[0]
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return err
 	}
 	l.feed = os.NewFile(uintptr(p[1]), l.name)
 	k.t.Cleanup(func() { l.feed.Close() })
-	l.consumer = text(b[256:288])
 	l.request = append([]byte(nil), b...)
 	if binary.NativeEndian.Uint32(b[320:]) == 2 { // OUTPUT_VALUES
 		l.level = binary.NativeEndian.Uint64(b[328:])

@@ -38,6 +38,8 @@ var (
 type driver interface {
 	// claim takes a line by name, or by "@" and its offset on the chip.
 	claim(ctx context.Context, line string, c claim) (wire, error)
+	// pair takes two lines in one claim, as inputs whose falling edges are told.
+	pair(ctx context.Context, lines [2]string, c claim) (pairWire, error)
 	close() error
 }
 
@@ -64,6 +66,7 @@ type Chip struct {
 	closed bool
 	ins    []*In
 	outs   []*Out
+	pairs  []*Pair
 }
 
 // OpenChip opens the chip at a path below /dev, with a label (which survives a
@@ -169,6 +172,9 @@ func (c *Chip) Close() error {
 	}
 	for _, i := range c.ins {
 		errs = append(errs, i.wire.close())
+	}
+	for _, p := range c.pairs {
+		errs = append(errs, p.wire.close())
 	}
 	errs = append(errs, c.drv.close())
 	if err := errors.Join(errs...); err != nil {

@@ -99,7 +99,7 @@ func (s *simChip) listen(r *chipwire.Reader) {
 		s.mu.Unlock()
 		switch {
 		case m.Op == chipwire.Edge && line != nil:
-			line.put(event{stamp: m.Stamp, active: m.Active, seq: m.Seq})
+			line.put(event{stamp: m.Stamp, active: m.Active, seq: m.Seq, line: line.index(m.Line)})
 		case answer != nil:
 			answer <- m // holds one, and each is answered once
 		}
@@ -194,44 +194,76 @@ func refused(a chipwire.Message) error {
 }
 
 func (s *simChip) claim(ctx context.Context, name string, c claim) (wire, error) {
-	l := &simLine{chip: s, name: name, bell: make(chan struct{}, 1)}
-	s.mu.Lock()
-	if s.lines[name] != nil {
-		s.mu.Unlock()
-		return nil, fmt.Errorf("%w by this process", ErrBusy)
-	}
-	s.lines[name] = l // before the claim, or its first edge would be missed
-	s.mu.Unlock()
-	_, err := s.ask(ctx, chipwire.Message{Op: chipwire.Claim, Line: name, Consumer: consumer(c.point),
+	l := &simLine{chip: s, name: name, most: bufferedEvents, bell: make(chan struct{}, 1)}
+	return l, s.take(ctx, l, chipwire.Message{Op: chipwire.Claim, Line: name, Consumer: consumer(c.point),
 		Output: c.output, ActiveLow: c.activeLow, Active: c.first, Debounce: c.debounce})
-	if err != nil {
-		s.forget(name)
-		return nil, err
-	}
-	return l, nil
 }
 
-func (s *simChip) forget(name string) {
+func (s *simChip) pair(ctx context.Context, names [2]string, c claim) (pairWire, error) {
+	l := &simLine{chip: s, name: names[0], second: names[1], most: pairEvents, bell: make(chan struct{}, 1)}
+	return l, s.take(ctx, l, chipwire.Message{Op: chipwire.Claim, Line: names[0], Pair: names[1], Consumer: consumer(c.point)})
+}
+
+// take claims a line, or a pair.
+func (s *simChip) take(ctx context.Context, l *simLine, m chipwire.Message) error {
+	s.mu.Lock()
+	for _, name := range l.names() {
+		if s.lines[name] != nil {
+			s.mu.Unlock()
+			return fmt.Errorf("%w by this process", ErrBusy)
+		}
+	}
+	for _, name := range l.names() {
+		s.lines[name] = l // before the claim, or its first edge would be missed
+	}
+	s.mu.Unlock()
+	_, err := s.ask(ctx, m)
+	if err != nil {
+		s.forget(l)
+	}
+	return err
+}
+
+func (s *simChip) forget(l *simLine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.lines, name)
+	for _, name := range l.names() {
+		delete(s.lines, name)
+	}
 }
 
-// simLine is one line of a simulated chip.
+// simLine is one line of a simulated chip, or a pair.
 type simLine struct {
-	chip *simChip
-	name string
-	bell chan struct{} // holds one: there are edges, or the wire has ended
+	chip   *simChip
+	name   string
+	second string        // of a pair
+	most   int           // edges that are kept
+	bell   chan struct{} // holds one: there are edges, or the wire has ended
 
 	mu     sync.Mutex // the chip's reader puts, the line's owner takes
-	events []event    // at most bufferedEvents
+	events []event
+}
+
+func (l *simLine) names() []string {
+	if l.second == "" {
+		return []string{l.name}
+	}
+	return []string{l.name, l.second}
+}
+
+// index is which line of a pair has a name.
+func (l *simLine) index(name string) int {
+	if l.second != "" && name == l.second {
+		return 1
+	}
+	return 0
 }
 
 // put keeps an edge; the oldest goes when nobody takes them.
 func (l *simLine) put(ev event) {
 	l.mu.Lock()
 	l.events = append(l.events, ev)
-	if len(l.events) > bufferedEvents {
+	if len(l.events) > l.most {
 		l.events = l.events[1:]
 	}
 	l.mu.Unlock()
@@ -283,6 +315,17 @@ func (l *simLine) level() (bool, int64, error) {
 	return a.Active, a.Stamp, err
 }
 
+func (l *simLine) low() (low [2]bool, err error) {
+	for i, name := range l.names() {
+		a, err := l.chip.ask(context.Background(), chipwire.Message{Op: chipwire.Level, Line: name})
+		if err != nil {
+			return low, err
+		}
+		low[i] = !a.Active
+	}
+	return low, nil
+}
+
 func (l *simLine) set(active bool) error {
 	_, err := l.chip.ask(context.Background(), chipwire.Message{Op: chipwire.Set, Line: l.name, Active: active})
 	return err
@@ -300,6 +343,6 @@ func (l *simLine) number() int { return -1 }
 
 func (l *simLine) close() error {
 	_, err := l.chip.ask(context.Background(), chipwire.Message{Op: chipwire.Release, Line: l.name})
-	l.chip.forget(l.name)
+	l.chip.forget(l)
 	return err
 }

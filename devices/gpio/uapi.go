@@ -59,6 +59,11 @@ const (
 // takes 1024 at most; its own 16 are overrun by a relay that bounces.
 const bufferedEvents = 256
 
+// pairEvents is how many edges the kernel keeps for a pair of lines: the most
+// that it takes for two, a fifth of a second of pulses at the shortest interval
+// that Wiegand has, 48 KiB.
+const pairEvents = 1024
+
 // claim is what a line is asked for with, all of it in one request, so that
 // the line never has another level, polarity or debounce than this.
 type claim struct {
@@ -111,6 +116,20 @@ func (c claim) flags() uint64 {
 	return f
 }
 
+// encodePair writes the claim for two lines, of which only falling edges are
+// reported. That is on purpose: the kernel tells the direction of an edge from
+// the level that it finds later, in a thread, where it was asked for both, and a
+// pulse of 50 us may be over by then (gpiolib-cdev.c, edge_irq_thread).
+func (c claim) encodePair(second uint32) []byte {
+	b := c.encode()
+	ne := binary.NativeEndian
+	ne.PutUint32(b[4:], second)
+	ne.PutUint64(b[requestFlags:], flagInput|flagFalling)
+	ne.PutUint32(b[requestNumLines:], 2)
+	ne.PutUint32(b[requestBuffer:], pairEvents)
+	return b
+}
+
 // putAttr writes the request's only attribute, for its only line.
 func putAttr(b []byte, id uint32, value func(at []byte)) {
 	ne := binary.NativeEndian
@@ -133,6 +152,18 @@ func encodeValues(active bool) []byte {
 
 func decodeValues(b []byte) bool { return binary.NativeEndian.Uint64(b)&1 == 1 }
 
+// encodePairValues asks for the levels of two lines.
+func encodePairValues() []byte {
+	b := make([]byte, valuesSize)
+	binary.NativeEndian.PutUint64(b[8:], 3)
+	return b
+}
+
+func decodePairValues(b []byte) (active [2]bool) {
+	v := binary.NativeEndian.Uint64(b)
+	return [2]bool{v&1 == 1, v&2 == 2}
+}
+
 // errEvent says that the kernel reported what is not an edge.
 var errEvent = errors.New("not a line event")
 
@@ -140,7 +171,8 @@ var errEvent = errors.New("not a line event")
 type event struct {
 	stamp  int64 // ns of the chip's monotonic clock
 	active bool
-	seq    uint32 // counts from 1 with every edge of the line, lost ones too
+	seq    uint32 // counts from 1 with every edge of the claim, lost ones too
+	line   int    // of a pair, 0 or 1
 }
 
 // decodeEvent reads one struct gpio_v2_line_event. With ACTIVE_LOW in the
@@ -155,6 +187,28 @@ func decodeEvent(b []byte) (event, error) {
 		return event{}, fmt.Errorf("%w: id %d", errEvent, id)
 	}
 	return event{stamp: int64(stamp), active: id == unix.GPIO_V2_LINE_EVENT_RISING_EDGE, seq: ne.Uint32(b[20:])}, nil
+}
+
+// decodePairEvent reads one of a pair, whose lines have these offsets. Its
+// number is that of the request: edges of two lines may be reported out of
+// order, since each line has a thread of its own, and the number, which is given
+// where the time is taken, tells.
+func decodePairEvent(b []byte, offsets [2]uint32) (event, error) {
+	ev, err := decodeEvent(b)
+	if err != nil {
+		return event{}, err
+	}
+	ne := binary.NativeEndian
+	ev.seq = ne.Uint32(b[16:])
+	switch at := ne.Uint32(b[12:]); {
+	case ev.active:
+		return event{}, fmt.Errorf("%w: a rising edge, which nobody asked for", errEvent)
+	case at == offsets[1]:
+		ev.line = 1
+	case at != offsets[0]:
+		return event{}, fmt.Errorf("%w: of offset %d", errEvent, at)
+	}
+	return ev, nil
 }
 
 // chipInfo is what a chip says of itself.

@@ -108,6 +108,38 @@ func TestClaimBytes(t *testing.T) {
 	}
 }
 
+// TestPairBytes holds the claim of a pair against the same structure.
+func TestPairBytes(t *testing.T) {
+	want := claim{point: "door"}.encode()
+	for _, p := range []at{{0, "14000000 15000000"}, {288, "2400000000000000"}, {560, "02000000 00040000"}} { // INPUT | EDGE_FALLING; two lines; 1024 events
+		b, err := hex.DecodeString(strings.ReplaceAll(p.hex, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(want[p.offset:], b)
+	}
+	if got := (claim{offset: 20, point: "door"}).encodePair(21); !bytes.Equal(got, want) {
+		t.Errorf("a pair is claimed with\n% x, want\n% x", got, want)
+	}
+	if got := hex.EncodeToString(encodePairValues()); got != "00000000000000000300000000000000" {
+		t.Errorf("levels of a pair are asked for with %s", got)
+	}
+	b, err := hex.DecodeString("15cd5b0700000000" + "02000000" + "15000000" + "2a000000" + "07000000" + strings.Repeat("00", 24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodePairEvent(b, [2]uint32{20, 21}); err != nil || got != (event{stamp: 123456789, seq: 42, line: 1}) {
+		t.Errorf("decodePairEvent = %+v, %v", got, err)
+	}
+	if got, err := decodePairEvent(b, [2]uint32{20, 22}); err == nil {
+		t.Errorf("an edge of another line is %+v", got)
+	}
+	b[8] = 1
+	if got, err := decodePairEvent(b, [2]uint32{20, 21}); err == nil {
+		t.Errorf("a rising edge is %+v", got)
+	}
+}
+
 func TestValuesBytes(t *testing.T) {
 	for active, want := range map[bool]string{
 		true:  "01000000000000000100000000000000",

@@ -3,8 +3,6 @@ package line
 import (
 	"bytes"
 	"testing"
-
-	"boothd/devices/sim"
 )
 
 // What the simulated camera writes in each template is what the driver reads.
@@ -14,7 +12,7 @@ func TestEveryTemplateOfTheSimulatedCamera(t *testing.T) {
 			continue
 		}
 		var wire bytes.Buffer
-		cam := &sim.Camera{Wire: &wire, Template: name}
+		cam := &Camera{Wire: &wire, Template: name}
 		cam.Mute(true)
 		if err := cam.Raw([]byte("unheard")); err != nil {
 			t.Fatal(err)

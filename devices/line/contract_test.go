@@ -10,6 +10,16 @@ import (
 	"boothd/devices/devicestest"
 )
 
+// The window is none: a run reads the same plates again and again.
+func BenchmarkLatency(b *testing.B) {
+	devicestest.Latency(b, devicestest.Device{
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			return Open(ctx, w, Config{Template: "lumo", Window: time.Nanosecond})
+		},
+		Frame: func(n int) []byte { return fmt.Appendf(nil, "AB%03dX;ON;97;IN\r\n", n) },
+	})
+}
+
 // Every template keeps the contract of all drivers; nedap-raw also behind a
 // CRC, which finds every flipped bit.
 func TestContract(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 	"boothd/devices/port"
 	"boothd/devices/sim"
 )
@@ -345,7 +346,7 @@ func fuzz(t *testing.T, cfg Config, b []byte, good string) {
 	}
 }
 
-func BenchmarkReports(b *testing.B) {
+func BenchmarkCodec(b *testing.B) {
 	report := []byte("\x022026070412345601ABCD123\x03")
 	cfg, err := Config{Template: "axxon"}.complete()
 	if err != nil {
@@ -356,9 +357,7 @@ func BenchmarkReports(b *testing.B) {
 		b.Fatal(err)
 	}
 	f := p.framer()
-	b.SetBytes(int64(len(report)))
-	for b.Loop() {
-		f.feed(report, time.Time{}, func(r []byte, _ time.Time) { _, _, _ = p.parse(r) })
-	}
-	b.ReportMetric(float64(b.N)*float64(len(report))*10/b.Elapsed().Seconds()/921600, "x-wire-921600")
+	devicestest.Codec(b, report, func(wire []byte) {
+		f.feed(wire, time.Time{}, func(r []byte, _ time.Time) { _, _, _ = p.parse(r) })
+	})
 }

@@ -170,48 +170,68 @@ func (p *parser) cells(text string) ([]string, error) {
 }
 
 // plate puts the cells together.
-func (p *parser) plate(cells []string) (plate devices.Plate, err error) {
-	plate.Confidence = -1
-	var text, state, country, date, clock string
+func (p *parser) plate(cells []string) (devices.Plate, error) {
+	t := nothing()
 	for i, f := range p.fields {
-		cell := strings.TrimSpace(cells[i])
-		switch f.name {
-		case "plate":
-			text = cell
-		case "plate_country":
-			text = cell
-			if at := strings.LastIndexByte(cell, '-'); at > 0 && len(cell)-at-1 <= 3 && alphabetic(cell[at+1:]) {
-				text, country = cell[:at], cell[at+1:]
-			}
-		case "state":
-			state = cell
-		case "country":
-			country = cell
-		case "confidence":
-			plate.Confidence = confidence(cell, p.cfg.ConfidenceScale)
-		case "camera":
-			plate.Camera = strings.ToValidUTF8(cell[:min(len(cell), cameraMost)], "")
-		case "datetime":
-			plate.DeviceAt = p.time(cell)
-		case "date":
-			date = cell
-		case "time":
-			clock = cell
-		case "epoch":
-			plate.DeviceAt = epoch(cell)
+		p.hear(&t, f.name, cells[i])
+	}
+	return p.made(t)
+}
+
+// told is what a report tells, field by field.
+type told struct {
+	text, state, country, date, clock, camera string
+
+	confidence float64
+	at         time.Time
+}
+
+func nothing() told { return told{confidence: -1} }
+
+// hear takes a field by its name. What is told again counts, and of the plate
+// with a country and without one the later.
+func (p *parser) hear(t *told, name, cell string) {
+	cell = strings.TrimSpace(cell)
+	switch name {
+	case "plate":
+		t.text = cell
+	case "plate_country":
+		t.text = cell
+		if at := strings.LastIndexByte(cell, '-'); at > 0 && len(cell)-at-1 <= 3 && alphabetic(cell[at+1:]) {
+			t.text, t.country = cell[:at], cell[at+1:]
 		}
+	case "state":
+		t.state = cell
+	case "country":
+		t.country = cell
+	case "confidence":
+		t.confidence = confidence(cell, p.cfg.ConfidenceScale)
+	case "camera":
+		t.camera = strings.ToValidUTF8(cell[:min(len(cell), cameraMost)], "")
+	case "datetime":
+		t.at = p.time(cell)
+	case "date":
+		t.date = cell
+	case "time":
+		t.clock = cell
+	case "epoch":
+		t.at = epoch(cell)
 	}
-	if date != "" && clock != "" {
-		plate.DeviceAt = p.time(date + " " + clock)
+}
+
+// made makes a plate of what was told.
+func (p *parser) made(t told) (devices.Plate, error) {
+	plate := devices.Plate{Confidence: t.confidence, Camera: t.camera, DeviceAt: t.at}
+	if t.date != "" && t.clock != "" {
+		plate.DeviceAt = p.time(t.date + " " + t.clock)
 	}
-	plate.Jurisdiction = jurisdiction(either(state, country))
 	switch {
-	case text == "" || p.noRead(text):
-		plate.NoRead, plate.Jurisdiction = true, ""
-	case !legible(text):
+	case t.text == "" || p.noRead(t.text):
+		plate.NoRead = true
+	case !legible(t.text):
 		return devices.Plate{}, fmt.Errorf("%w: no plate in it", errFormat)
 	default:
-		plate.Text = devices.Ident(text)
+		plate.Text, plate.Jurisdiction = devices.Ident(t.text), jurisdiction(either(t.state, t.country))
 	}
 	return plate, nil
 }

@@ -50,12 +50,6 @@ var ErrNoise = errors.New("no report in what the camera sends; another speed or 
 // that it is over.
 type Fault struct{ Why error }
 
-// counts is what a reader has counted.
-type counts struct {
-	devices.Counters
-	repeats uint64
-}
-
 // Reader is an open camera. Reads belongs to one goroutine.
 type Reader struct {
 	port   io.ReadWriteCloser
@@ -74,8 +68,8 @@ type Reader struct {
 	faulty     bool
 	faultAt    time.Time
 
-	counted counts
-	count   atomic.Pointer[counts]
+	counted devices.Counters
+	count   atomic.Pointer[devices.Counters]
 }
 
 // Open takes over a port whose Read gives 0, nil on silence. Nothing is sent to
@@ -101,18 +95,9 @@ func (r *Reader) Close() error { return r.port.Close() }
 // Counters tells what was counted up to the last Read. Any goroutine may ask.
 func (r *Reader) Counters() devices.Counters {
 	if c := r.count.Load(); c != nil {
-		return c.Counters
+		return *c
 	}
 	return devices.Counters{}
-}
-
-// Repeats tells how many reports were held back, since they repeated one within
-// the window and added nothing to it. Any goroutine may ask.
-func (r *Reader) Repeats() uint64 {
-	if c := r.count.Load(); c != nil {
-		return c.repeats
-	}
-	return 0
 }
 
 // Reads yields every plate report until ctx ends or the camera does; the error
@@ -203,7 +188,7 @@ func (r *Reader) take(report []byte, begun time.Time) {
 	}
 	read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: begun, Plate: &p}
 	if r.again(read) {
-		r.counted.repeats++
+		r.counted.Repeats++
 		return
 	}
 	r.reads = append(r.reads, read)

@@ -52,8 +52,8 @@ func TestWindow(t *testing.T) {
 						got = append(got, string(read.Plate.Text))
 					}
 				}
-				if s := strings.Join(got, " "); s != c.want || r.Repeats() != uint64(len(c.says)-len(got)) || r.Counters().Frames != uint64(len(c.says)) {
-					t.Errorf("%s, %d repeats, want %s", s, r.Repeats(), c.want)
+				if s := strings.Join(got, " "); s != c.want || r.Counters().Repeats != uint64(len(c.says)-len(got)) || r.Counters().Frames != uint64(len(c.says)) {
+					t.Errorf("%s, %d repeats, want %s", s, r.Counters().Repeats, c.want)
 				}
 			})
 		})
@@ -261,7 +261,7 @@ func TestNoiseOverAPTY(t *testing.T) {
 		}
 		t.Run(template, func(t *testing.T) {
 			far, r := onPTY(t, t.Context(), Config{Template: template})
-			cam := &sim.Camera{Wire: far, Template: template}
+			cam := &Camera{Wire: far, Template: template}
 			babble := []byte(strings.Repeat("\x00\xff\x02\x80;,", 100) + map[bool]string{true: "\x03"}[template == "axxon"] + "\r\n")
 			steps := []func() error{
 				func() error { return cam.Plate("GLUED1", "ON", 0.9) },

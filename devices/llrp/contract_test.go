@@ -11,22 +11,23 @@ import (
 
 	"boothd/devices"
 	"boothd/devices/devicestest"
-	"boothd/devices/sim"
-
-	"golang.org/x/sys/unix"
 )
 
 // The reader keeps the contract of all drivers, behind its whole set-up. On
 // TCP nothing can be trusted behind bytes that are no message, or half of one:
 // the driver gives the connection up, and the contract is kept by the life on
 // the next one.
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T) { devicestest.Run(t, device()) }
+
+func BenchmarkLatency(b *testing.B) { devicestest.Latency(b, device()) }
+
+func device() devicestest.Device {
 	epc := func(n int) string { return fmt.Sprintf("E2801160600002000000%04X", n) }
 	var far *Sim
-	devicestest.Run(t, devicestest.Device{
+	return devicestest.Device{
 		Play: func(wire io.ReadWriter) func([]byte) error {
 			far = &Sim{}
-			go func(s *Sim) { _ = s.Serve(unblocked(wire)) }(far) // ends with the wire
+			go func(s *Sim) { _ = s.Serve(wire) }(far) // ends with the wire
 			return far.Raw
 		},
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
@@ -37,7 +38,7 @@ func TestContract(t *testing.T) {
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC.Reveal() == epc(n) },
 		Weak:  true, // TCP has the check
 		Pause: 2 * byteGap,
-	})
+	}
 }
 
 var config = Config{Name: "lane", Role: devices.RoleCard}
@@ -96,32 +97,3 @@ func (s *supervised) Counters() devices.Counters {
 }
 
 func (s *supervised) Close() error { return s.wire.Close() }
-
-// polled is a pty whose Read does not keep it open after Close: the kernel
-// hangs up only when nobody reads any more, and a reader is seldom spoken to.
-type polled struct{ *sim.PTY }
-
-func (p polled) Read(b []byte) (int, error) {
-	conn, err := p.SyscallConn()
-	for ready := 0; err == nil && ready == 0; {
-		if e := conn.Control(func(fd uintptr) {
-			ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20)
-		}); e != nil {
-			return 0, e
-		}
-		if errors.Is(err, unix.EINTR) {
-			ready, err = 0, nil
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	return p.PTY.Read(b)
-}
-
-func unblocked(far io.ReadWriter) io.ReadWriter {
-	if p, ok := far.(*sim.PTY); ok {
-		return polled{p}
-	}
-	return far
-}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"boothd/devices/devicestest"
 )
 
 // Whatever comes and however it is split: messages are whole and within the
@@ -96,7 +98,7 @@ func faulty(t *testing.T, err error) {
 	}
 }
 
-func BenchmarkReport(b *testing.B) {
+func BenchmarkCodec(b *testing.B) {
 	tags := map[string][]SimTag{"1": {card}, "100": nil}
 	for range 100 {
 		tags["100"] = append(tags["100"], card)
@@ -106,9 +108,7 @@ func BenchmarkReport(b *testing.B) {
 			wire := new(Sim).Report(1, field...)
 			var s scanner
 			var reports []report
-			b.SetBytes(int64(len(wire)))
-			b.ReportAllocs()
-			for b.Loop() {
+			devicestest.Codec(b, wire, func(wire []byte) {
 				s.feed(wire)
 				m, ok, err := s.next()
 				if err != nil || !ok {
@@ -117,7 +117,7 @@ func BenchmarkReport(b *testing.B) {
 				if reports, err = readReports(m.body, reports[:0]); err != nil || len(reports) != len(field) {
 					b.Fatal(len(reports), err)
 				}
-			}
+			})
 		})
 	}
 }

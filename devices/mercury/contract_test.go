@@ -9,21 +9,35 @@ import (
 
 	"boothd/devices"
 	"boothd/devices/devicestest"
-	"boothd/devices/sim"
 )
 
 // The reader keeps the contract of all drivers, behind its whole start-up.
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T) { devicestest.Run(t, device(t)) }
+
+func BenchmarkLatency(b *testing.B) { devicestest.Latency(b, device(b)) }
+
+func BenchmarkCodec(b *testing.B) {
+	var s scanner
+	devicestest.Codec(b, device(b).Frame(1), func(wire []byte) {
+		s.feed(wire)
+		m, ok := s.next()
+		if tag, err := tagRecord(m.data); !ok || err != nil || tag.EPC == "" {
+			b.Fatal(ok, err, m)
+		}
+	})
+}
+
+func device(t testing.TB) devicestest.Device {
 	epc := func(n int) string { return fmt.Sprintf("E2801160600002000000%04X", n) }
-	devicestest.Run(t, devicestest.Device{
+	return devicestest.Device{
 		Play: func(far io.ReadWriter) func([]byte) error {
-			m := &sim.Mercury{}
+			m := &Sim{}
 			go func() { _ = m.Serve(far) }() // ends with the wire
 			return m.Raw
 		},
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, config) },
 		Frame: func(n int) []byte {
-			b, err := sim.Report(sim.Tag{EPC: epc(n), RSSIDBm: -50, Antenna: 1})
+			b, err := SimTag{EPC: epc(n), RSSIDBm: -50, Antenna: 1}.Report()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,5 +45,5 @@ func TestContract(t *testing.T) {
 		},
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && string(r.Tag.EPC.Reveal()) == epc(n) },
 		Pause: 2 * time.Second,
-	})
+	}
 }

@@ -43,6 +43,10 @@ func TestCommandVectors(t *testing.T) {
 		{opTag, "01 F4", "FF 02 22 01 F4 E7 76"},
 		{0x21, "03 E8", "FF 02 21 03 E8 D5 09"},
 		{0x94, "09 C4", "FF 02 94 09 C4 28 5B"},
+		{0x10, "00 00", "FF 02 10 00 00 F0 93"},
+		{0x64, "01", "FF 01 64 01 B8 BC"},
+		{opTag, "04 00 04 03 E8 00 00 00 00 00 00 00 78 08 34 01 0C 24 00 00 00 00 00 00 02 00 12 34 56 78", "FF 1E 22 04 00 04 03 E8 00 00 00 00 00 00 00 78 08 34 01 0C 24 00 00 00 00 00 00 02 00 12 34 56 78 AF 29"},
+		{0x24, "03 E8 00 00 00 00 00 03 00 EE", "FF 0A 24 03 E8 00 00 00 00 00 03 00 EE 58 9D"}, // of a comment in the SparkFun library
 		{opPower, "0A 8C", "FF 02 92 0A 8C 4B D5"},
 		{opAntennas, "02 01 01", "FF 03 91 02 01 01 42 C5"},
 		{opAntennas, "02 01 01 02 02", "FF 05 91 02 01 01 02 02 2D C0"},
@@ -109,14 +113,14 @@ func TestTagRecords(t *testing.T) {
 	if want := (devices.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -47, Antenna: 1}); err != nil || b != want {
 		t.Errorf("GID record: %+v %q %v", b, b.EPC.Reveal(), err)
 	}
-	withTID, err := sim.Record(sim.Tag{EPC: "AABB", TID: "E2003412012345", RSSIDBm: -70, Antenna: 3})
+	withTID, err := SimTag{EPC: "AABB", TID: "E2003412012345", RSSIDBm: -70, Antenna: 3}.Record()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c, err := tagRecord(withTID); err != nil || c.TID != "E2003412012345" || c.EPC != "AABB" || c.Antenna != 3 || c.RSSIDBm != -70 {
 		t.Errorf("with TID: %+v %v", c, err)
 	}
-	damaged, _ := sim.Record(sim.Tag{EPC: "AABB", TID: "E200", Damaged: true})
+	damaged, _ := SimTag{EPC: "AABB", TID: "E200", Damaged: true}.Record()
 	if d, err := tagRecord(damaged); err != nil || !d.Unreadable || d.EPC != "" || d.TID != "" {
 		t.Errorf("damaged: %+v %v", d, err)
 	}
@@ -217,7 +221,7 @@ func (p pipe) Read(b []byte) (int, error) {
 var config = Config{Name: "pre", Role: devices.RoleCard, Baud: 115200, Region: 1, Power: 2700, Antennas: []int{1, 2}, ReadTID: true}
 
 // play runs a driver against a simulated reader in virtual time.
-func play(t *testing.T, m *sim.Mercury, cfg Config, f func(ctx context.Context, r *Reader)) {
+func play(t *testing.T, m *Sim, cfg Config, f func(ctx context.Context, r *Reader)) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		served := make(chan error, 1)
@@ -238,8 +242,8 @@ func play(t *testing.T, m *sim.Mercury, cfg Config, f func(ctx context.Context, 
 }
 
 func TestReadsTags(t *testing.T) {
-	m := &sim.Mercury{BootLoader: true}
-	m.Present(sim.Tag{EPC: "3500E86F8000A9E000000586", TID: "E200341201", RSSIDBm: -51, Antenna: 2}, sim.Tag{EPC: "AABB", Damaged: true})
+	m := &Sim{BootLoader: true}
+	m.Present(SimTag{EPC: "3500E86F8000A9E000000586", TID: "E200341201", RSSIDBm: -51, Antenna: 2}, SimTag{EPC: "AABB", Damaged: true})
 	play(t, m, config, func(ctx context.Context, r *Reader) {
 		good, bad := 0, 0
 		for read, err := range r.Reads(ctx) {
@@ -267,7 +271,7 @@ func TestReadsTags(t *testing.T) {
 }
 
 // ends drives a reader until Reads ends and returns its error.
-func ends(t *testing.T, m *sim.Mercury, cfg Config, act func()) (took time.Duration, err error) {
+func ends(t *testing.T, m *Sim, cfg Config, act func()) (took time.Duration, err error) {
 	play(t, m, cfg, func(ctx context.Context, r *Reader) {
 		began := time.Now()
 		go act()
@@ -281,23 +285,23 @@ func ends(t *testing.T, m *sim.Mercury, cfg Config, act func()) (took time.Durat
 }
 
 func TestReaderEnds(t *testing.T) {
-	m := &sim.Mercury{}
+	m := &Sim{}
 	if _, err := ends(t, m, config, func() { m.Reboot() }); !errors.Is(err, ErrReboot) {
 		t.Errorf("after a reboot: %v", err)
 	}
-	m = &sim.Mercury{}
+	m = &Sim{}
 	if took, err := ends(t, m, config, func() { m.Mute(true) }); !errors.Is(err, ErrSilent) || took > 9*time.Second {
 		t.Errorf("silent reader: %v after %v", err, took)
 	}
-	m = &sim.Mercury{}
+	m = &Sim{}
 	if _, err := ends(t, m, config, func() { m.Fault(statusNoRF) }); !errors.Is(err, ErrSetUp) {
 		t.Errorf("lost set-up: %v", err)
 	}
 }
 
 func TestHotReaderPausesAndComesBack(t *testing.T) {
-	m := &sim.Mercury{}
-	m.Present(sim.Tag{EPC: "AABB"})
+	m := &Sim{}
+	m.Present(SimTag{EPC: "AABB"})
 	m.Temperature(80)
 	var faults []uint16
 	cfg := config
@@ -324,8 +328,8 @@ func TestHotReaderPausesAndComesBack(t *testing.T) {
 }
 
 func TestGarbageBetweenFramesIsSkipped(t *testing.T) {
-	m := &sim.Mercury{}
-	m.Present(sim.Tag{EPC: "AABB"})
+	m := &Sim{}
+	m.Present(SimTag{EPC: "AABB"})
 	play(t, m, config, func(ctx context.Context, r *Reader) {
 		reads := 0
 		for _, err := range r.Reads(ctx) {
@@ -365,8 +369,8 @@ func TestOverAPTY(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &sim.Mercury{Every: 5 * time.Millisecond}
-	m.Present(sim.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -40})
+	m := &Sim{Every: 5 * time.Millisecond}
+	m.Present(SimTag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -40})
 	served := make(chan error, 1)
 	go func() { served <- m.Serve(far) }()
 	p, err := port.Open(t.Context(), port.Spec{Path: path, Baud: 115200})

@@ -73,6 +73,9 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 			doc := devices.Document{Unreadable: err != nil, CheckFailed: err == nil && d.Failed != 0, Issuer: d.Issuer, Number: d.Number}
 			again := doc == last && at.Sub(lastAt) < Repeat
 			last, lastAt = doc, at
+			if again {
+				r.note(func(c *devices.Counters) { c.Repeats++ })
+			}
 			if more && !again {
 				more = yield(devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: at, Document: &doc}, nil)
 			}

@@ -27,6 +27,15 @@ func specimen(n int) string {
 	return one + "\r" + two + string(composite) + "\r" + "TRAVELLER<<TEST<<<<<<<<<<<<<<<" + "\r"
 }
 
+func BenchmarkLatency(b *testing.B) {
+	devicestest.Latency(b, devicestest.Device{
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			return Open(ctx, w, Config{Name: "mrz", Role: devices.RoleDocument})
+		},
+		Frame: func(n int) []byte { return []byte("\x02" + specimen(n) + "\x03") },
+	})
+}
+
 func TestContract(t *testing.T) {
 	devicestest.Run(t, devicestest.Device{
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
@@ -91,4 +100,19 @@ func (s slow) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	return n, err
+}
+
+func BenchmarkCodec(b *testing.B) {
+	var f Frames
+	devicestest.Codec(b, []byte("\x02"+specimen(1)+"\x03"), func(wire []byte) {
+		n := 0
+		f.Push(wire, func(d Document, err error) {
+			if err == nil && d.Failed == 0 {
+				n++
+			}
+		})
+		if n != 1 {
+			b.Fatal(n)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -281,6 +282,17 @@ func FuzzScanner(f *testing.F) {
 					t.Fatalf("%d bits gave %d digits", c.bits, len(c.ident()))
 				}
 			}
+		}
+	})
+}
+
+func BenchmarkCodec(b *testing.B) {
+	card := appendFrame(nil, frame{reply: true, crc: true, code: repRaw, data: number(7)}, nil)
+	var s scanner
+	devicestest.Codec(b, card, func(wire []byte) {
+		s.feed(wire)
+		if f, ok := s.next(); !ok || f.code != repRaw {
+			b.Fatal(ok, f)
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"boothd/devices/devicestest"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -243,35 +245,29 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-func BenchmarkAnswer(b *testing.B) {
+func BenchmarkCodec(b *testing.B) {
 	request, answer := unhex(b, "01 01 00 00 00 08 3D CC"), unhex(b, "01 01 01 01 90 48")
 	b.Run("protocol=modbus", func(b *testing.B) {
-		b.SetBytes(int64(len(answer)))
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := modbusAnswer(request, answer); err != nil {
+		devicestest.Codec(b, answer, func(wire []byte) {
+			if _, _, err := modbusAnswer(request, wire); err != nil {
 				b.Fatal(err)
 			}
-		}
+		})
 	})
 	command, said := appendNumato(nil, numatoRelay, "readall"), []byte("relay readall\r\n05\n\r>")
 	b.Run("protocol=numato", func(b *testing.B) {
-		b.SetBytes(int64(len(said)))
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := numatoAnswer(command, said); err != nil {
+		devicestest.Codec(b, said, func(wire []byte) {
+			if _, _, err := numatoAnswer(command, wire); err != nil {
 				b.Fatal(err)
 			}
-		}
+		})
 	})
 	frame := unhex(b, "A0 01 01 A2")
 	b.Run("protocol=lcus", func(b *testing.B) {
-		b.SetBytes(int64(len(frame)))
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := lcusAnswer(1, frame); err != nil {
+		devicestest.Codec(b, frame, func(wire []byte) {
+			if _, _, err := lcusAnswer(1, wire); err != nil {
 				b.Fatal(err)
 			}
-		}
+		})
 	})
 }

@@ -20,10 +20,14 @@ type Sim struct {
 	Channels int  // relays, and as many inputs; 8 if not given
 	Single   bool // does not know the write of several coils
 	Stuck    int  // a relay that stays released whatever it is told; 0: none
+	// Moved is told every change of a relay, in order. It must not call the
+	// board's methods; nil: nobody is told.
+	Moved func(channel int, on bool)
 
 	mu     sync.Mutex // the methods come from other goroutines than Serve
 	relays levels
 	inputs levels
+	lamps  []simLamp
 	mute   bool // hears and does, and does not answer
 	dead   bool // does not even hear
 	garble int  // answers whose last byte is damaged, still to come
@@ -54,7 +58,8 @@ func (s *Sim) SetInput(channel int, on bool) {
 func (s *Sim) Reboot() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.relays, s.held = 0, nil
+	s.drive(0)
+	s.held = nil
 }
 
 // Mute makes the board do what it is told without an answer, or answer again.
@@ -68,7 +73,8 @@ func (s *Sim) Mute(on bool) {
 func (s *Sim) Die(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dead, s.relays, s.held = on, 0, nil
+	s.drive(0)
+	s.dead, s.held = on, nil
 }
 
 // Garble damages the next n answers.
@@ -161,7 +167,19 @@ func (s *Sim) set(channel int, on bool) {
 	if on && s.Stuck == channel {
 		return
 	}
-	s.relays = s.relays.with(channel, on)
+	s.drive(s.relays.with(channel, on))
+}
+
+// drive brings the relays to where they shall be. The caller holds mu.
+func (s *Sim) drive(to levels) {
+	moved := s.relays ^ to
+	s.relays = to
+	if s.Moved == nil {
+		return
+	}
+	for channel := range moved.each {
+		s.Moved(channel, to.on(channel))
+	}
 }
 
 func (s *Sim) stepLCUS() (answer []byte, used int) {
@@ -225,7 +243,7 @@ func (s *Sim) numatoText(words []string) string {
 	case words[0] == "relay" && words[1] == "read":
 		return map[bool]string{true: "on", false: "off"}[s.relays.on(channel(words[2]))] + "\n\r"
 	case words[0] == "gpio" && words[1] == "read":
-		return map[bool]string{true: "1", false: "0"}[s.inputs.on(channel(words[2]))] + "\n\r"
+		return map[bool]string{true: "1", false: "0"}[s.seen().on(channel(words[2]))] + "\n\r"
 	}
 	return "Command error\n\r"
 }

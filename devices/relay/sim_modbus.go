@@ -18,11 +18,11 @@ func (s *Sim) modbusPDU(p []byte) (answer []byte, exception byte) {
 	case p[0] == 0x01 && !registers:
 		return s.readBits(p[0], s.relays, address, word)
 	case p[0] == 0x02 && !registers:
-		return s.readBits(p[0], s.inputs, address, word)
+		return s.readBits(p[0], s.seen(), address, word)
 	case p[0] == 0x03 && registers:
 		return s.readWords(p[0], s.relays, address, word)
 	case p[0] == 0x04 && registers:
-		return s.readWords(p[0], s.inputs, address, word)
+		return s.readWords(p[0], s.seen(), address, word)
 	case p[0] == 0x05 && !registers:
 		return s.writeCoil(p, address, word)
 	case p[0] == 0x06 && registers:

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"boothd/devices"
 	"boothd/devices/gpio/chipwire"
 )
 
@@ -63,6 +64,7 @@ type Chip struct {
 	stamp   int64
 	lines   map[string]*chipLine
 	outputs map[string]bool // lines that are or were outputs
+	lamps   map[string]*chipLamp
 	peers   map[*peer]struct{}
 	trace   []Change
 	dropped int           // changes that the trace has lost at its front
@@ -85,7 +87,8 @@ type held struct {
 	debounce  time.Duration
 	settled   bool        // electrical level after debounce, inputs
 	timer     *time.Timer // running: the level differs from settled
-	seq       uint32
+	seq       *uint32     // edges told; both lines of a pair have one
+	other     *chipLine   // the other line of a pair, of which falling edges are told
 }
 
 // NewChip makes a chip without a socket; Serve connects drivers to it. Two
@@ -131,7 +134,7 @@ func (c *Chip) moved(l *chipLine) {
 		return
 	}
 	if h.debounce <= 0 {
-		c.settle(l)
+		c.settle(l, c.now())
 		return
 	}
 	var t *time.Timer
@@ -140,18 +143,49 @@ func (c *Chip) moved(l *chipLine) {
 		defer c.mu.Unlock()
 		if l.held == h && h.timer == t { // neither given back nor moved again meanwhile
 			h.timer = nil
-			c.settle(l)
+			c.settle(l, c.now())
 		}
 	})
 	h.timer = t
 }
 
 // settle makes an input's level count. The caller holds mu.
-func (c *Chip) settle(l *chipLine) {
+func (c *Chip) settle(l *chipLine, stamp int64) {
 	h := l.held
 	h.settled = l.level
-	h.seq++
-	h.peer.send(chipwire.Message{Op: chipwire.Edge, Line: l.Name, Active: l.level != h.activeLow, Stamp: c.now(), Seq: h.seq})
+	if h.other != nil && l.level {
+		return
+	}
+	*h.seq++
+	h.peer.send(chipwire.Message{Op: chipwire.Edge, Line: l.Name, Active: l.level != h.activeLow, Stamp: stamp, Seq: *h.seq})
+}
+
+// pulseWidth is how long a line is low in a pulse (Wiegand, electrical and
+// timing: typical).
+const pulseWidth = 50 * time.Microsecond
+
+// Pulse sends pulses on two lines that are high, at times that count from now by
+// the chip's clock. They are told at once: however busy this machine is, their
+// stamps are those that were asked for. Times must not go back.
+func (c *Chip) Pulse(lines [2]string, pulses []devices.Pulse) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	begin := c.now()
+	for _, p := range pulses {
+		if p.Line < 0 || p.Line > 1 || c.lines[lines[p.Line]] == nil {
+			return fmt.Errorf("simulated chip: no line %d of %q", p.Line, lines)
+		}
+		l, at := c.lines[lines[p.Line]], max(c.stamp+1, begin+int64(p.Stamp))
+		c.stamp = at
+		if l.held == nil || l.held.output || l.held.debounce > 0 || !l.level {
+			continue // nobody sees it
+		}
+		l.level = false
+		c.settle(l, at)
+		l.level = true
+		c.settle(l, at+int64(pulseWidth))
+	}
+	return nil
 }
 
 // now is the next stamp; no two are the same. The caller holds mu.
@@ -223,18 +257,32 @@ func (c *Chip) note(l *chipLine, cause Cause, consumer string) {
 	}
 	close(c.news)
 	c.news = make(chan struct{})
+	c.reflect()
 }
 
 // claim gives a line to a driver. The caller holds mu.
 func (c *Chip) claim(p *peer, m chipwire.Message) chipwire.Message {
-	l := c.lines[m.Line]
-	switch {
-	case l == nil:
-		return chipwire.Message{Op: chipwire.Refused, Why: chipwire.NoLine}
-	case l.held != nil:
-		return chipwire.Message{Op: chipwire.Refused, Why: chipwire.Busy, Holder: l.held.consumer}
+	lines := []*chipLine{c.lines[m.Line]}
+	if m.Pair != "" {
+		lines = append(lines, c.lines[m.Pair])
 	}
-	h := &held{peer: p, consumer: m.Consumer, output: m.Output, activeLow: m.ActiveLow, debounce: m.Debounce}
+	for _, l := range lines {
+		switch {
+		case l == nil || m.Pair == m.Line:
+			return chipwire.Message{Op: chipwire.Refused, Why: chipwire.NoLine}
+		case l.held != nil:
+			return chipwire.Message{Op: chipwire.Refused, Why: chipwire.Busy, Holder: l.held.consumer}
+		}
+	}
+	seq := new(uint32)
+	if m.Pair != "" {
+		for i, l := range lines {
+			l.held = &held{peer: p, consumer: m.Consumer, settled: l.level, seq: seq, other: lines[1-i]}
+		}
+		return chipwire.Message{Op: chipwire.Done, Stamp: c.now()}
+	}
+	l := lines[0]
+	h := &held{peer: p, consumer: m.Consumer, output: m.Output, activeLow: m.ActiveLow, debounce: m.Debounce, seq: seq}
 	l.held = h
 	if h.output {
 		c.outputs[m.Line] = true
@@ -261,6 +309,9 @@ func (c *Chip) release(l *chipLine, cause Cause) {
 		h.timer.Stop()
 	}
 	l.held = nil
+	if h.other != nil && h.other.held != nil {
+		c.release(h.other, cause)
+	}
 	if h.output {
 		l.level = l.Pull
 		c.note(l, cause, h.consumer)

@@ -209,7 +209,7 @@ func TestUnaskedLinesAreRefused(t *testing.T) {
 		go far.Serve(there)
 		defer here.Close()
 		r := chipwire.NewReader(here)
-		if m, err := r.Read(); err != nil || m.Op != chipwire.Hello || m.Version != 1 || m.Stamp <= 0 {
+		if m, err := r.Read(); err != nil || m.Op != chipwire.Hello || m.Version != chipwire.Version || m.Stamp <= 0 {
 			t.Fatalf("hello %+v, %v", m, err)
 		}
 		for _, s := range []struct{ line, want string }{
@@ -221,6 +221,12 @@ func TestUnaskedLinesAreRefused(t *testing.T) {
 			{`{"op":"level","id":6,"line":"LOOP"}`, `done 6 `},
 			{`{"op":"release","id":7,"line":"LOOP"}`, `done 7 `},
 			{`{"op":"release","id":8,"line":"LOOP"}`, `refused 8 unasked`},
+			{`{"op":"claim","id":9,"line":"LOOP","pair":"NONE"}`, `refused 9 no-line`},
+			{`{"op":"claim","id":10,"line":"LOOP","pair":"LOOP"}`, `refused 10 no-line`},
+			{`{"op":"claim","id":11,"line":"LOOP","pair":"RED"}`, `done 11 `},
+			{`{"op":"set","id":12,"line":"RED","active":true}`, `refused 12 unasked`},
+			{`{"op":"release","id":14,"line":"RED"}`, `done 14 `},
+			{`{"op":"level","id":15,"line":"LOOP"}`, `refused 15 unasked`},
 		} {
 			say(t, here, s.line+"\n")
 			m, err := r.Read()

@@ -34,10 +34,27 @@ func OpenPTY() (far *PTY, path string, err error) {
 		t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 		err = unix.IoctlSetTermios(int(near.Fd()), unix.TCSETS, t)
 	}
+	if err == nil {
+		far.File, err = polled(master)
+	}
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("making a pty raw: %w", err), far.Close())
 	}
 	return far, near.Name(), nil
+}
+
+// polled is the same file, whose Read ends when it is closed. A Read that the
+// kernel blocks would keep the line plugged in until the driver says something,
+// which may be a minute after the plug was pulled.
+func polled(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return f, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return f, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), f.Name()), f.Close()
 }
 
 // Free lifts the exclusive use that a killed driver has left on the line. A

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 func unhexed(t testing.TB, s string) []byte {
@@ -191,20 +192,18 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
-func BenchmarkScanner(b *testing.B) {
+func BenchmarkCodec(b *testing.B) {
 	for _, n := range []int{1, 16} {
 		b.Run(fmt.Sprintf("tags=%d", n), func(b *testing.B) {
 			wire := new(Sim).Report(statusAll, slices.Repeat([][]byte{number(1)}, n)...)
 			var s scanner
-			b.SetBytes(int64(len(wire)))
-			b.ReportAllocs()
-			for b.Loop() {
+			devicestest.Codec(b, wire, func(wire []byte) {
 				s.feed(wire)
 				a, ok := s.next()
 				if found, err := tags(a.data); !ok || err != nil || len(found) != n {
 					b.Fatal(ok, err)
 				}
-			}
+			})
 		})
 	}
 }

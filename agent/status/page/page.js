@@ -42,7 +42,7 @@ function words(lamp) {
   if (!lamp) return "not known";
   if (lamp.feedback === "fault") return "cannot be driven";
   const says = { off: "off", steady: "on", slow: "slow blink", fast: "fast blink", blinks: (lamp.count || 1) + " blinks" }[lamp.shows] || "not known";
-  return lamp.feedback === "differs" ? says + ", feedback differs" : says;
+  return says + ({ differs: ", and showed something else", lost: ", not seen" }[lamp.feedback] || "");
 }
 
 // draw shows one output; without a lamp it is drawn as not known.
@@ -54,7 +54,7 @@ function draw(name, lamp) {
   g.dataset.key = key;
   glow.getAnimations().forEach((a) => a.cancel());
   g.classList.toggle("unknown", !lamp);
-  g.classList.toggle("fault", !!lamp && (lamp.feedback === "differs" || lamp.feedback === "fault"));
+  g.classList.toggle("fault", !!lamp && ["differs", "fault", "lost"].includes(lamp.feedback));
   g.classList.toggle("blinking", !!lamp && !!frames(lamp.shows, lamp.count));
   const lit = !!lamp && lamp.feedback !== "fault" && lamp.shows !== "off";
   g.classList.toggle("lit", lit);
@@ -183,6 +183,8 @@ function showAdvice(p) {
   ]);
   $("why-box").hidden = p.why.length === 0;
   codes("why", p.why);
+  $("warnings-box").hidden = p.warnings.length === 0;
+  $("warnings").replaceChildren(...p.warnings.map((w) => el("li", w.words)));
   const t = p.totals, d = t.decision;
   facts("totals", [["Expedite", number(t.expedite)], ["Primary", number(t.primary)], ["Refer", number(t.refer)], ["Hold", number(t.hold)],
     ["Against advice", number(t.overridden)], ["Mean decision", d.count > 0 ? micros(Math.round(d.sum_us / d.count)) : "\u2014"]]);
@@ -198,12 +200,13 @@ function showStrip(p) {
   const receipt = o.receipt_ms < 0 ? "no receipt yet" : "receipt " + span(o.receipt_ms) + " ago";
   const set = o.quarantined > 0 ? ", " + plural(o.quarantined, "event") + " refused" : "";
   const room = s.max_bytes > 0 ? Math.round((100 * s.bytes) / s.max_bytes) + "% of " + bytes(s.max_bytes) + ", " : "";
+  const holds = s.holds_ms < 0 ? "" : ", holds " + span(s.holds_ms) + " at this rate";
   const drop = s.dropped > 0 ? ", " + plural(s.dropped, "read") + " dropped" : "";
   $("strip").replaceChildren(
     tile("Headquarters", o.link ? "linked" : "no link", o.link ? "good" : "bad", (o.broker ? o.broker + ", " : "") + (o.since ? "for " + span(bootNow - Date.parse(o.since)) : receipt)),
     tile("Outbox", o.waiting === 0 ? "all delivered" : plural(o.waiting, "event") + " waiting", o.quarantined > 0 || (!o.link && o.waiting > 0) ? "warn" : "",
       (o.waiting > 0 ? "oldest " + span(o.oldest_ms) + ", " : "") + receipt + set),
-    tile("Journal", s.ok ? "recording" : "does not answer", s.ok ? "good" : "bad", room + bytes(s.free_bytes) + " free" + drop),
+    tile("Journal", s.ok ? "recording" : "does not answer", s.ok ? "good" : "bad", room + bytes(s.free_bytes) + " free" + holds + drop),
     tile("Clock", c.quality, { synced: "good", holdover: "" }[c.quality] ?? "bad", c.err_ms > 0 ? "within " + c.err_ms + " ms" : "error not known"),
   );
 }

@@ -41,7 +41,7 @@ var ErrNoConnack = errors.New("no CONNACK in time")
 type Config struct {
 	Broker   *url.URL // see ParseBroker
 	ClientID string
-	Username string
+	Username string // not sent to a broker that is shown a certificate of that name
 	Password string
 	TLS      *tls.Config // for ssl brokers; never below TLS 1.2
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -129,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Line, error) {
 func (l *Line) options(ctx context.Context, cfg Config) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
 	o.AddBroker(cfg.Broker.String())
-	o.SetClientID(cfg.ClientID).SetUsername(cfg.Username).SetPassword(cfg.Password)
+	o.SetClientID(cfg.ClientID).SetUsername(cfg.user()).SetPassword(cfg.Password)
 	o.SetProtocolVersion(4) // 3.1.1, and no second try with 3.1
 	o.SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetStore(mqtt.NewMemoryStore()) // the file store panics on a full disk
@@ -157,6 +157,16 @@ func (l *Line) options(ctx context.Context, cfg Config) *mqtt.ClientOptions {
 		return bounded, l.wire.set(bounded)
 	})
 	return o
+}
+
+// user is the name in CONNECT. Where a certificate says who calls there is none,
+// unless it is another one: RabbitMQ asks for a password with every name.
+func (c Config) user() string {
+	shown := c.Broker.Scheme == "ssl" && c.TLS != nil && (len(c.TLS.Certificates) > 0 || c.TLS.GetClientCertificate != nil)
+	if shown && c.Username == c.ClientID && c.Password == "" {
+		return ""
+	}
+	return c.Username
 }
 
 // open dials and, for ssl, checks the broker's certificate and name.
@@ -200,11 +210,7 @@ func Await(ctx context.Context, t mqtt.Token, d time.Duration, late error) error
 // Subscribe asks for filters at QoS 1 and reads the broker's answers, since
 // 0x80 is a refusal that looks like success. It returns the refused ones.
 func (l *Line) Subscribe(ctx context.Context, filters ...string) (refused []string, err error) {
-	want := make(map[string]byte, len(filters))
-	for _, f := range filters {
-		want[f] = contract.QoS
-	}
-	t := l.client.SubscribeMultiple(want, nil)
+	t := l.Ask(filters...)
 	if err := Await(ctx, t, AckTimeout, errors.New("no SUBACK in time")); err != nil {
 		return nil, fmt.Errorf("subscribing: %w", err)
 	}
@@ -216,6 +222,18 @@ func (l *Line) Subscribe(ctx context.Context, filters ...string) (refused []stri
 	}
 	return refused, nil
 }
+
+// Ask is Subscribe without waiting; the token is a *mqtt.SubscribeToken.
+func (l *Line) Ask(filters ...string) mqtt.Token {
+	want := make(map[string]byte, len(filters))
+	for _, f := range filters {
+		want[f] = contract.QoS
+	}
+	return l.client.SubscribeMultiple(want, nil)
+}
+
+// Drop ends subscriptions.
+func (l *Line) Drop(filters ...string) mqtt.Token { return l.client.Unsubscribe(filters...) }
 
 // Publish sends at QoS 1. It blocks for at most the write time-out; the token
 // ends with an error unless a PUBACK comes.

@@ -2,8 +2,10 @@ package line
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
+	"net/url"
 	"testing"
 	"time"
 
@@ -48,21 +50,47 @@ func TestBoundedConn(t *testing.T) {
 	}
 }
 
+// A name in CONNECT is one that a password may be asked for: where a certificate
+// gives it, none is said.
+func TestWhoIsNamedInConnect(t *testing.T) {
+	shown := &tls.Config{GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil }}
+	for _, tt := range []struct {
+		broker, user, password string
+		tls                    *tls.Config
+		want                   string
+	}{
+		{"tcp://hq:1883", "lane-1", "", nil, "lane-1"},
+		{"ssl://hq:8883", "lane-1", "", new(tls.Config), "lane-1"},
+		{"ssl://hq:8883", "lane-1", "", shown, ""},
+		{"ssl://hq:8883", "another", "", shown, "another"},
+		{"ssl://hq:8883", "lane-1", "secret", shown, "lane-1"},
+		{"tcp://hq:1883", "lane-1", "", shown, "lane-1"},
+	} {
+		at, err := url.Parse(tt.broker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Config{Broker: at, ClientID: "lane-1", Username: tt.user, Password: tt.password, TLS: tt.tls}).user(); got != tt.want {
+			t.Errorf("%+v: CONNECT names %q", tt, got)
+		}
+	}
+}
+
 func TestPause(t *testing.T) {
 	var w Pause
 	for i := range 12 {
-		most := min(time.Minute, time.Second<<i)
-		if got, _ := w.After(0, nil); got <= 0 || got > most {
-			t.Errorf("pause %d = %v, want at most %v", i+1, got, most)
+		most := min(time.Minute, 2*time.Second<<i)
+		if got, _ := w.After(0, nil); got < time.Second || got > most {
+			t.Errorf("pause %d = %v, want 1 s to %v", i+1, got, most)
 		}
 	}
-	if got, _ := w.After(time.Hour, nil); got > time.Second {
-		t.Errorf("pause after an hour of health = %v, want at most 1 s", got)
+	if got, _ := w.After(time.Hour, nil); got < time.Second || got > 2*time.Second {
+		t.Errorf("pause after an hour of health = %v, want 1 s to 2 s", got)
 	}
-	if got, _ := w.After(time.Second, nil); got > 2*time.Second {
+	if got, _ := w.After(time.Second, nil); got > 4*time.Second || w.Twins() {
 		t.Errorf("pause after one early end = %v, want a short one: links flap", got)
 	}
-	if got, _ := w.After(time.Second, nil); got < twinPause/2 {
+	if got, _ := w.After(time.Second, nil); got < twinPause/2 || !w.Twins() {
 		t.Errorf("pause after two early ends = %v, want at least %v", got, twinPause/2)
 	}
 	w = Pause{}

@@ -9,7 +9,7 @@ import (
 
 // Pauses between connections (mqtt contract, sections 5 and 8).
 const (
-	pauseFirst = time.Second
+	pauseFirst = time.Second // also the least: a fleet tries once a second and booth, at most
 	pauseMost  = time.Minute
 	twinPause  = 5 * time.Minute // the broker drops us right after CONNACK, twice
 	twinLife   = 5 * time.Second // what "right after" means (lesson 19)
@@ -43,12 +43,16 @@ func (w *Pause) After(life time.Duration, why error) (pause time.Duration, next 
 	if w.atBroker >= failuresPerBroker || errors.Is(why, ErrNoConnack) {
 		w.atBroker, next = 0, true
 	}
-	// One early end may be a link that flaps; two are another client with our
-	// id, and the two would throw each other out all night.
-	if w.early >= 2 {
+	if w.Twins() {
 		twin := cmp.Or(w.Twin, twinPause)
 		return twin/2 + rand.N(twin/2+1), next
 	}
-	most := min(cmp.Or(w.Most, pauseMost), cmp.Or(w.First, pauseFirst)<<min(w.failures-1, 20))
-	return rand.N(most) + 1, next // full jitter: a fleet must not come back in step
+	first := cmp.Or(w.First, pauseFirst)
+	most := min(cmp.Or(w.Most, pauseMost), first<<min(w.failures, 20))
+	return first + rand.N(max(most-first, 1)), next // full jitter: a fleet must not come back in step
 }
+
+// Twins tells whether connections end right after CONNACK again and again. One
+// such end may be a link that flaps; two are another client with our id, and the
+// two would throw each other out all night.
+func (w *Pause) Twins() bool { return w.early >= 2 }

@@ -26,7 +26,7 @@ func OpenRaw(ctx context.Context, path string, o Options) (*RawConn, error) {
 }
 
 func openRaw(path string, o Options) (*RawConn, error) {
-	c, err := connector{dsn: dsn(path, o), want: pragmas(o)}.open()
+	c, err := connector{dsn: dsn(path, o), want: pragmas(o), reads: o.ReadOnly}.open()
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, classify(err))
 	}

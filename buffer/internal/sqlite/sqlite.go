@@ -102,7 +102,7 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 
 // pool opens the database/sql handle without looking at the schema.
 func pool(ctx context.Context, path string, o Options) (*DB, error) {
-	db := sql.OpenDB(connector{dsn: dsn(path, o), want: pragmas(o)})
+	db := sql.OpenDB(connector{dsn: dsn(path, o), want: pragmas(o), reads: o.ReadOnly})
 	n := 1
 	if o.ReadOnly {
 		n = readers
@@ -195,8 +195,9 @@ func dsn(path string, o Options) string {
 // connector hands each new connection to the pragmas; database/sql's driver
 // registry, filled by init, is not used.
 type connector struct {
-	dsn  string
-	want []pragma
+	dsn   string
+	want  []pragma
+	reads bool // and never writes
 }
 
 // Connect implements driver.Connector.
@@ -215,11 +216,26 @@ func (c connector) open() (*sqlite3.SQLiteConn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("driver gave a %T", conn)
 	}
-	if err := apply(sc, c.want); err != nil {
+	err = apply(sc, c.want)
+	if err == nil && !c.reads {
+		err = writable(sc)
+	}
+	if err != nil {
 		sc.Close()
 		return nil, err
 	}
 	return sc, nil
+}
+
+// writable refuses a connection that SQLite has opened for reading only: it
+// does so in silence when opening for writing fails, and would stay so after
+// the trouble is over. Nothing is written: the change is taken back.
+func writable(c *sqlite3.SQLiteConn) error {
+	_, err := c.ExecContext(context.Background(), "BEGIN IMMEDIATE; PRAGMA application_id=0; ROLLBACK", nil)
+	if is(err, sqlite3.ErrBusy) {
+		return nil // another is writing; that there is a lock to wait for tells enough
+	}
+	return err
 }
 
 // Version is the version of the SQLite library in this binary, for the

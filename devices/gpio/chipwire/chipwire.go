@@ -2,11 +2,12 @@
 // other over a unix socket, for booths and tests where there is no chip. It is
 // one JSON object a line, at most 4 KiB, and this is the whole of it:
 //
-//	chip:   {"op":"hello","version":1,"stamp":N}
+//	chip:   {"op":"hello","version":2,"stamp":N}
 //	driver: {"op":"claim","id":1,"line":"GPIO17","consumer":"boothd:traveller_red",
 //	         "output":true,"active_low":true,"active":true}     first level: active
 //	        {"op":"claim","id":2,"line":"GPIO5","consumer":"boothd:booth_loop",
 //	         "active_low":true,"debounce_ns":50000000}
+//	        {"op":"claim","id":6,"line":"GPIO20","pair":"GPIO21","consumer":"boothd:door"}
 //	        {"op":"level","id":3,"line":"GPIO5"}
 //	        {"op":"set","id":4,"line":"GPIO17","active":false}
 //	        {"op":"release","id":5,"line":"GPIO17"}
@@ -18,8 +19,10 @@
 // Every request has one answer, in order; edges come between the answers, in
 // order of stamp. Stamps are nanoseconds on the chip's monotonic clock, no two
 // the same, so that a level tells which edges it already holds. Seq counts the
-// edges of a claim from 1. Claims end with the connection, as they end with a
-// process on a real chip. A sender that breaks a rule is hung up on.
+// edges of a claim from 1. A claim with a pair is of two inputs at once: their
+// falling edges alone are told, under one count, and the release of its line
+// releases both. Claims end with the connection, as they end with a process on
+// a real chip. A sender that breaks a rule is hung up on.
 package chipwire
 
 import (
@@ -31,7 +34,7 @@ import (
 )
 
 // Version is what hello must say.
-const Version = 1
+const Version = 2
 
 // LineMost is how long a line may be, in bytes, its end included.
 const LineMost = 4096
@@ -61,6 +64,7 @@ type Message struct {
 	ID        uint64        `json:"id,omitempty"`
 	Version   int           `json:"version,omitempty"`
 	Line      string        `json:"line,omitempty"`
+	Pair      string        `json:"pair,omitempty"` // the second line of a claim
 	Consumer  string        `json:"consumer,omitempty"`
 	Output    bool          `json:"output,omitempty"`
 	ActiveLow bool          `json:"active_low,omitempty"`

@@ -5,7 +5,8 @@
 // An authority is one folder:
 //
 //	keys/<role>.key   private keys, encrypted under a passphrase
-//	token.key         the port's token key, for building and for the booths' credential
+//	token.key         the port's token key, for building and for the booths' credential;
+//	                  while it is being replaced, the former one too
 //	root.json         whom booths trust; install it as /etc/boothd/trust/root.json
 //	withdrawn.json    tombstones of lookouts: the version that was in force last
 //	repository/       what booths read: serve it, or carry it on a stick
@@ -65,6 +66,8 @@ type Office struct {
 	// Timestamp is how long a heartbeat counts: at most 24 h, the longest hard
 	// age that a booth can have.
 	Timestamp time.Duration
+	// Tell hears how far a publication has come.
+	Tell Progress
 
 	keys map[string]ed25519.PrivateKey // opened, by role
 }
@@ -93,7 +96,9 @@ type List struct {
 	Generation uint64 `json:"generation"`
 	Rows       uint64 `json:"rows"`
 	Digest     string `json:"digest"`           // of the content, 64 hex digits
+	Key        string `json:"key"`              // id of the token key it was built under
 	Bytes      int64  `json:"bytes"`            // of the file
+	Forced     uint64 `json:"forced,omitzero"`  // last generation that was signed with force; 0: none
 	Changed    bool   `json:"changed,omitzero"` // Publish alone: it is new
 }
 

@@ -36,7 +36,7 @@ func mustPublish(t *testing.T, dir, built string, force ...string) string {
 
 func mustBuild(t *testing.T, in, out, dir string) {
 	t.Helper()
-	if _, err := Build(in, out, filepath.Join(dir, "token.key")); err != nil {
+	if _, err := Build(in, out, filepath.Join(dir, "token.key"), nil); err != nil {
 		t.Fatalf("Build: %v", err)
 	}
 }
@@ -84,7 +84,10 @@ type booth struct {
 	*lists.Trust
 	store *eligibility.Store
 	key   *token.Key
+	has   []string // ids of token keys; nil: not asked
 }
+
+func (b *booth) only(ids ...string) { b.has = ids }
 
 func newBooth(t *testing.T, dir string) *booth {
 	t.Helper()
@@ -104,7 +107,8 @@ func newBooth(t *testing.T, dir string) *booth {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.store.Close() })
-	b.Trust, err = lists.Open(lists.Config{Dir: t.TempDir(), Root: root, Kinds: contract.ListKinds(), Store: b.store})
+	b.Trust, err = lists.Open(lists.Config{Dir: t.TempDir(), Root: root, Kinds: contract.ListKinds(), Store: b.store,
+		TokenKeys: func() []string { return b.has }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +229,7 @@ func TestBuildTellsEveryBadRowAndBuildsNothing(t *testing.T) {
 	})
 	key := filepath.Join(put(t, top, map[string]string{"key": strings.Repeat("a1", 32)}), "key")
 	out := filepath.Join(top, "built")
-	_, err := Build(in, out, key)
+	_, err := Build(in, out, key, nil)
 	if err == nil {
 		t.Fatal("bad rows were built")
 	}
@@ -269,7 +273,7 @@ func TestBuildRefusesFilesThatAreNotTables(t *testing.T) {
 		top := t.TempDir()
 		in := put(t, filepath.Join(top, "csv"), files)
 		key := filepath.Join(put(t, top, map[string]string{"key": strings.Repeat("a1", 32)}), "key")
-		if heads, err := Build(in, filepath.Join(top, "o"), key); err == nil {
+		if heads, err := Build(in, filepath.Join(top, "o"), key, nil); err == nil {
 			t.Errorf("%s: built %v", name, heads)
 		}
 	}
@@ -278,6 +282,10 @@ func TestBuildRefusesFilesThatAreNotTables(t *testing.T) {
 func TestPublishRefusesWhatBoothsWould(t *testing.T) {
 	dir, built := newOffice(t)
 	mustPublish(t, dir, built)
+	away := newBooth(t, dir)
+	if _, err := away.Take(t.Context(), os.DirFS(filepath.Join(dir, "repository")), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	before := repository(t, dir)
 
 	in := put(t, filepath.Join(t.TempDir(), "csv"), map[string]string{"members.csv": goodCSV["members.csv"], "cards.csv": "epc,status,member,card_until,extended,tid\n"})
@@ -291,7 +299,7 @@ func TestPublishRefusesWhatBoothsWould(t *testing.T) {
 		t.Fatal(err)
 	}
 	b[len(b)-6] ^= 1
-	broken := put(t, filepath.Join(t.TempDir(), "broken"), map[string]string{"cards.list": string(b)})
+	broken := put(t, filepath.Join(t.TempDir(), "broken"), map[string]string{"cards.list": string(b), builtKey: "00000000"})
 	if _, err := at(dir, time.Now()).Publish(broken, nil); !errors.Is(err, contract.ErrListFile) {
 		t.Errorf("a damaged list: %v, want ErrListFile", err)
 	}
@@ -306,6 +314,17 @@ func TestPublishRefusesWhatBoothsWould(t *testing.T) {
 	booth := newBooth(t, dir)
 	if res, err := booth.Take(t.Context(), os.DirFS(filepath.Join(dir, "repository")), time.Now()); err != nil || len(res.Applied) != 4 {
 		t.Errorf("forced: %+v, %v", res, err)
+	}
+
+	// The next generation needs no force, nor does a booth that was away.
+	members := strings.Replace(goodCSV["members.csv"], "ACTIVE", "SUSPENDED", 1)
+	in = put(t, filepath.Join(t.TempDir(), "csv"), map[string]string{"members.csv": members, "cards.csv": "epc,status,member,card_until,extended,tid\n" +
+		"E28011700000020AB7F0D599,ISSUED,980000017,,no,\n"})
+	next := filepath.Join(t.TempDir(), "next")
+	mustBuild(t, in, next, dir)
+	mustPublish(t, dir, next)
+	if res, err := away.Take(t.Context(), os.DirFS(filepath.Join(dir, "repository")), time.Now()); err != nil || len(res.Applied) != 2 {
+		t.Errorf("a booth that was away when it was forced: %+v, %v", res, err)
 	}
 }
 
@@ -375,4 +394,30 @@ func TestHeartbeatNeedsAPublicationInForce(t *testing.T) {
 	if _, err := at(dir, time.Now().AddDate(0, 2, 0)).Heartbeat(); err == nil {
 		t.Error("a heartbeat of an expired publication")
 	}
+}
+
+// Every bad row is told, however many there are, and nothing of what is in it.
+func TestBuildTellsEveryBadRow(t *testing.T) {
+	top := t.TempDir()
+	key := filepath.Join(put(t, top, map[string]string{"token.key": strings.Repeat("1f", 32)}), "token.key")
+	const bad = 5000
+	rows := "member,status,programs,valid_from,valid_until\n" + strings.Repeat("980000017,LOST,NEXUS,,\n", bad)
+	out := filepath.Join(top, "built")
+	_, err := Build(put(t, filepath.Join(top, "csv"), map[string]string{"members.csv": rows}), out, key, nil)
+	if err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("and %d more; every one is in %s.faults", bad-maxFaults, out)) {
+		t.Fatalf("told %.3000v", err)
+	}
+	b, err := os.ReadFile(out + ".faults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		if want := fmt.Sprintf("members.csv:%d: status is none of ACTIVE, PENDING, REVOKED, SUSPENDED", i+2); line != want {
+			t.Fatalf("line %d is %q, want %q", i+1, line, want)
+		}
+		if i == bad-1 {
+			return
+		}
+	}
+	t.Errorf("the file has %d bytes, not %d rows", len(b), bad)
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -23,29 +24,52 @@ type table struct {
 	row        func(*record)
 }
 
-// maxFaults are told in words; more are counted.
+// maxFaults are told in words; more are in the file of all.
 const maxFaults = 100
 
 // faults collects what is wrong with rows. It never holds a value from the
 // file: in a row that slipped, any column may hold an identifier.
 type faults struct {
+	path string // file of all, made once there are more than maxFaults
 	told []error
 	more int
+	file *os.File
+	w    *bufio.Writer
+	lost error // of writing that file
 }
 
 func (f *faults) add(err error) {
 	if len(f.told) < maxFaults {
 		f.told = append(f.told, err)
-	} else {
-		f.more++
+		return
+	}
+	if f.more++; f.more == 1 {
+		if f.file, f.lost = os.OpenFile(f.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600); f.lost != nil {
+			return
+		}
+		f.w = bufio.NewWriter(f.file)
+		for _, e := range f.told {
+			fmt.Fprintln(f.w, e)
+		}
+	}
+	if f.w != nil {
+		fmt.Fprintln(f.w, err) // a bufio.Writer keeps its first error
 	}
 }
 
+// err is all that is wrong; the file of all is closed.
 func (f *faults) err() error {
-	if f.more > 0 {
-		return errors.Join(append(slices.Clone(f.told), fmt.Errorf("and %d more", f.more))...)
+	if f.more == 0 {
+		return errors.Join(f.told...)
 	}
-	return errors.Join(f.told...)
+	if f.w != nil {
+		f.lost = errors.Join(f.w.Flush(), f.file.Close())
+	}
+	more := fmt.Errorf("and %d more; every one is in %s", f.more, f.path)
+	if f.lost != nil {
+		more = fmt.Errorf("and %d more, which could not be written: %w", f.more, f.lost)
+	}
+	return errors.Join(append(slices.Clone(f.told), more)...)
 }
 
 // record is one row being read.
@@ -60,12 +84,13 @@ type record struct {
 
 // read reads a file and hands its rows on. The error is fs.ErrNotExist or
 // whatever stops the reading; faults of rows go to f.
-func (t *table) read(path string, f *faults) error {
+func (t *table) read(path string, f *faults, tell Progress) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	size := fileSize(file)
 	r := csv.NewReader(file)
 	r.ReuseRecord = true
 	heading, err := r.Read()
@@ -80,7 +105,10 @@ func (t *table) read(path string, f *faults) error {
 	if got := slices.Sorted(maps.Keys(rec.column)); !slices.Equal(got, want) || len(heading) != len(want) {
 		return fmt.Errorf("%s: heading is not %s", t.name, strings.Join(t.columns, ","))
 	}
-	for {
+	for n := 0; ; n++ {
+		if n%progressRows == 0 {
+			tell.at(t.name, r.InputOffset(), size)
+		}
 		rec.fields, err = r.Read()
 		var syntax *csv.ParseError
 		switch {
@@ -99,6 +127,15 @@ func (t *table) read(path string, f *faults) error {
 		rec.bad = false
 		t.row(rec)
 	}
+}
+
+// fileSize is for progress alone; 0 if it cannot be told.
+func fileSize(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // fault tells what is wrong with a column, or with the whole row.

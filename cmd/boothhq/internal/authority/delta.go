@@ -26,9 +26,13 @@ const (
 // chain to what booths follow. A delta of half the list's size is none: whoever
 // needs it takes the list whole.
 func (o *Office) addDelta(targets *metadata.Metadata[metadata.TargetsType], had List, fresh lists.Custom, b []byte, files map[string][]byte) error {
-	delta, custom, err := o.delta(had, fresh, b)
-	if err != nil {
-		return err
+	var delta []byte
+	var custom lists.Custom
+	var err error
+	if had.Key == fresh.Key { // else every token is another
+		if delta, custom, err = o.delta(had, fresh, b); err != nil {
+			return err
+		}
 	}
 	if delta == nil {
 		for name := range targets.Signed.Targets {
@@ -40,6 +44,8 @@ func (o *Office) addDelta(targets *metadata.Metadata[metadata.TargetsType], had 
 	}
 	if len(delta) <= lists.MaxInline {
 		custom.Data = delta
+	} else {
+		custom.Parts = parts(delta)
 	}
 	name := lists.DeltaName(custom.Kind, custom.Base, custom.Generation)
 	if targets.Signed.Targets[name], err = describe(delta, custom); err != nil {
@@ -141,6 +147,7 @@ func trim(targets *metadata.Metadata[metadata.TargetsType]) error {
 		}
 		if i := slices.IndexFunc(all, func(d named) bool { return d.custom.Data != nil }); i >= 0 {
 			all[i].custom.Data = nil
+			all[i].custom.Parts = targets.Signed.Targets[all[i].name].Hashes["sha256"] // it is one part
 			raw, err := json.Marshal(all[i].custom)
 			if err != nil {
 				return err

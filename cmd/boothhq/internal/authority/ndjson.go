@@ -18,13 +18,13 @@ import (
 const maxLine = 64 << 10
 
 // readEither reads members.csv or members.ndjson, whichever is there.
-func (t *table) readEither(in string, f *faults) error {
+func (t *table) readEither(in string, f *faults, tell Progress) error {
 	lines := *t
 	lines.name = strings.TrimSuffix(t.name, ".csv") + ".ndjson"
-	err := t.read(filepath.Join(in, t.name), f)
+	err := t.read(filepath.Join(in, t.name), f, tell)
 	if _, also := os.Stat(filepath.Join(in, lines.name)); also == nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return lines.readLines(filepath.Join(in, lines.name), f)
+			return lines.readLines(filepath.Join(in, lines.name), f, tell)
 		}
 		return fmt.Errorf("%s and %s: which of them counts cannot be told", t.name, lines.name)
 	}
@@ -33,7 +33,7 @@ func (t *table) readEither(in string, f *faults) error {
 
 // readLines reads one JSON object a line, with the columns for names. A column
 // that is missing is empty; programs may be an array.
-func (t *table) readLines(path string, f *faults) error {
+func (t *table) readLines(path string, f *faults, tell Progress) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -43,9 +43,13 @@ func (t *table) readLines(path string, f *faults) error {
 	for i, name := range t.columns {
 		rec.column[name] = i
 	}
+	size, read := fileSize(file), int64(0)
 	in := bufio.NewScanner(file)
 	in.Buffer(make([]byte, 0, 4096), maxLine)
 	for rec.line = 1; in.Scan(); rec.line++ {
+		if read += int64(len(in.Bytes())) + 1; rec.line%progressRows == 0 {
+			tell.at(t.name, read, size)
+		}
 		if len(strings.TrimSpace(in.Text())) == 0 {
 			continue
 		}

@@ -20,10 +20,10 @@ func TestNDJSONIsCSV(t *testing.T) {
 		"cards.csv":      csv["cards.csv"],
 	}
 	a, b := filepath.Join(top, "a"), filepath.Join(top, "b")
-	if _, err := Build(put(t, filepath.Join(top, "csv"), csv), a, key); err != nil {
+	if _, err := Build(put(t, filepath.Join(top, "csv"), csv), a, key, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Build(put(t, filepath.Join(top, "ndjson"), lines), b, key); err != nil {
+	if _, err := Build(put(t, filepath.Join(top, "ndjson"), lines), b, key, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range []string{"members", "cards"} {
@@ -52,7 +52,7 @@ func TestI7_NDJSONTellsLinesAndQuotesNothing(t *testing.T) {
 			top := t.TempDir()
 			key := filepath.Join(put(t, top, map[string]string{"token.key": strings.Repeat("1f", 32)}), "token.key")
 			out := filepath.Join(top, "out")
-			_, err := Build(put(t, filepath.Join(top, "in"), tt.files), out, key)
+			_, err := Build(put(t, filepath.Join(top, "in"), tt.files), out, key, nil)
 			if err == nil {
 				t.Fatal("built")
 			}

@@ -104,7 +104,12 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 	if err != nil {
 		return nil, err
 	}
-	for _, kind := range contract.ListKinds() {
+	key, err := builtUnder(from)
+	if err != nil {
+		return nil, err
+	}
+	for i, kind := range contract.ListKinds() {
+		o.Tell.at("reading "+kind+".list", int64(i), int64(len(contract.ListKinds())))
 		b, err := os.ReadFile(filepath.Join(from, kind+".list"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -121,7 +126,7 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 			had = was[i]
 		}
 		digest := hex.EncodeToString(head.Digest[:])
-		if had.Generation > 0 && had.Digest == digest {
+		if had.Generation > 0 && had.Digest == digest && had.Key == key {
 			continue
 		}
 		forced := slices.Contains(force, kind)
@@ -135,11 +140,16 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 		}
 		delete(targets.Signed.Targets, lists.TargetName(kind, had.Generation))
 		fresh := lists.TargetName(kind, had.Generation+1)
-		custom := lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows, Digest: digest, Format: contract.ListFormat, Force: forced}
+		custom := lists.Custom{Kind: kind, Generation: had.Generation + 1, Rows: head.Rows, Digest: digest, Format: contract.ListFormat, Force: forced,
+			Forced: had.Forced, Key: key, Parts: parts(b)}
+		if forced {
+			custom.Forced = custom.Generation // also for booths that come to it later
+		}
 		if targets.Signed.Targets[fresh], err = describe(b, custom); err != nil {
 			return nil, err
 		}
 		if had.Generation > 0 {
+			o.Tell.at("comparing "+kind+".list", int64(i), int64(len(contract.ListKinds())))
 			if err := o.addDelta(targets, had, custom, b, files); err != nil {
 				return nil, err
 			}
@@ -149,10 +159,37 @@ func (o *Office) replace(targets *metadata.Metadata[metadata.TargetsType], from 
 	if !found {
 		return nil, fmt.Errorf("no list in %s", from)
 	}
+	if err := oneKey(targets); err != nil {
+		return nil, err
+	}
 	if tombstones != nil {
 		return files, o.bury(tombstones)
 	}
 	return files, nil
+}
+
+// builtUnder reads which key lists were built under.
+func builtUnder(from string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(from, builtKey))
+	if err != nil {
+		return "", fmt.Errorf("%s does not say under which token key its lists were built; build them anew: %w", from, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// oneKey refuses lists of different keys in one publication: rows of one list
+// name tokens of another, and booths take none of them.
+func oneKey(targets *metadata.Metadata[metadata.TargetsType]) error {
+	all, err := published(targets)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if l.Key != all[0].Key {
+			return fmt.Errorf("%s would be under token key %s and %s under %s: after the key was replaced every list is built anew", all[0].Kind, all[0].Key, l.Kind, l.Key)
+		}
+	}
+	return nil
 }
 
 // ErrShrunk is a list so much shorter than the one before that booths refuse
@@ -193,10 +230,18 @@ func published(targets *metadata.Metadata[metadata.TargetsType]) ([]List, error)
 		if err := json.Unmarshal(*file.Custom, &c); err != nil {
 			return nil, fmt.Errorf("targets.json: %s: %w", name, err)
 		}
-		out = append(out, List{Kind: c.Kind, Generation: c.Generation, Rows: c.Rows, Digest: c.Digest, Bytes: file.Length})
+		out = append(out, List{Kind: c.Kind, Generation: c.Generation, Rows: c.Rows, Digest: c.Digest, Key: c.Key, Bytes: file.Length, Forced: c.Forced})
 	}
 	slices.SortFunc(out, func(a, b List) int { return strings.Compare(a.Kind, b.Kind) })
 	return out, nil
+}
+
+// parts names what a file is made of, for booths that take it over MQTT.
+func parts(b []byte) (names []byte) {
+	for _, p := range contract.Parts(b) {
+		names = append(names, p[:]...)
+	}
+	return names
 }
 
 func describe(b []byte, c lists.Custom) (*metadata.TargetFiles, error) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"boothd/agent/contract"
 	"boothd/agent/passage"
@@ -20,6 +21,7 @@ import (
 // office turns CSV rows into list rows. Identifiers become tokens here.
 type office struct {
 	key     *token.Key
+	tell    Progress
 	faults  faults
 	members map[passage.Token]contract.MemberRow
 	lists   map[string]map[[16]byte]*entry
@@ -34,23 +36,47 @@ type entry struct {
 	trip     contract.TripRow
 }
 
+// Progress hears how far a long work has come: the file it is at, and what part
+// of it is done, 0 to 1. It is called often and must not block; nil hears nothing.
+type Progress func(file string, done float64)
+
+func (p Progress) at(file string, done, all int64) {
+	if p != nil && all > 0 {
+		p(file, min(float64(done)/float64(all), 1))
+	}
+}
+
+// progressRows is after how many rows progress is told.
+const progressRows = 4096
+
+// builtKey is the file that names the key under which the lists beside it were built.
+const builtKey = "key.id"
+
+// faultsSuffix makes the name of the file that tells every bad row.
+const faultsSuffix = ".faults"
+
 // Build reads every CSV or NDJSON file of in and writes a list for each into out,
-// which must not exist: all or nothing.
-func Build(in, out, keyPath string) ([]contract.ListHeader, error) {
+// which must not exist: all or nothing. Every bad row is told; if there are many,
+// all of them in the file out.faults. Identifiers become tokens under the
+// current key of the credential in keyPath.
+func Build(in, out, keyPath string, tell Progress) ([]contract.ListHeader, error) {
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("%s: %w", out, fs.ErrExist)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if err := os.Remove(filepath.Clean(out) + faultsSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err // of a former try
+	}
 	credential, err := os.ReadFile(keyPath)
 	if err != nil {
 		return nil, err
 	}
-	key, err := token.ParseKey(credential)
+	keys, err := token.ParseKeys(credential, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	o := &office{key: key, members: map[passage.Token]contract.MemberRow{}, lists: map[string]map[[16]byte]*entry{}}
+	o := &office{key: keys.Current, tell: tell, faults: faults{path: filepath.Clean(out) + faultsSuffix}, members: map[passage.Token]contract.MemberRow{}, lists: map[string]map[[16]byte]*entry{}}
 	if err := o.readAll(in); err != nil {
 		return nil, err
 	}
@@ -61,7 +87,7 @@ func Build(in, out, keyPath string) ([]contract.ListHeader, error) {
 func (o *office) readAll(in string) error {
 	found := false
 	for _, t := range o.tables() {
-		err := t.readEither(in, &o.faults)
+		err := t.readEither(in, &o.faults, o.tell)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
@@ -253,7 +279,8 @@ func (o *office) write(out string) (heads []contract.ListHeader, err error) {
 			err = errors.Join(err, os.RemoveAll(temp))
 		}
 	}()
-	for _, kind := range contract.ListKinds() {
+	for i, kind := range contract.ListKinds() {
+		o.tell.at("writing "+kind+".list", int64(i), int64(len(contract.ListKinds())))
 		entries, ok := o.lists[kind]
 		if !ok {
 			continue
@@ -268,6 +295,9 @@ func (o *office) write(out string) (heads []contract.ListHeader, err error) {
 			return nil, err
 		}
 		heads = append(heads, h)
+	}
+	if err := os.WriteFile(filepath.Join(temp, builtKey), []byte(o.key.ID()+"\n"), 0o644); err != nil {
+		return nil, err
 	}
 	return heads, os.Rename(temp, out)
 }

@@ -36,7 +36,7 @@ func TestListsOfTrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(top, "built")
-	if _, err := Build(put(t, filepath.Join(top, "csv"), tradeCSV), out, keyFile); err != nil {
+	if _, err := Build(put(t, filepath.Join(top, "csv"), tradeCSV), out, keyFile, nil); err != nil {
 		t.Fatal(err)
 	}
 	plate := key.Plate("TRK100", "ON", 1)
@@ -96,7 +96,7 @@ func TestTradeFaultsAreToldByRow(t *testing.T) {
 		csv[file] += tt.row + "\n"
 		top := t.TempDir()
 		put(t, top, map[string]string{"token.key": strings.Repeat("1f", 32)})
-		_, err := Build(put(t, filepath.Join(top, "csv"), csv), filepath.Join(top, "built"), filepath.Join(top, "token.key"))
+		_, err := Build(put(t, filepath.Join(top, "csv"), csv), filepath.Join(top, "built"), filepath.Join(top, "token.key"), nil)
 		if err == nil || !strings.Contains(err.Error(), file+":") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", file, err)
 		}

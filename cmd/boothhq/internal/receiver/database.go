@@ -13,7 +13,7 @@ import (
 )
 
 // schemaVersion is what this program writes and reads.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // Times are microseconds UTC: the driver keeps or loses the zone of a time
 // value by surprise.
@@ -59,6 +59,18 @@ CREATE TABLE reject (
   PRIMARY KEY (epoch, seq)
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1;
+`
+
+// stateSchema keeps the latest of what each booth says of itself.
+const stateSchema = `
+CREATE TABLE state (
+  booth INTEGER NOT NULL REFERENCES booth,
+  kind TEXT NOT NULL,                    -- info, health, lists
+  body BLOB NOT NULL,                    -- the exact bytes
+  at INTEGER NOT NULL,
+  PRIMARY KEY (booth, kind)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 3;
 `
 
 // connector opens connections whose settings have been read back: in the DSN
@@ -154,11 +166,16 @@ func migrate(ctx context.Context, db *sql.DB, write bool) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, deskSchema); err != nil {
-		return err
+	if version < 2 {
+		if _, err := tx.ExecContext(ctx, deskSchema); err != nil {
+			return err
+		}
+		if err := hitsOfOld(ctx, liteTx{tx}); err != nil {
+			return fmt.Errorf("taking over the lookout hits of schema %d: %w", version, err)
+		}
 	}
-	if err := hitsOfOld(ctx, tx); err != nil {
-		return fmt.Errorf("taking over the lookout hits of schema %d: %w", version, err)
+	if _, err := tx.ExecContext(ctx, stateSchema); err != nil {
+		return err
 	}
 	return tx.Commit()
 }

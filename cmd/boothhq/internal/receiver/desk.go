@@ -2,7 +2,6 @@ package receiver
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,15 +102,16 @@ PRAGMA user_version = 2;
 
 // openHits opens the hits of an alert that was just kept. A later revision of
 // the passage adds hits; it makes none of them another's.
-func openHits(ctx context.Context, tx *sql.Tx, booth string, e contract.Event, alert contract.LookoutAlert, receivedAt time.Time) error {
+func openHits(ctx context.Context, tx querier, booth string, e contract.Event, alert contract.LookoutAlert, receivedAt time.Time) error {
 	id, err := boothID(ctx, tx, booth)
 	if err != nil {
 		return err
 	}
 	for _, h := range alert.Hits {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO hit (booth, passage, lookout, version, action, subject, reason_code, caveat, agency, region,
-				officer_safety, possible, simulated, at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (booth, passage, lookout) DO UPDATE SET possible = min(possible, excluded.possible), version = max(version, excluded.version)`,
+		if err := tx.exec(ctx, `INSERT INTO hit (booth, passage, lookout, version, action, subject, reason_code, caveat, agency, region,
+				officer_safety, possible, simulated, at, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+			ON CONFLICT (booth, passage, lookout) DO UPDATE SET possible = hit.possible AND excluded.possible,
+				version = CASE WHEN excluded.version > hit.version THEN excluded.version ELSE hit.version END`,
 			id, alert.Passage, h.ID, int64(h.Version), string(h.Action), h.Subject, h.ReasonCode, h.Caveat, h.Agency, h.Region,
 			h.OfficerSafety, h.Possible, e.Simulated, e.Time.UnixMicro(), receivedAt.UnixMicro()); err != nil {
 			return err
@@ -120,10 +120,16 @@ func openHits(ctx context.Context, tx *sql.Tx, booth string, e contract.Event, a
 	return nil
 }
 
+// boothID finds or makes a booth.
+func boothID(ctx context.Context, tx querier, name string) (id int64, err error) {
+	err = tx.queryRow(ctx, "INSERT INTO booth (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id", name).Scan(&id)
+	return id, err
+}
+
 // hitsOfOld opens the hits of every alert kept before there was a desk.
-func hitsOfOld(ctx context.Context, tx *sql.Tx) error {
-	rows, err := tx.QueryContext(ctx, `SELECT b.name, e.body, e.received_at FROM event e JOIN epoch p ON p.id = e.epoch JOIN booth b ON b.id = p.booth
-		WHERE e.type = ? ORDER BY e.received_at, e.seq`, string(contract.TypeLookoutAlert))
+func hitsOfOld(ctx context.Context, tx querier) error {
+	rows, err := tx.query(ctx, `SELECT b.name, e.body, e.received_at FROM event e JOIN epoch p ON p.id = e.epoch JOIN booth b ON b.id = p.booth
+		WHERE e.type = $1 ORDER BY e.received_at, e.seq`, string(contract.TypeLookoutAlert))
 	if err != nil {
 		return err
 	}
@@ -165,26 +171,20 @@ func hitsOfOld(ctx context.Context, tx *sql.Tx) error {
 
 // Desk is the watch desk: it sees lookout hits and says what became of them,
 // beside a running receiver. Every look is recorded with who looked.
-type Desk struct{ db *sql.DB }
+type Desk struct{ db database }
 
-// OpenDesk opens the receiver's database.
-func OpenDesk(ctx context.Context, path string) (*Desk, error) {
-	report, err := openDatabase(ctx, path, false) // it must be one already
+// OpenDesk opens the receiver's database, named as for Open. One goroutine may
+// use it.
+func OpenDesk(ctx context.Context, db string) (*Desk, error) {
+	d, err := opened(ctx, db, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := report.Close(); err != nil {
-		return nil, err
-	}
-	db, err := openDatabase(ctx, path, true)
-	if err != nil {
-		return nil, err
-	}
-	return &Desk{db: db}, nil
+	return &Desk{d}, nil
 }
 
 // Close closes the database.
-func (d *Desk) Close() error { return d.db.Close() }
+func (d *Desk) Close() error { return d.db.close() }
 
 // Which selects hits. The zero value is all of them.
 type Which struct {
@@ -203,11 +203,11 @@ func (d *Desk) Hits(ctx context.Context, which Which, by string, now time.Time) 
 	if err := checkName(by); err != nil {
 		return nil, err
 	}
-	tx, err := d.db.BeginTx(ctx, nil)
+	tx, err := d.db.begin(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	defer tx.Rollback()
+	defer tx.rollback()
 	hits, ids, err := readHits(ctx, tx, which, now)
 	if err != nil {
 		return nil, err
@@ -217,12 +217,12 @@ func (d *Desk) Hits(ctx context.Context, which Which, by string, now time.Time) 
 			return nil, err
 		}
 	}
-	return hits, tx.Commit()
+	return hits, tx.commit(ctx)
 }
 
 // CountOverdue counts the hits that are an alarm at now, and looks at none.
 func (d *Desk) CountOverdue(ctx context.Context, now time.Time) (n int, err error) {
-	err = d.db.QueryRowContext(ctx, "SELECT count(*) FROM hit WHERE received_at < ? AND NOT EXISTS (SELECT 1 FROM act WHERE hit = hit.id AND what IN (?, ?, ?))",
+	err = d.db.queryRow(ctx, "SELECT count(*) FROM hit WHERE received_at < $1 AND NOT EXISTS (SELECT 1 FROM act WHERE hit = hit.id AND what IN ($2, $3, $4))",
 		now.Add(-Overdue).UnixMicro(), string(Examined), string(Released), string(NotLocated)).Scan(&n)
 	return n, err
 }
@@ -245,7 +245,7 @@ func (d *Desk) Resolve(ctx context.Context, passage, lookout string, r Result, b
 
 // History tells all that was done about a passage's hits, by lookout, in order.
 func (d *Desk) History(ctx context.Context, passage string) (map[string][]Act, error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT h.lookout, a.what, a.by, a.at FROM act a JOIN hit h ON h.id = a.hit WHERE h.passage = ? ORDER BY a.id", passage)
+	rows, err := d.db.query(ctx, "SELECT h.lookout, a.what, a.by, a.at FROM act a JOIN hit h ON h.id = a.hit WHERE h.passage = $1 ORDER BY a.id", passage)
 	if err != nil {
 		return nil, err
 	}
@@ -301,11 +301,11 @@ func (d *Desk) act(ctx context.Context, passage, lookout, what, by string, now t
 	if _, err := uuid.Parse(passage); err != nil {
 		return 0, fmt.Errorf("passage %q: %w", passage, err)
 	}
-	tx, err := d.db.BeginTx(ctx, nil)
+	tx, err := d.db.begin(ctx, true)
 	if err != nil {
 		return 0, err
 	}
-	defer tx.Rollback()
+	defer tx.rollback()
 	hits, ids, err := readHits(ctx, tx, Which{Passage: passage}, now)
 	if err != nil {
 		return 0, err
@@ -323,12 +323,11 @@ func (d *Desk) act(ctx context.Context, passage, lookout, what, by string, now t
 	if n == 0 {
 		return 0, fmt.Errorf("passage %s: %w", passage, ErrNoHit)
 	}
-	return n, tx.Commit()
+	return n, tx.commit(ctx)
 }
 
-func record(ctx context.Context, tx *sql.Tx, hit int64, what, by string, at time.Time) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO act (hit, what, by, at) VALUES (?, ?, ?, ?)", hit, what, by, at.UnixMicro())
-	return err
+func record(ctx context.Context, tx querier, hit int64, what, by string, at time.Time) error {
+	return tx.exec(ctx, "INSERT INTO act (hit, what, by, at) VALUES ($1, $2, $3, $4)", hit, what, by, at.UnixMicro())
 }
 
 func checkName(by string) error {
@@ -339,15 +338,15 @@ func checkName(by string) error {
 }
 
 // readHits reads hits with their acts.
-func readHits(ctx context.Context, tx *sql.Tx, which Which, now time.Time) (hits []Hit, ids []int64, err error) {
+func readHits(ctx context.Context, tx querier, which Which, now time.Time) (hits []Hit, ids []int64, err error) {
 	const results = "('examined', 'released', 'not_located')"
-	rows, err := tx.QueryContext(ctx, `SELECT h.id, b.name, h.passage, h.lookout, h.version, h.action, h.subject, h.reason_code, h.caveat, h.agency, h.region,
+	rows, err := tx.query(ctx, `SELECT h.id, b.name, h.passage, h.lookout, h.version, h.action, h.subject, h.reason_code, h.caveat, h.agency, h.region,
 			h.officer_safety, h.possible, h.simulated, h.at, h.received_at,
-			ifnull(k.what, ''), ifnull(k.by, ''), ifnull(k.at, 0), ifnull(r.what, ''), ifnull(r.by, ''), ifnull(r.at, 0)
+			coalesce(k.what, ''), coalesce(k.by, ''), coalesce(k.at, 0), coalesce(r.what, ''), coalesce(r.by, ''), coalesce(r.at, 0)
 		FROM hit h JOIN booth b ON b.id = h.booth
 		LEFT JOIN act k ON k.id = (SELECT min(id) FROM act WHERE hit = h.id AND what = 'acknowledged')
 		LEFT JOIN act r ON r.id = (SELECT max(id) FROM act WHERE hit = h.id AND what IN `+results+`)
-		WHERE (?1 = '' OR b.name = ?1) AND (?2 = '' OR h.passage = ?2) AND (NOT ?3 OR r.id IS NULL) AND (NOT ?4 OR r.id IS NULL AND h.received_at < ?5)
+		WHERE ($1 = '' OR b.name = $1) AND ($2 = '' OR h.passage = $2) AND (NOT $3 OR r.id IS NULL) AND (NOT $4 OR r.id IS NULL AND h.received_at < $5)
 		ORDER BY h.received_at, h.id`, which.Booth, which.Passage, which.Open, which.Overdue, now.Add(-Overdue).UnixMicro())
 	if err != nil {
 		return nil, nil, err

@@ -56,7 +56,7 @@ func newDesk(t *testing.T, path string) *Desk {
 }
 
 // add keeps deliveries, each of which must be new and good.
-func add(t *testing.T, s *Store, ds ...Delivery) {
+func add(t *testing.T, s Store, ds ...Delivery) {
 	t.Helper()
 	heard, err := s.Add(t.Context(), ds)
 	if err != nil || heard[boothA].Stored != len(ds) {
@@ -75,8 +75,10 @@ func hits(t *testing.T, d *Desk, which Which, now time.Time) []Hit {
 
 // Every hit is open until it has a result, is an alarm after 24 h without one,
 // and keeps all that was done about it.
-func TestHitIsFollowedToItsResult(t *testing.T) {
-	s, path := newStore(t)
+func TestHitIsFollowedToItsResult(t *testing.T) { each(t, testHitIsFollowedToItsResult) }
+
+func testHitIsFollowedToItsResult(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	add(t, s, alert(1, passage1, noon, hit("LK-1"), hit("LK-2")), alert(2, passage2, noon.Add(time.Hour), hit("LK-1")))
 	d := newDesk(t, path)
 	if got := hits(t, d, Which{Open: true}, noon); len(got) != 3 || got[0].Overdue || got[0].Acknowledged != nil || got[0].Caveat != "NO_ONWARD" {
@@ -132,8 +134,10 @@ func TestHitIsFollowedToItsResult(t *testing.T) {
 
 // The same alert again opens nothing; a later revision adds, and makes a
 // possible hit a certain one but never the other way round.
-func TestHitOpensOnce(t *testing.T) {
-	s, path := newStore(t)
+func TestHitOpensOnce(t *testing.T) { each(t, testHitOpensOnce) }
+
+func testHitOpensOnce(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	possible := hit("LK-1")
 	possible.Possible = true
 	first := alert(1, passage1, noon, possible)
@@ -153,8 +157,10 @@ func TestHitOpensOnce(t *testing.T) {
 	}
 }
 
-func TestDeskRefuses(t *testing.T) {
-	s, path := newStore(t)
+func TestDeskRefuses(t *testing.T) { each(t, testDeskRefuses) }
+
+func testDeskRefuses(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	add(t, s, alert(1, passage1, noon, hit("LK-1")))
 	d := newDesk(t, path)
 	for name, tt := range map[string]struct {
@@ -180,15 +186,17 @@ func TestDeskRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []string{"DELETE FROM act", "UPDATE act SET by = 'x'"} {
-		if _, err := d.db.ExecContext(t.Context(), q); err == nil {
+		if err := d.db.exec(t.Context(), q); err == nil {
 			t.Errorf("%s went through", q)
 		}
 	}
 }
 
 // An alert that cannot be read is refused with its number, and stops nothing.
-func TestSpoiltAlertIsRefused(t *testing.T) {
-	s, path := newStore(t)
+func TestSpoiltAlertIsRefused(t *testing.T) { each(t, testSpoiltAlertIsRefused) }
+
+func testSpoiltAlertIsRefused(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	bad := alert(1, passage1, noon, hit("LK-1"))
 	bad.Body = bytes.Replace(bad.Body, []byte(`"hits":[`), []byte(`"hits":[7,`), 1)
 	heard, err := s.Add(t.Context(), []Delivery{bad, alert(2, passage1, noon, hit("LK-1"))})
@@ -261,7 +269,7 @@ func (l *logged) take() string {
 // The alarm sounds when a hit becomes overdue and every hour while it is, says
 // how many, and names none (I3, I7).
 func TestOverdueIsAnAlarm(t *testing.T) {
-	s, path := newStore(t)
+	s, path := newStore(t, filepath.Join(t.TempDir(), "events.db"))
 	synctest.Test(t, func(t *testing.T) {
 		add(t, s, alert(1, passage1, time.Now(), hit("LK-1")))
 		d := newDesk(t, path)

@@ -1,6 +1,10 @@
 package receiver
 
-import "slices"
+import (
+	"slices"
+
+	"boothd/agent/contract"
+)
 
 // marks is which sequence numbers of one epoch are committed: all up to upto,
 // and ranges above it, in order, apart and both ends included.
@@ -21,6 +25,23 @@ func (m *marks) find(seq uint64) (int, bool) {
 		return 0
 	})
 }
+
+// mostIslands bounds the ranges above the mark: a booth that sends every second
+// number for ever would else cost more with every event. Ours sends in order.
+const mostIslands = 10_000
+
+// full tells whether seq would be one range too many.
+func (m *marks) full(seq uint64) bool {
+	if seq <= m.upto+1 || len(m.have) < mostIslands {
+		return false
+	}
+	i, in := m.find(seq)
+	below := i > 0 && m.have[i-1][1]+1 == seq
+	above := i < len(m.have) && m.have[i][0] == seq+1
+	return !in && !below && !above
+}
+
+func (m *marks) clone() marks { return marks{upto: m.upto, have: slices.Clone(m.have)} }
 
 // add puts seq in.
 func (m *marks) add(seq uint64) {
@@ -80,4 +101,9 @@ func (m *marks) last() uint64 {
 		return m.upto
 	}
 	return m.have[len(m.have)-1][1]
+}
+
+// receipt says what is committed of an epoch.
+func (m *marks) receipt(epoch string) contract.Receipt {
+	return contract.Receipt{Epoch: epoch, Upto: m.upto, Have: m.have[:min(len(m.have), mostRanges)], Want: m.holes(mostRanges)}
 }

@@ -1,6 +1,6 @@
 // Package receiver is headquarters' end of the booths' events: it takes them
-// from a broker, keeps each exactly once in SQLite and tells every booth by a
-// retained receipt what it has.
+// from a broker, keeps each exactly once in SQLite or PostgreSQL and tells every
+// booth by a retained receipt what it has.
 //
 // A receipt follows a commit, never a delivery. Nothing here needs a persistent
 // session at the broker: what is lost on the way is in no receipt, so the booth
@@ -37,6 +37,7 @@ const (
 	batch   = 1000 // events in one transaction
 	flights = 64   // receipts without PUBACK
 	recent  = time.Minute
+	lasted  = 5 * time.Second // a connection that was none of the broker's doing to lose
 )
 
 // Config says where the broker is and how booths are paced.
@@ -46,6 +47,7 @@ type Config struct {
 	Username string
 	Password string
 	TLS      *tls.Config
+	NATS     *NATS // where all that booths say is pulled from; nil: it comes from the broker
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Interval is the least time between two receipts of a booth; zero: 1 s.
 	Interval time.Duration
@@ -68,13 +70,15 @@ type Config struct {
 // Receiver takes events into one Store. Run it once.
 type Receiver struct {
 	cfg     Config
-	store   *Store
+	store   Store
 	brokers []*url.URL
 	booths  map[string]*told
 
-	in      chan mqtt.Message
+	in      chan message  // from the broker
+	pulled  chan message  // from NATS
 	dropped atomic.Uint64 // written by the client's goroutines
 	said    uint64        // of those, logged
+	tally   counting
 }
 
 // told is what a booth has been told and what it is due.
@@ -85,7 +89,7 @@ type told struct {
 }
 
 // New checks the configuration.
-func New(cfg Config, store *Store) (*Receiver, error) {
+func New(cfg Config, store Store) (*Receiver, error) {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.TotalRate = cmp.Or(cfg.TotalRate, 6000)
 	cfg.BoothRate = cmp.Or(cfg.BoothRate, 500)
@@ -94,7 +98,7 @@ func New(cfg Config, store *Store) (*Receiver, error) {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	r := &Receiver{cfg: cfg, store: store, booths: make(map[string]*told), in: make(chan mqtt.Message, queued)}
+	r := &Receiver{cfg: cfg, store: store, booths: make(map[string]*told), in: make(chan message, queued), pulled: make(chan message, batch)}
 	for _, b := range cfg.Brokers {
 		at, err := line.ParseBroker(b, cfg.TLS)
 		if err != nil {
@@ -112,7 +116,9 @@ func New(cfg Config, store *Store) (*Receiver, error) {
 var errKept = errors.New("handing on a kept event")
 
 // Run receives until ctx ends and returns ctx's error, or until the database
-// or Kept fails: that ends it, for whoever started it to see.
+// or Kept fails: that ends it, for whoever started it to see. A database server
+// that is away for a while does not: the broker's connection is given up until
+// both are there, and what was not committed comes again.
 func (r *Receiver) Run(ctx context.Context) error {
 	pause := line.Pause{First: r.cfg.PauseFirst, Most: r.cfg.PauseMost, Twin: r.cfg.PauseTwin}
 	at, said := 0, false
@@ -122,16 +128,20 @@ func (r *Receiver) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if broken := (*storeError)(nil); errors.As(err, &broken) || errors.Is(err, errKept) {
+		broken, database := errors.AsType[*storeError](err)
+		if database && !broken.passing || errors.Is(err, errKept) {
 			return err
 		}
 		if up || !said {
-			r.cfg.Log.Warn("not connected to the broker", "broker", r.brokers[at].Host, "err", err)
+			r.cfg.Log.Warn("not receiving", "broker", r.brokers[at].Host, "err", err)
 			said = true
 		}
 		life := time.Duration(0)
 		if up {
 			life = max(time.Since(began), 1)
+		}
+		if (database || errors.Is(err, errPull)) && life < lasted {
+			life = 0 // or the broker would seem to have thrown us out
 		}
 		d, next := pause.After(life, err)
 		if next {
@@ -149,7 +159,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 // counted. What is dropped is in no receipt and comes again.
 func (r *Receiver) take(m mqtt.Message) {
 	select {
-	case r.in <- m:
+	case r.in <- message{topic: m.Topic(), body: m.Payload(), kept: m.Retained(), ack: m.Ack}:
 	default:
 		r.dropped.Add(1)
 		m.Ack() // or the broker's window would have a hole for good
@@ -169,36 +179,56 @@ func (r *Receiver) connection(ctx context.Context, broker *url.URL) (up bool, er
 		return false, err
 	}
 	defer l.Close()
-	refused, err := l.Subscribe(ctx, contract.FilterEvents, contract.FilterStatus)
-	if err != nil {
-		return false, err
+	from := new(pull) // nothing
+	if r.cfg.NATS == nil {
+		refused, err := l.Subscribe(ctx, contract.FilterEvents, contract.FilterStatus, filterState)
+		if err != nil {
+			return false, err
+		}
+		if len(refused) > 0 {
+			return false, fmt.Errorf("the broker refuses the subscription %v", refused)
+		}
+	} else {
+		for len(r.pulled) > 0 { // likewise
+			<-r.pulled
+		}
+		if from, err = startPull(ctx, r.cfg.NATS, r.cfg.TLS, r.cfg.ClientID, r.pulled); err != nil {
+			return false, err
+		}
+		defer from.end()
 	}
-	if len(refused) > 0 {
-		return false, fmt.Errorf("the broker refuses the subscription %v", refused)
-	}
-	r.cfg.Log.Info("receiving", "broker", broker.Host)
-	return true, r.serve(ctx, l)
-}
-
-// serve commits batches and publishes receipts until the connection ends.
-func (r *Receiver) serve(ctx context.Context, l *line.Line) error {
 	names, err := r.store.Booths(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, name := range names { // brokers lose what is retained
 		r.booth(name).dirty = true
 	}
+	r.cfg.Log.Info("receiving", "broker", broker.Host)
+	r.tally.add(func(n *Counts) { n.Receiving = true })
+	defer r.tally.add(func(n *Counts) { n.Receiving = false })
+	return true, r.serve(ctx, l, from)
+}
+
+// serve commits batches and publishes receipts until the connection ends.
+func (r *Receiver) serve(ctx context.Context, l *line.Line, from *pull) error {
 	due := time.NewTicker(max(r.cfg.Interval/4, 10*time.Millisecond))
 	defer due.Stop()
 	var out []mqtt.Token
+	var err error
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-l.Lost():
 			return fmt.Errorf("connection lost: %w", err)
+		case <-from.gone:
+			return from.err
 		case m := <-r.in:
+			if err := r.commit(ctx, r.gather(m)); err != nil {
+				return err
+			}
+		case m := <-r.pulled:
 			if err := r.commit(ctx, r.gather(m)); err != nil {
 				return err
 			}
@@ -214,11 +244,13 @@ func (r *Receiver) serve(ctx context.Context, l *line.Line) error {
 }
 
 // gather takes what has come in by now, at most one batch.
-func (r *Receiver) gather(first mqtt.Message) []mqtt.Message {
-	ms := []mqtt.Message{first}
+func (r *Receiver) gather(first message) []message {
+	ms := []message{first}
 	for len(ms) < batch {
 		select {
 		case m := <-r.in:
+			ms = append(ms, m)
+		case m := <-r.pulled:
 			ms = append(ms, m)
 		default:
 			return ms
@@ -228,22 +260,24 @@ func (r *Receiver) gather(first mqtt.Message) []mqtt.Message {
 }
 
 // commit keeps a batch and only then acknowledges it.
-func (r *Receiver) commit(ctx context.Context, ms []mqtt.Message) error {
+func (r *Receiver) commit(ctx context.Context, ms []message) error {
 	now := time.Now()
 	var deliveries []Delivery
+	said := make(map[string]Said)
 	for _, m := range ms {
-		if booth, err := contract.StatusSource(m.Topic()); err == nil {
-			if err := r.status(ctx, booth, m.Payload(), now); err != nil {
-				return err
-			}
+		if r.hear(said, m, now) {
 			continue
 		}
-		deliveries = append(deliveries, Delivery{Topic: m.Topic(), Body: m.Payload(), At: now})
+		deliveries = append(deliveries, Delivery{Topic: m.topic, Body: m.body, At: now})
+	}
+	if err := r.store.Hear(ctx, said, now); err != nil {
+		return err
 	}
 	heard, err := r.store.Add(ctx, deliveries)
 	if err != nil {
 		return err
 	}
+	r.tally.committed(deliveries, heard, now, time.Now())
 	for _, d := range deliveries {
 		if d.Kept && r.cfg.Kept != nil {
 			if err := r.cfg.Kept(d.Body); err != nil {
@@ -254,27 +288,17 @@ func (r *Receiver) commit(ctx context.Context, ms []mqtt.Message) error {
 	for name, note := range heard {
 		b := r.booth(name)
 		b.dirty, b.heard = true, now
+		if note.Later > 0 {
+			r.cfg.Log.Warn("events left out, too many holes below them; they come again", "booth", name, "count", note.Later)
+		}
 		if note.Refused > 0 || note.Conflicts > 0 {
 			r.cfg.Log.Warn("events refused", "booth", name, "refused", note.Refused, "conflicts", note.Conflicts)
 		}
 	}
 	for _, m := range ms {
-		m.Ack()
+		m.ack()
 	}
 	return nil
-}
-
-// status keeps a booth's presence. A malformed one is its sender's trouble.
-func (r *Receiver) status(ctx context.Context, booth string, payload []byte, now time.Time) error {
-	if len(payload) == 0 {
-		return nil // a cleared retained message
-	}
-	s, err := contract.DecodeStatus(payload)
-	if err != nil {
-		r.cfg.Log.Warn("malformed status", "booth", booth, "err", err)
-		return nil
-	}
-	return r.store.SetStatus(ctx, booth, s, now)
 }
 
 func (r *Receiver) booth(name string) *told {
@@ -292,23 +316,31 @@ func (r *Receiver) receipts(ctx context.Context, l *line.Line, now time.Time, ou
 		r.cfg.Log.Warn("messages dropped, the queue was full; booths will repeat them", "count", n-r.said)
 		r.said = n
 	}
-	busy := 0
-	for _, b := range r.booths {
+	busy, due := 0, []string(nil)
+	for name, b := range r.booths {
 		if now.Sub(b.heard) < recent {
 			busy++
 		}
+		if b.dirty && now.Sub(b.at) >= r.cfg.Interval {
+			due = append(due, name)
+		}
+	}
+	if len(due) == 0 {
+		return out, nil
 	}
 	rate := min(r.cfg.BoothRate, max(1, r.cfg.TotalRate/float64(max(busy, 1))))
-	for name, b := range r.booths {
-		if !b.dirty || now.Sub(b.at) < r.cfg.Interval {
-			continue
-		}
-		receipt, ok, err := r.store.Receipt(ctx, name)
-		if err != nil {
-			return out, err
-		}
-		b.at, b.dirty = now, false
+	receipts, err := r.store.Receipts(ctx, due, r.cfg.Interval)
+	if err != nil {
+		return out, err
+	}
+	for _, name := range due {
+		b := r.booths[name]
+		b.at = now
+		receipt, ok := receipts[name]
 		if !ok {
+			continue // told by another receiver just now, and perhaps not all: still due
+		}
+		if b.dirty = false; receipt.Epoch == "" {
 			continue // no event yet
 		}
 		receipt.Rate, receipt.Window, receipt.At = rate, r.cfg.Window, now.UTC().Truncate(time.Millisecond)
@@ -317,6 +349,7 @@ func (r *Receiver) receipts(ctx context.Context, l *line.Line, now time.Time, ou
 			return out, fmt.Errorf("receipt for %s: %w", name, err)
 		}
 		out = append(out, l.Publish(contract.ReceiptTopic(name), true, payload))
+		r.tally.add(func(n *Counts) { n.Receipts, n.Wanted = n.Receipts+1, n.Wanted+uint64(len(receipt.Want)) })
 		if out, err = settle(ctx, out, flights); err != nil {
 			return out, err
 		}

@@ -3,6 +3,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -17,9 +18,26 @@ import (
 	"boothd/agent/contract"
 	"boothd/agent/uplink"
 	"boothd/agent/uplink/uplinktest"
+	"boothd/cmd/boothhq/internal/receiver/receivertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// server is the PostgreSQL of all tests here; each has its own database.
+var server *receivertest.Postgres
+
+func TestMain(m *testing.M) {
+	var err error
+	if server, err = receivertest.StartPostgres(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := server.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
 
 // running is a receiver at work on a real database.
 type running struct {

@@ -37,10 +37,9 @@ func audit(booth string, seq uint64) Delivery {
 	return Delivery{Topic: contract.EventTopic(booth, contract.ClassAudit), Body: event(booth, epochA, seq), At: noon}
 }
 
-func newStore(t *testing.T) (*Store, string) {
+func newStore(t *testing.T, db string) (Store, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "events.db")
-	s, err := Open(t.Context(), path)
+	s, err := Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +48,38 @@ func newStore(t *testing.T) (*Store, string) {
 			t.Error(err)
 		}
 	})
-	return s, path
+	return s, db
+}
+
+// each runs a test of what both stores promise on each of them.
+func each(t *testing.T, test func(t *testing.T, fresh func() string)) {
+	t.Run("store=sqlite", func(t *testing.T) {
+		test(t, func() string { return filepath.Join(t.TempDir(), "events.db") })
+	})
+	t.Run("store=postgres", func(t *testing.T) {
+		test(t, func() string { return newPostgres(t) })
+	})
+}
+
+// newPostgres gives the URL of an empty database on the real server.
+func newPostgres(t *testing.T) string {
+	t.Helper()
+	url, err := server.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// mustReceipt reads one booth's receipt.
+func mustReceipt(t *testing.T, s Store, booth string) contract.Receipt {
+	t.Helper()
+	rs, err := s.Receipts(t.Context(), []string{booth}, 0)
+	r, ok := rs[booth]
+	if err != nil || !ok {
+		t.Fatalf("Receipts = %+v, %v", rs, err)
+	}
+	return r
 }
 
 func summary(t *testing.T, path string) Summary {
@@ -66,7 +96,7 @@ func summary(t *testing.T, path string) Summary {
 	return s
 }
 
-func mustAdd(t *testing.T, s *Store, ds ...Delivery) map[string]Heard {
+func mustAdd(t *testing.T, s Store, ds ...Delivery) map[string]Heard {
 	t.Helper()
 	heard, err := s.Add(t.Context(), ds)
 	if err != nil {
@@ -75,17 +105,16 @@ func mustAdd(t *testing.T, s *Store, ds ...Delivery) map[string]Heard {
 	return heard
 }
 
-func TestI4_EachEventIsKeptOnce(t *testing.T) {
-	s, path := newStore(t)
+func TestI4_EachEventIsKeptOnce(t *testing.T) { each(t, testI4_EachEventIsKeptOnce) }
+
+func testI4_EachEventIsKeptOnce(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	heard := mustAdd(t, s, audit(boothA, 1), audit(boothA, 2), audit(boothA, 2), audit(boothA, 5))
 	if diff := cmp.Diff(map[string]Heard{boothA: {Stored: 3, Again: 1}}, heard); diff != "" {
 		t.Errorf("first batch (-want +got):\n%s", diff)
 	}
 	mustAdd(t, s, audit(boothA, 1), audit(boothA, 4))
-	r, ok, err := s.Receipt(t.Context(), boothA)
-	if err != nil || !ok {
-		t.Fatalf("Receipt: %v, %v", ok, err)
-	}
+	r := mustReceipt(t, s, boothA)
 	want := contract.Receipt{Epoch: epochA, Upto: 2, Have: [][2]uint64{{4, 5}}, Want: [][2]uint64{{3, 3}}}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("receipt (-want +got):\n%s", diff)
@@ -97,8 +126,10 @@ func TestI4_EachEventIsKeptOnce(t *testing.T) {
 	}
 }
 
-func TestMarksSurviveARestart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "events.db")
+func TestMarksSurviveARestart(t *testing.T) { each(t, testMarksSurviveARestart) }
+
+func testMarksSurviveARestart(t *testing.T, fresh func() string) {
+	path := fresh()
 	first, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -106,10 +137,7 @@ func TestMarksSurviveARestart(t *testing.T) {
 	bad := audit(boothA, 3)
 	bad.Body = bytes.Replace(bad.Body, []byte(`"1.0"`), []byte(`"9.9"`), 1)
 	mustAdd(t, first, audit(boothA, 1), audit(boothA, 2), bad, audit(boothA, 7), audit("lacolle-2", 1))
-	before, _, err := first.Receipt(t.Context(), boothA)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustReceipt(t, first, boothA)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -118,10 +146,7 @@ func TestMarksSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
-	after, ok, err := second.Receipt(t.Context(), boothA)
-	if err != nil || !ok {
-		t.Fatalf("Receipt: %v, %v", ok, err)
-	}
+	after := mustReceipt(t, second, boothA)
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("receipt (-before +after a restart):\n%s", diff)
 	}
@@ -130,7 +155,9 @@ func TestMarksSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestRefusedEventsAreAccountedFor(t *testing.T) {
+func TestRefusedEventsAreAccountedFor(t *testing.T) { each(t, testRefusedEventsAreAccountedFor) }
+
+func testRefusedEventsAreAccountedFor(t *testing.T, fresh func() string) {
 	edit := func(d Delivery, old, fresh string) Delivery {
 		b := bytes.Replace(d.Body, []byte(old), []byte(fresh), 1)
 		if bytes.Equal(b, d.Body) {
@@ -155,15 +182,12 @@ func TestRefusedEventsAreAccountedFor(t *testing.T) {
 		{"nothing", Delivery{Topic: audit(boothA, 3).Topic}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, path := newStore(t)
+			s, path := newStore(t, fresh())
 			heard := mustAdd(t, s, audit(boothA, 1), audit(boothA, 2), c.d)
 			if h := heard[boothA]; h.Stored != 2 || h.Refused != 1 {
 				t.Errorf("heard = %+v, want 2 stored and 1 refused", h)
 			}
-			r, _, err := s.Receipt(t.Context(), boothA)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := mustReceipt(t, s, boothA)
 			if c.code == "" {
 				if len(r.Reject) != 0 || r.Upto != 2 {
 					t.Errorf("receipt = %+v, want no reject: its number is not known", r)
@@ -186,7 +210,11 @@ func TestRefusedEventsAreAccountedFor(t *testing.T) {
 }
 
 func TestOtherBytesUnderATakenNumberChangeNothing(t *testing.T) {
-	s, path := newStore(t)
+	each(t, testOtherBytesUnderATakenNumberChangeNothing)
+}
+
+func testOtherBytesUnderATakenNumberChangeNothing(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	mustAdd(t, s, audit(boothA, 1))
 	forged := audit(boothA, 1)
 	forged.Body = bytes.Replace(forged.Body, []byte(`"signal"`), []byte(`"fault"`), 1)
@@ -210,8 +238,10 @@ func TestOtherBytesUnderATakenNumberChangeNothing(t *testing.T) {
 	}
 }
 
-func TestTheHighestConnCounts(t *testing.T) {
-	s, path := newStore(t)
+func TestTheHighestConnCounts(t *testing.T) { each(t, testTheHighestConnCounts) }
+
+func testTheHighestConnCounts(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
 	for _, c := range []struct {
 		s    string
 		conn uint64
@@ -220,12 +250,50 @@ func TestTheHighestConnCounts(t *testing.T) {
 		{"online", 4, "online"}, {"offline", 3, "online"}, {"offline", 4, "offline"}, {"online", 4, "offline"},
 		{"online", 5, "online"}, {"offline", 4, "online"}, {"stopping", 5, "stopping"},
 	} {
-		if err := s.SetStatus(t.Context(), boothA, contract.Status{S: c.s, Conn: c.conn, At: noon}, noon); err != nil {
+		if err := s.Hear(t.Context(), map[string]Said{boothA: {Status: &contract.Status{S: c.s, Conn: c.conn, At: noon}}}, noon); err != nil {
 			t.Fatal(err)
 		}
 		if got := summary(t, path).Booths[0].Status; got != c.want {
 			t.Errorf("after %s with conn %d: %s, want %s", c.s, c.conn, got, c.want)
 		}
+	}
+}
+
+// What a booth says again is as old as when it first said it.
+func TestAStateIsAsOldAsItsWords(t *testing.T) { each(t, testState) }
+
+func testState(t *testing.T, fresh func() string) {
+	s, path := newStore(t, fresh())
+	mustAdd(t, s, audit(boothA, 1), audit(boothA, 2), audit(boothA, 5))
+	say := func(booth, kind, body string, at time.Time) {
+		t.Helper()
+		if err := s.Hear(t.Context(), map[string]Said{booth: {State: map[string]State{kind: {[]byte(body), at}}}}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(boothA, stateHealth, `{"level":"healthy"}`, noon)
+	say(boothA, stateLists, `{"lists":[]}`, noon)
+	say("lacolle-2", stateHealth, `{"level":"out"}`, noon)
+	say(boothA, stateHealth, `{"level":"degraded"}`, noon.Add(time.Minute))
+	say(boothA, stateHealth, `{"level":"degraded"}`, noon.Add(2*time.Minute))
+	say(boothA, stateLists, `{"lists":"older"}`, noon.Add(-time.Second)) // delivered again, and late
+	r, err := OpenReport(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := r.Standings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Standing{
+		{Booth: "lacolle-2", State: map[string]State{stateHealth: {[]byte(`{"level":"out"}`), noon}}},
+		{Booth: boothA, Epoch: epochA, Upto: 2, Last: 5, HeardAt: noon, Missing: 2, State: map[string]State{
+			stateHealth: {[]byte(`{"level":"degraded"}`), noon.Add(time.Minute)}, stateLists: {[]byte(`{"lists":[]}`), noon},
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("standings (-want +got):\n%s", diff)
 	}
 }
 

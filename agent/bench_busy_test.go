@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/signal"
+	"boothd/buffer/eligibility"
+	"boothd/configs"
+	"boothd/devices/gpio"
+)
+
+// look is somebody who looks at the page and does not go away.
+func look(ctx context.Context, listen string, seen *atomic.Int64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/events", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for in := bufio.NewScanner(resp.Body); in.Scan(); {
+		seen.Add(1)
+	}
+	return nil
+}
+
+// busy is ten viewers of the page, an import and the drain of a backlog, until
+// stop is called. It tells how much of each there was.
+func (r *rig) busy(b *testing.B, w *backlog, digest [sha256.Size]byte, generation *uint64) (stop func() string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	var seen, imports atomic.Int64
+	sent := w.sent()
+	w.drain.Store(true)
+	for range 10 {
+		all.Go(func() {
+			if err := look(ctx, string(r.cfg.Status.Listen), &seen); err != nil && ctx.Err() == nil {
+				b.Error(err)
+			}
+		})
+	}
+	all.Go(func() {
+		s, err := eligibility.Open(ctx, filepath.Join(r.dir, "imports"))
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer func() { _ = s.Close() }()
+		for ctx.Err() == nil {
+			*generation++
+			spec := eligibility.Spec{Kind: contract.ListCards, Generation: *generation, Rows: uint64(len(r.more)), Digest: digest, VerifiedAt: time.Now()}
+			built, err := s.Build(ctx, spec, each(r.more))
+			if err == nil {
+				err = s.Activate(ctx, built)
+			}
+			if err != nil && ctx.Err() == nil {
+				b.Error(err)
+				return
+			}
+			imports.Add(1)
+		}
+	})
+	return func() string {
+		w.drain.Store(false)
+		cancel()
+		all.Wait()
+		return fmt.Sprintf("%d pictures, %d imports, %d events drained", seen.Load(), imports.Load(), w.sent()-sent)
+	}
+}
+
+// BenchmarkBusy measures the way from card to the officer's red lamp at rest and
+// beside ten viewers of the page, an import and the drain of a backlog, in turn
+// (product design, section 9: P13; at most 1.5 times at p99). The backlog is of a
+// million events where the list is the country's.
+func BenchmarkBusy(b *testing.B) {
+	const rounds, each = 5, 100
+	r := newRig(b)
+	r.losable = 20
+	for name, in := range r.cfg.GPIO.In {
+		in.Debounce = configs.Duration{}
+		r.cfg.GPIO.In[name] = in
+	}
+	r.cfg.Policy.AntiPassback = false
+	delete(r.cfg.GPIO.Out, string(signal.OfficerAmber))
+	red := newLamp(r.cfg.GPIO.Out[string(signal.OfficerRed)].Line)
+	r.world.OpenChip = func(ctx context.Context, name string) (*gpio.Chip, error) { return overheard(ctx, name, red) }
+	r.more = bystanders(b, benchCards(b))
+	events := 200_000
+	if benchCards(b) >= 2_300_000 {
+		events = 1_000_000
+	}
+	w := r.waiting(b, events)
+	digest := eligibility.Digest(r.more)
+	slices.SortFunc(r.more, func(a, b eligibility.Row) int { return slices.Compare(a.Token[:], b.Token[:]) })
+	r.listed()
+	stop := r.run()
+	r.up()
+	go red.watch(b.Context(), r.chip)
+	ctx, end := context.WithCancel(b.Context())
+	var receipts sync.WaitGroup
+	receipts.Go(func() { w.run(ctx, b) })
+	defer receipts.Wait()
+	defer end()
+	bad := frameOf(b, borisCard)
+	turn := func(n int) *times {
+		var out times
+		for range n {
+			out.took = append(out.took, r.sample(b, bad, red))
+		}
+		return &out
+	}
+	turn(10)
+	var ratios, p50 []float64
+	var words []string
+	generation := uint64(0)
+	rest, work := times{name: "at rest"}, times{name: "viewers, import, drain"}
+	for b.Loop() {
+		for range rounds {
+			still := turn(each)
+			end := r.busy(b, w, digest, &generation)
+			busy := turn(each)
+			words = append(words, end())
+			ratios = append(ratios, float64(busy.at(0.99, commanded))/float64(still.at(0.99, commanded)))
+			p50 = append(p50, float64(busy.at(0.5, commanded))/float64(still.at(0.5, commanded)))
+			rest.took, work.took = append(rest.took, still.took...), append(work.took, busy.took...)
+		}
+	}
+	b.StopTimer()
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		b.Fatal(err)
+	}
+	slices.Sort(ratios)
+	slices.Sort(p50)
+	b.Logf("%d cards; card -> officer's red, microseconds: p50 p99 p99.9\n%s\n%s\nP13: %.2f at p99 (%.2f to %.2f in %d rounds), %.2f at p50, target 1.5; %d vehicles lost; beside it %s",
+		benchCards(b), rest.row(), work.row(), ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], len(ratios), p50[len(p50)/2], r.lost, strings.Join(words, "; "))
+	b.ReportMetric(ratios[len(ratios)/2], "P13-p99-ratio")
+	b.ReportMetric(0, "ns/op")
+}

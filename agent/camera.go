@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"boothd/configs"
+	"boothd/devices"
+	"boothd/devices/line"
+	"boothd/devices/nedap"
+	"boothd/devices/port"
+	"boothd/devices/webhook"
+)
+
+// openLine opens a camera with its template and what overrides it.
+func openLine(ctx context.Context, p port.Port, d configs.Device, fault func(error)) (Reader, error) {
+	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Start: d.Start, End: d.End,
+		Silence: d.Silence.Duration, Separator: d.Separator, NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
+		Checksum: string(d.Checksum), Heartbeat: d.Heartbeat, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration,
+		Health: func(f line.Fault) { fault(f.Why) }}
+	c.Fields = fieldsOf(d)
+	return line.Open(ctx, p, c)
+}
+
+func fieldsOf(d configs.Device) (names []string) {
+	for _, f := range d.Fields {
+		names = append(names, string(f))
+	}
+	return names
+}
+
+// openNedap opens a camera of framed reports; what their text means is read as
+// any other camera's.
+func openNedap(ctx context.Context, p port.Port, d configs.Device, fault func(error)) (Reader, error) {
+	text, err := line.NewText(line.Config{Separator: d.Separator, Fields: fieldsOf(d), NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
+		Charset: string(d.Charset), Zone: d.Zone})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("nedap %s: %w", d.Name, err), p.Close())
+	}
+	return nedap.Open(ctx, p, nedap.Config{Name: d.Name, Role: devices.Role(d.Role), Packets: d.Template == configs.TemplateTags,
+		Text: text, Ack: d.Ack, Health: fault})
+}
+
+// openWebhook listens where a camera posts to.
+func openWebhook(ctx context.Context, w World, d configs.Device, fault func(error)) (Reader, error) {
+	token, err := w.Secret(d.Token)
+	if err != nil {
+		return nil, fmt.Errorf("webhook %s: its token: %w", d.Name, err)
+	}
+	path, _ := d.Path.Web()
+	c := webhook.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Path: path, Token: bytes.TrimSpace(token),
+		Quiet: d.Quiet.Duration, Window: d.Window.Duration, Health: fault}
+	if d.Path.Scheme() == "https" {
+		if c.TLS, err = serverTLS(w, d); err != nil {
+			return nil, fmt.Errorf("webhook %s: %w", d.Name, err)
+		}
+	}
+	at, _ := d.Path.Network()
+	ln, err := w.Listen(ctx, "tcp", at)
+	if err != nil {
+		return nil, fmt.Errorf("webhook %s: %w", d.Name, err)
+	}
+	return webhook.Open(ctx, ln, c)
+}

@@ -1,0 +1,98 @@
+package receiver
+
+import (
+	"context"
+	"time"
+)
+
+// Standing is what headquarters knows of one booth without counting its events.
+type Standing struct {
+	Booth    string
+	Status   string // online, offline, stopping; "" if never heard
+	Conn     uint64
+	Version  string
+	StatusAt time.Time // when we heard it
+
+	// Of the epoch heard last; the zero values before the first event.
+	Epoch   string
+	Upto    uint64
+	Last    uint64
+	HeardAt time.Time
+
+	// Of all epochs.
+	Missing   uint64 // sequence numbers below the highest that are not here
+	Rejected  uint64
+	Again     int64
+	Conflicts uint64
+
+	State map[string]State // by kind: info, health, lists
+}
+
+// Standings tells of every booth, by name. It reads no events, so that a page
+// may ask every few seconds.
+func (r *Report) Standings(ctx context.Context) ([]Standing, error) {
+	tx, err := r.db.begin(ctx, false) // one moment for all numbers
+	if err != nil {
+		return nil, err
+	}
+	defer tx.rollback()
+	s, index, err := readBooths(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Standing, len(s.Booths))
+	for i, b := range s.Booths {
+		out[i] = Standing{Booth: b.Name, Status: b.Status, Conn: b.Conn, Version: b.Version, StatusAt: b.At, State: make(map[string]State)}
+	}
+	epochs, err := readEpochs(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range epochs { // the one heard last comes last
+		x := &out[index[e.booth]]
+		x.Epoch, x.Upto, x.Last, x.HeardAt = e.name, e.marks.upto, e.marks.last(), time.UnixMicro(e.heardAt).UTC()
+		x.Missing += e.marks.missing()
+		x.Again += e.again
+		x.Conflicts += e.conflicts
+	}
+	if err := readRefused(ctx, tx, index, out); err != nil {
+		return nil, err
+	}
+	return out, readStates(ctx, tx, index, out)
+}
+
+func readRefused(ctx context.Context, db querier, index map[string]int, out []Standing) error {
+	rows, err := db.query(ctx, "SELECT b.name, count(*) FROM reject r JOIN epoch e ON e.id = r.epoch JOIN booth b ON b.id = e.booth GROUP BY b.name")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var booth string
+		var n uint64
+		if err := rows.Scan(&booth, &n); err != nil {
+			return err
+		}
+		out[index[booth]].Rejected = n
+	}
+	return rows.Err()
+}
+
+func readStates(ctx context.Context, db querier, index map[string]int, out []Standing) error {
+	rows, err := db.query(ctx, "SELECT b.name, s.kind, s.body, s.at FROM state s JOIN booth b ON b.id = s.booth")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var booth, kind string
+		var s State
+		var at int64
+		if err := rows.Scan(&booth, &kind, &s.Body, &at); err != nil {
+			return err
+		}
+		s.At = time.UnixMicro(at).UTC()
+		out[index[booth]].State[kind] = s
+	}
+	return rows.Err()
+}

@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// zonePattern is a zone's form. Whether this machine knows the zone is for
+// boothctl check: the same file must decode alike everywhere.
+var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_-]{1,31}){1,2})$`)
+
+func (c *checker) line(p string, d *Device) {
+	if d.Template == "" {
+		c.refuse(sub(p, "template"), "missing", `write template = "axxon", or "custom" and its end and fields`)
+	}
+	if d.Template == TemplateCustom {
+		if d.End == "" && d.Silence.Duration == 0 {
+			c.refuse(sub(p, "end"), "missing", `a custom template needs end = "\r\n" or silence = "50ms"`)
+		}
+		if !hasPlate(d.Fields) {
+			c.refuse(sub(p, "fields"), "a custom template needs the field \"plate\"", `write fields = ["plate"]`)
+		}
+	}
+	framing := map[string]string{"start": d.Start, "end": d.End, "separator": d.Separator, "heartbeat": d.Heartbeat}
+	for k, v := range framing {
+		if path := sub(p, k); c.has(path) && (len(v) == 0 || len(v) > 32) {
+			c.refuse(path, "want 1 to 32 bytes", "leave the key out for none")
+		}
+	}
+	c.told(p, d)
+	if path := sub(p, "max_length"); c.has(path) {
+		c.count(path, d.MaxLength, 16, 4096)
+	}
+	if path := sub(p, "silence"); c.has(path) {
+		c.span(path, d.Silence, time.Millisecond, time.Second, "")
+	}
+	if path := sub(p, "window"); c.has(path) {
+		c.span(path, d.Window, time.Millisecond, time.Minute, "")
+	}
+}
+
+// told checks what is about the text of a camera's reports, whatever they come
+// in.
+func (c *checker) told(p string, d *Device) {
+	if path := sub(p, "confidence_scale"); c.has(path) && !slices.Contains([]int{1, 100, 1000}, d.ConfidenceScale) {
+		c.refuse(path, fmt.Sprintf("%d is not one of 1 100 1000", d.ConfidenceScale), "")
+	}
+	if path := sub(p, "zone"); c.has(path) && !zonePattern.MatchString(d.Zone) {
+		c.refuse(path, quoted(d.Zone)+` is not a time zone such as "America/Vancouver"`, "")
+	}
+}
+
+func hasPlate(fields []Field) bool {
+	return slices.ContainsFunc(fields, func(f Field) bool {
+		return f == "plate" || strings.HasPrefix(string(f), "plate:") || strings.HasPrefix(string(f), "plate_country")
+	})
+}
+
+// ackPattern is what a camera may be answered: bytes in hex and places, between
+// blanks.
+var ackPattern = regexp.MustCompile(`^(([0-9A-Fa-f]{2})+|\{(open|id|xor|close)\})( (([0-9A-Fa-f]{2})+|\{(open|id|xor|close)\}))*$`)
+
+const ackMost = 128 // characters: 64 bytes in hex
+
+func (c *checker) nedap(p string, d *Device) {
+	c.need(sub(p, "template"), `template = "protocolled" (RS-485) or "tags" (packets over TCP)`)
+	c.told(p, d)
+	if d.Template == TemplateTags {
+		for _, k := range []string{"separator", "fields", "ack"} {
+			if c.has(sub(p, k)) {
+				c.refuse(sub(p, k), fmt.Sprintf("template %q has no use for it", d.Template), "")
+			}
+		}
+		if d.Path != "" && d.Path.Scheme() == "" {
+			c.refuse(sub(p, "path"), "packets come over TCP", `write path = "tcp://camera:port", or template = "protocolled"`)
+		}
+		return
+	}
+	if path := sub(p, "fields"); c.has(path) && !hasPlate(d.Fields) {
+		c.refuse(path, "no field is the plate", `write fields = ["plate"]`)
+	} else if i := slices.IndexFunc(d.Fields, func(f Field) bool { return !strings.Contains(string(f), ":") }); d.Separator == "" && i >= 0 && i < len(d.Fields)-1 {
+		c.refuse(item(path, i), fmt.Sprintf("%q has no end: there is no separator", d.Fields[i]), `write separator = ";", or a width: "plate:10"`)
+	}
+	if path := sub(p, "separator"); c.has(path) && (d.Separator == "" || len(d.Separator) > 32) {
+		c.refuse(path, "want 1 to 32 bytes", "leave the key out for none")
+	}
+	if path := sub(p, "ack"); c.has(path) && (len(d.Ack) > ackMost || !ackPattern.MatchString(d.Ack)) {
+		c.refuse(path, quoted(d.Ack)+" is no answer", `write bytes in hex, {open}, {id}, {xor} and {close} with a blank between, such as "{open} {id} {xor} {close}"`)
+	}
+}

@@ -1,0 +1,99 @@
+package test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"boothd/agent/contract"
+)
+
+// recorder hears everything that goes over a broker. When its test ends, every
+// message is judged by the contract's documents, as test/contract/check.mjs
+// does: a message that they do not describe fails the test.
+type recorder struct {
+	mu   sync.Mutex // paho's goroutines and the test's
+	file *os.File
+	err  error
+}
+
+// record starts to listen. The name has to be one that may hear all.
+func record(t *testing.T, broker, name string) *recorder {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "sent.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{file: file}
+	lost := func(_ mqtt.Client, err error) { r.note(nil, err) }
+	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + broker).SetClientID(name).SetUsername(name).
+		SetAutoReconnect(false).SetConnectionLostHandler(lost))
+	hear := func(_ mqtt.Client, m mqtt.Message) { r.note(m, nil) }
+	for _, token := range []func() mqtt.Token{c.Connect, func() mqtt.Token { return c.Subscribe("#", contract.QoS, hear) }} {
+		if k := token(); !k.WaitTimeout(10*time.Second) || k.Error() != nil {
+			t.Fatalf("recording: %v", k.Error())
+		}
+	}
+	t.Cleanup(func() {
+		c.Disconnect(250) // ms
+		r.judge(t)
+		_ = file.Close()
+	})
+	return r
+}
+
+func (r *recorder) note(m mqtt.Message, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || r.err != nil {
+		r.err = errors.Join(r.err, err)
+		return
+	}
+	r.err = json.NewEncoder(r.file).Encode(map[string]string{
+		"topic": m.Topic(), "payload": base64.StdEncoding.EncodeToString(m.Payload()),
+	})
+}
+
+// judge gives how many messages there were so far, by name.
+func (r *recorder) judge(t *testing.T) map[string]int {
+	t.Helper()
+	r.mu.Lock() // nothing is half written
+	defer r.mu.Unlock()
+	if r.err != nil {
+		t.Fatalf("recording: %v", r.err)
+	}
+	cmd := exec.Command("node", "contract/check.mjs", "../agent/contract", r.file.Name()) // not the test's context: it has ended
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("what was sent is not what the contract says: %v\n%s", err, stderr.String())
+	}
+	var count map[string]int
+	if err := json.Unmarshal(out, &count); err != nil {
+		t.Fatalf("check.mjs said %q: %v", out, err)
+	}
+	return count
+}
+
+// heard fails the test unless messages of all these names were heard.
+func (r *recorder) heard(t *testing.T, names ...string) {
+	t.Helper()
+	count := r.judge(t)
+	for _, name := range names {
+		if count[name] == 0 {
+			t.Errorf("no %s was sent: %v", name, slices.Sorted(maps.Keys(count)))
+		}
+	}
+}
