@@ -128,7 +128,7 @@ func (b *bulletin) picture(p *picture) status.Picture {
 	if kept.holds > 0 {
 		out.Store.HoldsMS = kept.holds.Milliseconds()
 	}
-	out.Warnings = b.warnings(p.At, kept, b.shelf.facts(p.At))
+	out.Warnings = b.warnings(p.At, kept, link, b.shelf.facts(p.At))
 	for _, c := range p.Why {
 		out.Why = append(out.Why, status.Because(c))
 	}
@@ -242,7 +242,7 @@ func (b *bulletin) health(now time.Time) contract.StateHealth {
 		Disk:   contract.DiskHealth{FreeBytes: free(string(b.cfg.Store.Dir)), FlashBytesDay: kept.flash},
 		Outbox: contract.OutboxHealth{Depth: kept.waiting, Quarantined: kept.quarantined, Bytes: kept.bytes, ReceiptS: -1, HoldsS: int64(kept.holds / time.Second)}}
 	lists := b.shelf.facts(now)
-	for _, w := range b.warnings(now, kept, lists) {
+	for _, w := range b.warnings(now, kept, link, lists) {
 		if !slices.Contains(h.Warnings, w.Code) {
 			h.Warnings = append(h.Warnings, w.Code)
 		}

@@ -119,7 +119,7 @@ func (l *lane) lamps(ctx context.Context, n deviceNews) {
 }
 
 // assess sums the booth's health up: degraded while it would not expedite even
-// a perfect passage. It is done when something of it has changed and at each
+// a perfect passage, or headquarters is out of reach. It is done when something of it has changed and at each
 // pulse, not on the way of a decision to the lamps.
 func (l *lane) assess() {
 	if len(l.health.dark) > 0 {
@@ -138,6 +138,9 @@ func (l *lane) assess() {
 		if c > passage.LaneClosed && c <= passage.KeyUnavailable && c != passage.ListRejected && c != passage.ListAging {
 			l.level, l.why = signal.Degraded, append(l.why, c)
 		}
+	}
+	if l.level == signal.Healthy && l.apart(now) {
+		l.level = signal.Degraded // a warning says why: no reason of a decision does
 	}
 }
 

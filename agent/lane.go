@@ -56,6 +56,9 @@ type lane struct {
 	// quality judges the wall clock; stamp describes the time of an event.
 	quality func() passage.Clock
 	stamp   func(at time.Time) contract.Clock
+	// apart tells whether headquarters is out of reach: the officer's health lamp
+	// says so, and no decision asks (I5).
+	apart func(now time.Time) bool
 	// show hands the latest view to the lamps; it never blocks.
 	show   func(signal.View)
 	judged <-chan signal.Judged // what the lamps' monitor says

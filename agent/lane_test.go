@@ -18,6 +18,7 @@ import (
 	"boothd/agent/passage"
 	"boothd/agent/signal"
 	"boothd/agent/token"
+	"boothd/agent/uplink"
 	"boothd/devices"
 )
 
@@ -37,6 +38,7 @@ type bench struct {
 	last  picture
 	age   time.Duration
 	fed   int
+	apart bool // headquarters is out of reach
 }
 
 const (
@@ -60,6 +62,7 @@ func newBench(t *testing.T) *bench {
 		store: b.store, lookup: b.lookup, lists: b.lists,
 		quality: func() passage.Clock { return b.clock },
 		stamp:   func(time.Time) contract.Clock { return contract.Clock{Boot: "boot", Quality: "synced"} },
+		apart:   func(time.Time) bool { return b.apart },
 		show:    b.show, publish: func(p picture) { b.mu.Lock(); defer b.mu.Unlock(); b.last = p }, alive: func() { b.fed++ },
 		newID: func() string { n++; return fmt.Sprintf("01931f0c-8a51-7000-8000-%012d", n) },
 	}
@@ -398,6 +401,46 @@ func TestLaneOutcomes(t *testing.T) {
 				t.Errorf("%s: recorded %q, want %q", name, got, tc.want)
 			}
 		})
+	}
+}
+
+// A lane that headquarters cannot be reached from says so by its health lamp and
+// decides as ever.
+func TestI5_HeadquartersOutOfReachIsSeenAndSlowsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.apart = true
+		b.run(func() {
+			b.arrive(goodCard)
+			b.press("count_1")
+			synctest.Wait()
+			if b.last.Decision.Outcome != passage.Expedite || b.last.Health != signal.Degraded || len(b.last.Why) > 0 {
+				t.Errorf("decision %+v, health %d for %v", b.last.Decision, b.last.Health, b.last.Why)
+			}
+		})
+	})
+}
+
+func TestOutboxTellsWhenHeadquartersIsOutOfReach(t *testing.T) {
+	began := time.Now()
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	for name, c := range map[string]struct {
+		link uplink.Status
+		now  time.Duration
+		want bool
+	}{
+		"just begun":               {uplink.Status{}, apartAfter, false},
+		"never connected":          {uplink.Status{}, apartAfter + 1, true},
+		"connected":                {uplink.Status{Connected: true, Since: at(1)}, time.Hour, false},
+		"down a moment":            {uplink.Status{Since: at(time.Hour)}, time.Hour + apartAfter, false},
+		"down":                     {uplink.Status{Since: at(time.Hour)}, time.Hour + apartAfter + 1, true},
+		"a receipt is due":         {uplink.Status{Connected: true, Owed: at(time.Hour)}, time.Hour + unheardAfter, false},
+		"no receipts":              {uplink.Status{Connected: true, Owed: at(time.Hour)}, time.Hour + unheardAfter + 1, true},
+		"no receipts, reconnected": {uplink.Status{Connected: true, Since: at(2 * time.Hour), Owed: at(time.Hour)}, 2*time.Hour + 1, true},
+	} {
+		if got := apart(c.link, at(c.now), began); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }
 

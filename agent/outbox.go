@@ -102,6 +102,28 @@ func (o *outbox) link() uplink.Status {
 	return uplink.Status{}
 }
 
+// What counts as headquarters being out of reach, for the officer's health lamp:
+// no connection for apartAfter, or none of what a broker took receipted for
+// unheardAfter, which is a little longer than one connection is given for it.
+const (
+	apartAfter   = 30 * time.Second
+	unheardAfter = 6 * time.Minute
+)
+
+// apart tells whether headquarters is out of reach. since is when the booth
+// began: it has the same time to connect for the first time.
+func (o *outbox) apart(now, since time.Time) bool { return apart(o.link(), now, since) }
+
+func apart(l uplink.Status, now, since time.Time) bool {
+	if l.Since.After(since) {
+		since = l.Since
+	}
+	if !l.Connected && now.Sub(since) > apartAfter {
+		return true
+	}
+	return !l.Owed.IsZero() && now.Sub(l.Owed) > unheardAfter
+}
+
 // kept is what waits for headquarters.
 type kept struct {
 	waiting, quarantined, bytes int64

@@ -6,6 +6,7 @@ import (
 
 	"boothd/agent/passage"
 	"boothd/agent/status"
+	"boothd/agent/uplink"
 	"boothd/configs"
 )
 
@@ -19,19 +20,21 @@ const (
 	warnFilling     = "store_filling"  // the journal is full before long if nothing is receipted
 	warnCertificate = "certificate"    // of the booth, towards headquarters
 	warnNoReceipts  = "no_receipts"    // a broker's word is taken for headquarters'
+	warnApart       = "headquarters"   // is out of reach
 )
 
 const (
 	// fillsSoon is the longest outage that a booth must bear (product design,
 	// section 9: 72 hours offline).
 	fillsSoon = 72 * time.Hour
-	// certificateSoon is twice as long as between two visits of a technician.
-	certificateSoon = 14 * 24 * time.Hour
+	// certificateSoon is when a certificate that lives 90 days or more is worth a
+	// word (reliability reference, fault matrix).
+	certificateSoon = 30 * 24 * time.Hour
 )
 
 // warnings tells what somebody should look after: what is wrong since the start,
 // then what comes and goes. Lists are those that the lane needs.
-func (b *bulletin) warnings(now time.Time, k kept, lists []passage.List) (out []status.Warning) {
+func (b *bulletin) warnings(now time.Time, k kept, link uplink.Status, lists []passage.List) (out []status.Warning) {
 	add := func(code, format string, args ...any) {
 		out = append(out, status.Warning{Code: code, Words: fmt.Sprintf(format, args...)})
 	}
@@ -47,6 +50,13 @@ func (b *bulletin) warnings(now time.Time, k kept, lists []passage.List) (out []
 	}
 	if b.cfg.MQTT.AckMode == configs.AckPuback {
 		add(warnNoReceipts, "events count as delivered when a broker has them: mqtt.ack_mode is puback")
+	}
+	if apart(link, now, b.startedAt) {
+		if link.Connected {
+			add(warnApart, "headquarters receipts nothing of what broker %s takes: events are kept, lists grow older", link.Broker)
+		} else {
+			add(warnApart, "headquarters is out of reach: events are kept, lists grow older")
+		}
 	}
 	if k.quarantined > 0 {
 		add(warnQuarantined, "%d events were refused by headquarters: boothctl events --state quarantined", k.quarantined)

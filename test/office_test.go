@@ -70,6 +70,18 @@ func (o *office) awaitOf(kind string, generation uint64) {
 	o.t.Fatalf("%s never came to generation %d", kind, generation)
 }
 
+// restarted waits until the booth has begun so often, its first time counted.
+func (o *office) restarted(times int) {
+	o.t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(o.dir, "boothd.log"))
+		if err == nil && strings.Count(string(b), "lamps are driven") >= times {
+			return
+		}
+	}
+	o.t.Fatalf("the booth did not begin %d times", times)
+}
+
 func (o *office) hq(args ...string) {
 	o.t.Helper()
 	if out, err := exec.Command(filepath.Join(programs, "boothhq"), args...).CombinedOutput(); err != nil {

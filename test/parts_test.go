@@ -48,7 +48,8 @@ func TestI6_ATokenKeyIsReplaced(t *testing.T) {
 		return err == nil && strings.Contains(string(b)[min(from, len(b)):], "outcome=EXPEDITE")
 	}
 	o.hq("lists", "rotate-token-key", o.office, "--overlap", "1h")
-	hangUp(t, filepath.Join(o.dir, "boothd.toml")) // reads the credential again
+	hangUp(t, filepath.Join(o.dir, "boothd.toml")) // reads the credential again, once the passage that goes on is finished
+	o.restarted(2)
 	o.serve()
 	o.publish(1, 0)
 	o.await(2)

@@ -49,7 +49,7 @@ type StateHealth struct {
 	At           time.Time      `json:"at"`
 	Level        string         `json:"level"`              // healthy, degraded, out
 	Codes        []int          `json:"codes,omitempty"`    // reasons 2xx in force
-	Warnings     []string       `json:"warnings,omitempty"` // what does not slow the lane: no_signing_key, command_keys, commands_off, no_receipts, quarantined, store_filling, certificate, list_aging
+	Warnings     []string       `json:"warnings,omitempty"` // what does not slow the lane: no_signing_key, command_keys, commands_off, no_receipts, quarantined, store_filling, certificate, headquarters, list_aging
 	Devices      []DeviceHealth `json:"devices"`
 	Clock        ClockHealth    `json:"clock"`
 	Disk         DiskHealth     `json:"disk"`

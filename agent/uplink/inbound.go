@@ -100,7 +100,7 @@ func (s *session) receive(ctx context.Context, b []byte) {
 		s.budget.rate = max(r.Rate, minRate)
 	}
 	s.note(func(st *Status) {
-		st.ReceiptAt, st.Upto = time.Now(), max(st.Upto, r.Upto)
+		st.ReceiptAt, st.Upto, st.Owed = time.Now(), max(st.Upto, r.Upto), time.Time{}
 		st.Receipts++
 		st.RateLimit, st.WindowSize = s.budget.rate, s.window
 	})

@@ -153,3 +153,52 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// A broker that takes everything and is cut off from headquarters is left for
+// the next one after some minutes. When it is the only one it is connected to
+// anew as seldom, and nothing counts as receipted.
+func TestI4_ABrokerThatBringsNoReceiptsIsLeft(t *testing.T) {
+	const events = 50
+	for name, other := range map[string]bool{"the only broker": false, "the first of two": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				deaf, honest := uplinktest.NewBroker(t), uplinktest.NewBroker(t)
+				h := headquarters(honest, 0)
+				var mu sync.Mutex // of tries: the client library dials, the test counts
+				var tries []time.Time
+				dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+					mu.Lock()
+					tries = append(tries, time.Now())
+					mu.Unlock()
+					if strings.HasPrefix(addr, "hq-a") {
+						return deaf.Dial(ctx, network, addr)
+					}
+					return honest.Dial(ctx, network, addr)
+				}
+				l := start(t, dial, func(c *uplink.Config) {
+					if other {
+						c.Brokers = append(c.Brokers, "tcp://hq-b:1883")
+					}
+				})
+				l.mem.Append(contract.ClassAudit, events, body)
+				time.Sleep(10 * time.Minute)
+				if n, want := l.receipted(), events*map[bool]int{true: 1}[other]; n != want {
+					t.Errorf("%d receipted after ten minutes, want %d", n, want)
+				}
+				if owed := l.Status().Owed; owed.IsZero() != other {
+					t.Errorf("a receipt is owed since %v", owed)
+				}
+				time.Sleep(50 * time.Minute)
+				mu.Lock()
+				if n := len(tries); n < 3 || n > 13 {
+					t.Errorf("%d connections in an hour", n)
+				}
+				mu.Unlock()
+				l.end()
+				h.end()
+				deaf.Close()
+				honest.Close()
+			})
+		})
+	}
+}

@@ -239,7 +239,12 @@ func (s *session) land(ctx context.Context) error {
 			continue
 		}
 		s.air.acked(f.seq)
-		s.note(func(st *Status) { st.Sent++ })
+		s.note(func(st *Status) {
+			st.Sent++
+			if st.Owed.IsZero() && s.cfg.AckMode == Receipt && s.air.aloft(f.seq) { // its receipt may have overtaken the PUBACK
+				st.Owed = time.Now()
+			}
+		})
 		have = append(have, [2]uint64{f.seq, f.seq})
 	}
 	s.flying = s.flying[:0]

@@ -20,6 +20,7 @@ type session struct {
 	*Uplink
 	line     *line.Line
 	conn     uint64
+	since    time.Time // CONNACK
 	receipts chan []byte
 
 	flying []flying // publishes without PUBACK, oldest first
@@ -62,7 +63,7 @@ func (u *Uplink) connection(ctx context.Context, broker *url.URL, later bool) (l
 	if err != nil {
 		return 0, err
 	}
-	since := time.Now()
+	s.since = time.Now()
 	err = s.live(ctx, broker.Host, later)
 	u.src.SetOnline(false)
 	u.told = append(u.air.lost(), u.told...)
@@ -71,7 +72,7 @@ func (u *Uplink) connection(ctx context.Context, broker *url.URL, later bool) (l
 	} else {
 		s.line.Cut()
 	}
-	return max(time.Since(since), 1), err
+	return max(time.Since(s.since), 1), err
 }
 
 // live is what an open line does: subscribe, announce, serve.
@@ -165,7 +166,8 @@ func (s *session) serve(ctx context.Context, later bool) error {
 		if len(s.told) < resendsMost {
 			resend = s.resend
 		}
-		wake.Reset(time.Until(earlier(next, until)))
+		hush := s.hush()
+		wake.Reset(time.Until(earlier(next, earlier(until, hush))))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -193,14 +195,28 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			changed = nil
 			err = s.publishState()
 		case <-wake.C:
-			if !time.Now().Before(until) {
+			switch now := time.Now(); {
+			case !now.Before(until):
 				return fmt.Errorf("no PUBACK within %v", line.AckTimeout)
+			case !now.Before(hush):
+				return errUnheard
 			}
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// hush is when a connection without receipts is given up. A broker may have lost
+// its way to headquarters, or this connection its subscription, and still take
+// everything.
+func (s *session) hush() time.Time {
+	owed := s.status.Load().Owed
+	if owed.IsZero() {
+		return time.Now().Add(idle)
+	}
+	return later(owed, s.since).Add(s.cfg.UnheardMost)
 }
 
 // publishState publishes the retained snapshots; brokers lose them, so this

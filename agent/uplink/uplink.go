@@ -48,6 +48,7 @@ const (
 
 	healthEvery = time.Minute
 	returnAfter = 10 * time.Minute // at least, from a later broker to the first; at most three times that
+	unheardMost = 5 * time.Minute  // that a broker takes events and brings no receipt
 
 	resendsMost = 4 // ranges that Resend holds, and as many under way
 )
@@ -161,7 +162,7 @@ type Config struct {
 	Log     *slog.Logger
 
 	// Zero: the contract's numbers.
-	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery, ReturnAfter time.Duration
+	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery, ReturnAfter, UnheardMost time.Duration
 }
 
 // Status is a snapshot of the link for the page and the metrics.
@@ -171,6 +172,7 @@ type Status struct {
 	Since      time.Time // of the present state
 	Conn       uint64    // number of the last CONNECT
 	ReceiptAt  time.Time // last receipt of this epoch; zero if never
+	Owed       time.Time // since when a broker has events that no receipt followed; zero: none
 	Upto       uint64    // of that receipt
 	InFlight   int       // without PUBACK
 	Unreceipt  int       // sent, without receipt
@@ -217,6 +219,7 @@ func New(cfg Config, src Source) (*Uplink, error) {
 	u.cfg.ResendFirst = cmp.Or(cfg.ResendFirst, resendFirst)
 	u.cfg.HealthEvery = cmp.Or(cfg.HealthEvery, healthEvery)
 	u.cfg.ReturnAfter = cmp.Or(cfg.ReturnAfter, returnAfter)
+	u.cfg.UnheardMost = cmp.Or(cfg.UnheardMost, unheardMost)
 	u.status.Store(&Status{})
 	return u, nil
 }
@@ -261,8 +264,13 @@ func (u *Uplink) report(what, detail string) {
 	}
 }
 
-// errHome ends a healthy connection to a later broker: time to try the first.
-var errHome = errors.New("returning to the first broker")
+var (
+	// errHome ends a healthy connection to a later broker: time to try the first.
+	errHome = errors.New("returning to the first broker")
+	// errUnheard ends a connection whose broker takes events that headquarters
+	// does not receipt: one that is cut off from it looks just so.
+	errUnheard = errors.New("the broker takes events, and no receipt comes back")
+)
 
 // Run connects, for ever, until ctx ends. It returns ctx's error.
 func (u *Uplink) Run(ctx context.Context) error {
@@ -279,7 +287,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 			continue
 		}
 		d, next := pause.After(life, err)
-		if next {
+		if next || errors.Is(err, errUnheard) {
 			at = (at + 1) % len(u.brokers)
 		}
 		if pause.Twins() {

@@ -21,8 +21,8 @@ import (
 const (
 	maxRead = 512 << 10 // of a certificate, key or root; the largest known is a CA bundle of 220 KiB
 	// soon is when a certificate is worth a word: certificates live 90 days or
-	// more (mqtt contract, section 10), and a technician comes once a fortnight.
-	soon = 14 * 24 * time.Hour
+	// more (mqtt contract, section 10; reliability reference, fault matrix).
+	soon = 30 * 24 * time.Hour
 )
 
 // credentialDirs is where systemd looks for credentials by name, and where the
