@@ -47,7 +47,7 @@ func (b *booth) carry(ctx context.Context, src uplink.Source) error {
 		Dial: b.world.Dial, Conn: uplink.ConnFile(filepath.Join(string(b.cfg.Store.Dir), "conn")), State: b.bulletin.state,
 		Changed: b.bulletin.changed, Report: b.report, Log: b.log,
 		Connected: b.commands.connected,
-		Inbound: []uplink.Subscription{{Filter: contract.CommandTopic(string(b.cfg.Booth.ID)), C: b.commands.in}, {Filter: metaFilter + "#", C: b.arrival.in},
+		Inbound: []uplink.Subscription{{Filter: contract.CommandTopic(string(b.cfg.Booth.ID)), C: b.commands.in}, {Filter: metaFilter + "#", C: b.arrival.in, Latest: true},
 			{Filter: partFilter, C: b.arrival.part, OnCall: true}}, Calls: b.arrival.parts.calls}
 	if m.AckMode == configs.AckPuback {
 		c.AckMode = uplink.Puback

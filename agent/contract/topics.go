@@ -31,6 +31,13 @@ const (
 // question.
 const QoS = 1
 
+// QoSLatest is at which a booth subscribes to what is retained and says all of
+// it again each time: receipts and lists' metadata. What is lost comes with the
+// next one, or with the next connection. At QoS 1 each of these subscriptions
+// would be a consumer that the three nodes of nats-server agree about: two
+// hundred booths were more than such a cluster could drain.
+const QoSLatest = 0
+
 // Class of an event: the last level of its topic, and what the journal thins by.
 type Class string
 

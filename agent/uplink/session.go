@@ -93,13 +93,17 @@ func (s *session) live(ctx context.Context, broker string, later bool) error {
 // receipts there is no link; without the rest events still go up.
 func (s *session) subscribe(ctx context.Context) error {
 	receipt := contract.ReceiptTopic(s.cfg.Booth)
-	filters := []string{receipt}
+	want := map[string]byte{receipt: contract.QoSLatest}
 	for _, in := range s.cfg.Inbound {
-		if !in.OnCall {
-			filters = append(filters, in.Filter)
+		switch {
+		case in.OnCall:
+		case in.Latest:
+			want[in.Filter] = contract.QoSLatest
+		default:
+			want[in.Filter] = contract.QoS
 		}
 	}
-	refused, err := s.line.Subscribe(ctx, filters...)
+	refused, err := s.line.SubscribeAt(ctx, want)
 	if err != nil {
 		return err
 	}

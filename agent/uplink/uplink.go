@@ -120,6 +120,9 @@ type Subscription struct {
 	C      chan Message
 	// OnCall: nothing is subscribed to at a connect; Calls name the topics.
 	OnCall bool
+	// Latest: what comes is retained and stands for all before it, so that QoS 0
+	// will do (contract.QoSLatest).
+	Latest bool
 }
 
 // Call asks headquarters for something for once. It is lost with the

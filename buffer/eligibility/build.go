@@ -99,23 +99,27 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 // write makes a list file: SQLite the tables and what stands beside the rows, the
 // loader the rows.
 func write(ctx context.Context, temp string, spec Spec, all iter.Seq2[Row, error]) (err error) {
-	root, err := outline(ctx, temp)
-	if err != nil {
-		return err
-	}
 	w := &writer{spec: spec, seed: seed(spec.Kind, spec.Generation), digest: newDigest()}
-	if err := w.rows(ctx, temp, root, all); err != nil {
+	root, err := w.outline(ctx, temp)
+	if err == nil {
+		err = w.rows(ctx, temp, root, all)
+	}
+	if err != nil || w.known() {
 		return err
 	}
 	conn, err := sqlite.OpenRaw(ctx, temp, sqlite.Options{Bulk: true})
 	if err != nil {
 		return err
 	}
-	return errors.Join(conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.meta()...), spec.gone.write(conn), conn.Close())
+	return errors.Join(w.describe(conn), conn.Close())
 }
 
-// outline makes the empty tables and tells where that of rows is.
-func outline(ctx context.Context, temp string) (root uint32, err error) {
+// known tells whether all that the file says of itself is known before its rows
+// are seen, so that it need not be opened a second time.
+func (w *writer) known() bool { return w.spec.published != nil || w.spec.sum != nil }
+
+// outline makes the tables, that of rows empty, and tells where that is.
+func (w *writer) outline(ctx context.Context, temp string) (root uint32, err error) {
 	conn, err := sqlite.OpenRaw(ctx, temp, sqlite.Options{Bulk: true})
 	if err != nil {
 		return 0, err
@@ -124,7 +128,17 @@ func outline(ctx context.Context, temp string) (root uint32, err error) {
 	if err := conn.Exec(fileSchema); err != nil {
 		return 0, err
 	}
+	if w.known() {
+		if err := w.describe(conn); err != nil {
+			return 0, err
+		}
+	}
 	return rootOf(conn)
+}
+
+// describe writes what stands beside the rows.
+func (w *writer) describe(conn *sqlite.RawConn) error {
+	return errors.Join(conn.Exec(`INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.meta()...), w.spec.gone.write(conn))
 }
 
 // rootOf tells on which page the table of rows begins.

@@ -159,13 +159,43 @@ func (f *file) pagesKnown() *inner {
 	if f.beside == nil {
 		return nil
 	}
-	other := f.beside.find(f.gen.Kind)
-	for _, o := range []*file{other, below(other)} {
+	for _, o := range f.beside.layers(f.gen.Kind) {
 		if o != nil && o.gen.Generation == f.gen.Generation {
 			return o.pages()
 		}
 	}
 	return nil
+}
+
+// layers are the files that a list of a view stands on: its own and, of an
+// overlay, its base; either may be nil.
+func (v *View) layers(kind string) [2]*file {
+	f := v.find(kind)
+	return [2]*file{f, below(f)}
+}
+
+// lie opens the list that f lies on, or shares it with the view beside, where it
+// is open already: opening it again is half the time of a switch.
+func (f *file) lie(ctx context.Context, g Generation) *file {
+	if f.beside != nil {
+		for _, o := range f.beside.layers(g.Kind) {
+			if o.is(g) {
+				o.refs.Add(1) // the view beside is the present one, and holds it
+				return o
+			}
+		}
+	}
+	return openFile(ctx, f.dir, g, f.beside)
+}
+
+// is tells whether f is a generation, open and still what its name stands for.
+func (f *file) is(g Generation) bool {
+	if f == nil || f.err != nil || f.gen.Generation != g.Generation || f.gen.Rows != g.Rows || f.gen.Digest != g.Digest {
+		return false
+	}
+	pages := f.pages()
+	now, err := os.Stat(f.path())
+	return pages != nil && err == nil && os.SameFile(pages.info, now)
 }
 
 func below(f *file) *file {
@@ -218,7 +248,7 @@ func (f *file) meta(ctx context.Context, row []driver.Value) (seen bool, err err
 	if kept, _ = row[11].([]byte); len(published) != sha256.Size || len(kept) != sha256.Size {
 		return false, nil
 	}
-	f.base = openFile(ctx, f.dir, Generation{Kind: f.gen.Kind, Generation: uint64(base), Rows: uint64(rows), Digest: [sha256.Size]byte(published)}, f.beside)
+	f.base = f.lie(ctx, Generation{Kind: f.gen.Kind, Generation: uint64(base), Rows: uint64(rows), Digest: [sha256.Size]byte(published)})
 	switch {
 	case f.base.err != nil:
 		return false, f.base.err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -159,52 +160,127 @@ func (f *file) overlaid(ctx context.Context, spec DeltaSpec, changes iter.Seq2[C
 	if err != nil {
 		return nil, err
 	}
-	sum, count := *f.sum, f.gen.Rows
-	now := f.alone() // a decision does not wait for it
-	var fresh []Row
-	var room []byte
-	for c, err := range changes {
-		if err != nil {
-			return nil, err
-		}
-		if n := len(fresh); n > 0 && bytes.Compare(fresh[n-1].Token[:], c.Token[:]) >= 0 || c.Token == lastToken || c.Token == (Token{}) {
-			return nil, fmt.Errorf("%w: change %d is not above the one before", ErrMismatch, n)
-		}
-		if len(fresh)%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		was, ok, err := now.lookup(room[:0], c.Token)
-		if err != nil {
-			return nil, err
-		}
-		hash := Row{c.Token, was}.hash()
-		if len(lost) > 0 { // as headquarters knows the row, not as it was left here
-			if h, purged := lost[blind(c.Token)]; purged {
-				ok, hash = true, h
-			}
-		}
-		if ok != (c.Op != Add) || (c.Op == Remove) != (len(c.Value) == 0) || len(c.Value) > MaxValue || c.Op != Add && c.Op != Replace && c.Op != Remove {
-			return nil, fmt.Errorf("%w: change %d does not fit the list", ErrMismatch, len(fresh))
-		}
-		if ok {
-			sum.move(hash, true)
-			room = was
-			count--
-		}
-		row := Row{c.Token, []byte{removed}}
-		if c.Op != Remove {
-			sum.add(Row{c.Token, c.Value})
-			count++
-			row.Value = append([]byte{there}, c.Value...)
-		}
-		if fresh = append(fresh, row); len(fresh)+len(old) > MaxOverlay {
-			return nil, ErrWhole
-		}
+	fresh, ops, err := laid(ctx, changes, MaxOverlay-len(old))
+	if err != nil {
+		return nil, err
 	}
-	if count != spec.Rows || sum != spec.Sum {
+	by, err := f.shifted(ctx, fresh, ops, lost)
+	if err != nil {
+		return nil, err
+	}
+	sum, count := *f.sum, f.gen.Rows+by.rows
+	if sum.move(by.sum, false); count != spec.Rows || sum != spec.Sum {
 		return nil, fmt.Errorf("%w: %d rows with sum %x, want %d with %x", ErrMismatch, count, sum[:4], spec.Rows, spec.Sum[:4])
 	}
 	return merge(old, fresh), nil
+}
+
+// laid makes an overlay's rows of changes, at most so many, and checks what can
+// be checked without the list.
+func laid(ctx context.Context, changes iter.Seq2[Change, error], most int) (rows []Row, ops []Op, err error) {
+	var room []byte // of the values, in few pieces
+	for c, err := range changes {
+		n := len(rows)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case n > 0 && bytes.Compare(rows[n-1].Token[:], c.Token[:]) >= 0 || c.Token == lastToken || c.Token == (Token{}):
+			return nil, nil, fmt.Errorf("%w: change %d is not above the one before", ErrMismatch, n)
+		case (c.Op == Remove) != (len(c.Value) == 0) || len(c.Value) > MaxValue || c.Op != Add && c.Op != Replace && c.Op != Remove:
+			return nil, nil, errUnfit(n)
+		case n >= most:
+			return nil, nil, ErrWhole
+		case n%1024 == 0 && ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		}
+		if need := 1 + len(c.Value); cap(room)-len(room) < need {
+			room = make([]byte, 0, max(need, 64<<10))
+		}
+		start, mark := len(room), byte(there)
+		if c.Op == Remove {
+			mark = removed
+		}
+		room = append(append(room, mark), c.Value...)
+		rows, ops = append(rows, Row{c.Token, room[start:len(room):len(room)]}), append(ops, c.Op)
+	}
+	return rows, ops, nil
+}
+
+func errUnfit(n int) error {
+	return fmt.Errorf("%w: change %d does not fit the list", ErrMismatch, n)
+}
+
+// shift is what changes do to a list's sum and its number of rows (modulo 2^64).
+type shift struct {
+	sum  Sum
+	rows uint64
+}
+
+// The rows that a delta changes are read by two readers, each of its own half:
+// most of a delta's time goes there, and much of that is waiting for pages. A
+// small one is not worth it.
+const (
+	readers   = 2
+	readAlone = 1024
+)
+
+// shifted tells what changes do to the list, each of which has to fit it. lost
+// are rows that are not here and that headquarters counts.
+func (f *file) shifted(ctx context.Context, rows []Row, ops []Op, lost gone) (all shift, err error) {
+	parts := readers
+	if len(rows) < readAlone {
+		parts = 1
+	}
+	var by [readers]shift
+	var errs [readers]error
+	var at sync.WaitGroup
+	for i := range parts {
+		from, to := len(rows)*i/parts, len(rows)*(i+1)/parts
+		at.Go(func() { by[i], errs[i] = f.shift(ctx, from, rows[from:to], ops[from:to], lost) })
+	}
+	at.Wait()
+	for i := range parts {
+		if errs[i] != nil {
+			return all, errs[i]
+		}
+		all.sum.move(by[i].sum, false)
+		all.rows += by[i].rows
+	}
+	return all, nil
+}
+
+// shift is shifted for changes from a place on.
+func (f *file) shift(ctx context.Context, first int, rows []Row, ops []Op, lost gone) (by shift, err error) {
+	now := f.alone() // a decision does not wait for it
+	var room []byte
+	for i, r := range rows {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return by, ctx.Err()
+		}
+		was, ok, err := now.lookup(room[:0], r.Token)
+		if err != nil {
+			return by, err
+		}
+		hash := Row{r.Token, was}.hash()
+		if len(lost) > 0 { // as headquarters knows the row, not as it was left here
+			if h, purged := lost[blind(r.Token)]; purged {
+				ok, hash = true, h
+			}
+		}
+		if ok != (ops[i] != Add) {
+			return by, errUnfit(first + i)
+		}
+		if ok {
+			by.sum.move(hash, true)
+			by.rows--
+			room = was
+		}
+		if ops[i] != Remove {
+			by.sum.add(Row{r.Token, r.Value[1:]})
+			by.rows++
+		}
+	}
+	return by, nil
 }
 
 // merge joins sorted rows; of the same token the newer counts.

@@ -210,12 +210,25 @@ func Await(ctx context.Context, t mqtt.Token, d time.Duration, late error) error
 // Subscribe asks for filters at QoS 1 and reads the broker's answers, since
 // 0x80 is a refusal that looks like success. It returns the refused ones.
 func (l *Line) Subscribe(ctx context.Context, filters ...string) (refused []string, err error) {
-	t := l.Ask(filters...)
+	return l.SubscribeAt(ctx, sure(filters))
+}
+
+func sure(filters []string) map[string]byte {
+	want := make(map[string]byte, len(filters))
+	for _, f := range filters {
+		want[f] = contract.QoS
+	}
+	return want
+}
+
+// SubscribeAt is Subscribe with the QoS of each filter.
+func (l *Line) SubscribeAt(ctx context.Context, want map[string]byte) (refused []string, err error) {
+	t := l.client.SubscribeMultiple(want, nil)
 	if err := Await(ctx, t, AckTimeout, errors.New("no SUBACK in time")); err != nil {
 		return nil, fmt.Errorf("subscribing: %w", err)
 	}
 	codes := t.(*mqtt.SubscribeToken).Result()
-	for _, f := range filters {
+	for f := range want {
 		if code, answered := codes[f]; !answered || code > 2 {
 			refused = append(refused, f)
 		}
@@ -225,11 +238,7 @@ func (l *Line) Subscribe(ctx context.Context, filters ...string) (refused []stri
 
 // Ask is Subscribe without waiting; the token is a *mqtt.SubscribeToken.
 func (l *Line) Ask(filters ...string) mqtt.Token {
-	want := make(map[string]byte, len(filters))
-	for _, f := range filters {
-		want[f] = contract.QoS
-	}
-	return l.client.SubscribeMultiple(want, nil)
+	return l.client.SubscribeMultiple(sure(filters), nil)
 }
 
 // Drop ends subscriptions.
