@@ -55,7 +55,7 @@ test-long: $(STATICCHECK)
 	cd test/faults && $(GO) vet $(GOFLAGS_) . && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) . && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
 	GO=$(GO) .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)
 
-# 200 booths on three nodes, 100,000 events through each kind of broker, 2,000
+# 2,000 booths on three nodes, 100,000 events through each kind of broker, 2,000
 # kills, 30 days offline, 10,000 reconnects and replugs. LONG=100 is a million
 # events, and a week.
 soak:

@@ -102,16 +102,17 @@ func allThere(t *testing.T, r fleet.Result, events uint64, kinds ...fleet.Kind) 
 }
 
 // I4: booths on three nodes of nats-server that are killed in turn, with a
-// receiver that is killed too: twenty for two minutes in the long run, ten
-// times as many in a soak.
+// receiver that is killed too: 200 for two minutes in the long run, 2,000 in a
+// soak.
 func TestI4_FleetOnThreeNodes(t *testing.T) {
 	t.Parallel()
 	c := &fleetCmd{Booths: 8, For: 12 * time.Second, JSON: true, Seed: 5, Rate: 7200, Broker: []string{cluster}, Calm: 3 * time.Minute, Pauses: "short",
 		Bin: headquarters(t), Receive: "--interval 200ms"}
 	kinds, events := []fleet.Kind{fleet.KillBroker}, uint64(50)
 	if n := long.Times(); n > 0 {
-		c.Booths, c.For, c.Rate, c.Calm = 20*n, 2*time.Minute, 3600, 10*time.Minute
-		kinds, events = append(kinds, fleet.KillHQ, fleet.HalfOpen, fleet.Restart), uint64(2000*n)
+		c.Booths, c.Calm = min(200*n, 2000), 10*time.Minute
+		c.For, c.Rate = time.Duration(max(1, n/10))*2*time.Minute, 1800*200/float64(c.Booths)
+		kinds, events = append(kinds, fleet.KillHQ, fleet.HalfOpen, fleet.Restart), 5000
 	}
 	r, err := printed(t, c)
 	if err != nil {
