@@ -54,7 +54,7 @@ type Report struct{ Again, Doubled, Conflicts, Rejected uint64 }
 // shared memory, its lock, and its connection, with room for a second one
 // while the first one closes; spareFiles is for the rest of the program.
 const (
-	files      = 10
+	files      = 9
 	spareFiles = 200
 	looks      = 100 * time.Millisecond // between two looks whether all is receipted
 )
