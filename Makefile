@@ -39,7 +39,7 @@ $(STATICCHECK):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 unit:
-	$(GO) test $(GOFLAGS_) ./...
+	$(GO) test $(GOFLAGS_) ./test ./... # the longest first
 
 # The tests that take their time by the thousand, and every fuzz target: those
 # that parse devices' bytes for FUZZ_DEVICES, all others for FUZZ. LONG is how
@@ -50,7 +50,7 @@ LONG ?= 1
 LIMIT ?= 40m
 
 test-long: $(STATICCHECK)
-	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane' ./agent ./agent/lists ./agent/uplink ./test ./cmd/boothsim/... ./cmd/boothhq
+	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize' ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run '/^unplugged' ./devices/...
 	cd test/faults && $(GO) vet $(GOFLAGS_) . && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) . && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
 	GO=$(GO) .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)

@@ -2,6 +2,7 @@ package powercut
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -24,12 +25,94 @@ type disk struct {
 	next  int
 	// deaf names files whose syncs do nothing: what a rig that bites has to notice.
 	deaf func(path string) bool
+	// keep is where files above a MiB are kept, as files; "" for none. A cut links
+	// them, and leaves of what nobody synced all or nothing.
+	keep string
 }
 
 // inode is one file.
 type inode struct {
 	sure    []byte
 	pending []op // writes and truncations that nobody synced
+	large   *large
+}
+
+// large is a file that would not be copied a thousand times: as it is for certain,
+// and with everything that was asked for. The two may be the same one.
+type large struct {
+	sure, all string
+	copies    int
+}
+
+const largeFrom = 1 << 20
+
+// enlarge moves a file that has grown large to where those are kept.
+func (d *disk) enlarge(f *inode, number int) error {
+	f.large = &large{sure: filepath.Join(d.keep, fmt.Sprintf("%d-sure", number))}
+	f.large.all = f.large.sure
+	if err := os.WriteFile(f.large.sure, f.sure, 0o600); err != nil {
+		return err
+	}
+	for _, o := range f.pending {
+		if err := f.large.do(o); err != nil {
+			return err
+		}
+	}
+	f.sure, f.pending = nil, nil
+	return nil
+}
+
+// do takes a write, a truncation or a sync.
+func (l *large) do(o op) error {
+	if o.kind == "sync" {
+		l.sure = l.all
+		return nil
+	}
+	if l.all == l.sure { // what is sure stays as it is
+		l.copies++
+		l.all = fmt.Sprintf("%s-%d", strings.TrimSuffix(l.sure, fmt.Sprintf("-%d", l.copies-1)), l.copies)
+		b, err := os.ReadFile(l.sure)
+		if err == nil {
+			err = os.WriteFile(l.all, b, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(l.all, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if o.kind == "truncate" {
+		return errors.Join(f.Truncate(o.at), f.Close())
+	}
+	_, err = f.WriteAt(o.data, o.at)
+	return errors.Join(err, f.Close())
+}
+
+// stamps tells when each large file was last written to.
+func (d *disk) stamps() map[string]int64 {
+	out := map[string]int64{}
+	for _, f := range d.files {
+		if f.large == nil {
+			continue
+		}
+		for _, path := range []string{f.large.sure, f.large.all} {
+			if info, err := os.Stat(path); err == nil {
+				out[path] = info.ModTime().UnixNano()
+			}
+		}
+	}
+	return out
+}
+
+// outgrown tells whether a file is too large to be kept in memory.
+func (f *inode) outgrown() bool {
+	n := len(f.sure)
+	for _, o := range f.pending {
+		n = max(n, int(o.at)+len(o.data))
+	}
+	return n > largeFrom
 }
 
 // move is one change of names: path now names file, or nothing (-1).
@@ -60,7 +143,7 @@ func load(t *testing.T, dir string) *disk {
 }
 
 // do takes one operation.
-func (d *disk) do(o op) {
+func (d *disk) do(o op) error {
 	switch o.kind {
 	case "create":
 		if _, ok := d.names[o.path]; !ok {
@@ -69,11 +152,22 @@ func (d *disk) do(o op) {
 			d.next++
 		}
 	case "write", "truncate":
-		if f, ok := d.files[d.at(o.path)]; ok {
+		f, ok := d.files[d.at(o.path)]
+		switch {
+		case !ok:
+		case f.large != nil:
+			return f.large.do(o)
+		default:
 			f.pending = append(f.pending, o)
+			if d.keep != "" && f.outgrown() {
+				return d.enlarge(f, d.at(o.path))
+			}
 		}
 	case "sync":
 		if f, ok := d.files[d.at(o.path)]; ok && (d.deaf == nil || !d.deaf(o.path)) {
+			if f.large != nil {
+				return f.large.do(o)
+			}
 			for _, p := range f.pending {
 				f.sure = apply(f.sure, p)
 			}
@@ -94,6 +188,7 @@ func (d *disk) do(o op) {
 		}
 		d.moves = left
 	}
+	return nil
 }
 
 func (d *disk) at(path string) int {
@@ -161,6 +256,15 @@ func (d *disk) cut(how, to string, dice *rand.Rand) error {
 	var errs []error
 	for path, n := range names {
 		f, b := d.files[n], d.files[n].sure
+		full := filepath.Join(to, path)
+		if f.large != nil {
+			what := f.large.sure
+			if how == "everything" || how != "nothing" && dice.IntN(2) == 0 {
+				what = f.large.all
+			}
+			errs = append(errs, os.MkdirAll(filepath.Dir(full), 0o700), os.Link(what, full))
+			continue
+		}
 		for _, o := range f.pending {
 			switch {
 			case how == "everything":
@@ -174,7 +278,6 @@ func (d *disk) cut(how, to string, dice *rand.Rand) error {
 				b = torn(b, o, dice)
 			}
 		}
-		full := filepath.Join(to, path)
 		errs = append(errs, os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, b, 0o600))
 	}
 	return errors.Join(errs...)
@@ -209,7 +312,9 @@ func every(t *testing.T, d *disk, ops []op, seed uint64, check func(dir string, 
 		if o.kind == "say" {
 			said = append(said, string(o.data))
 		}
-		d.do(o)
+		if err := d.do(o); err != nil {
+			t.Fatal(err)
+		}
 		for j, how := range cuts {
 			dir := filepath.Join(top, "disk")
 			if err := os.Mkdir(dir, 0o700); err != nil {
@@ -219,7 +324,12 @@ func every(t *testing.T, d *disk, ops []op, seed uint64, check func(dir string, 
 				t.Fatal(err)
 			}
 			looked++
-			if err := check(dir, said); err != nil {
+			before := d.stamps()
+			err := check(dir, said)
+			if !maps.Equal(before, d.stamps()) {
+				t.Fatal("a file that is linked to every disk was written to")
+			}
+			if err != nil {
 				bad++
 				switch {
 				case d.deaf == nil && bad <= 5:

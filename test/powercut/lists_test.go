@@ -46,6 +46,8 @@ var parts = map[string]func(ctx context.Context, dir string) error{
 	"fold":    func(ctx context.Context, dir string) error { return use(ctx, dir, fold) },
 	"purge":   func(ctx context.Context, dir string) error { return use(ctx, dir, purge) },
 	"discard": func(ctx context.Context, dir string) error { return use(ctx, dir, discard) },
+	"nation":  func(ctx context.Context, dir string) error { return use(ctx, dir, taking(2, nation)) },
+	"amended": func(ctx context.Context, dir string) error { return use(ctx, dir, changing(1, 2, nation)) },
 	"journal": journalPart,
 	"migrate": migratePart,
 }
@@ -99,6 +101,13 @@ func use(ctx context.Context, dir string, do func(context.Context, *eligibility.
 
 // whole takes a full copy.
 func whole(generation uint64) func(context.Context, *eligibility.Store) error {
+	return taking(generation, rowsOf)
+}
+
+// listing gives the rows of a generation, sorted.
+type listing func(generation uint64) []eligibility.Row
+
+func taking(generation uint64, rowsOf listing) func(context.Context, *eligibility.Store) error {
 	return func(ctx context.Context, s *eligibility.Store) error {
 		all := rowsOf(generation)
 		b, err := s.Build(ctx, eligibility.Spec{Kind: kind, Generation: generation, Rows: uint64(len(all)), Digest: eligibility.Digest(all),
@@ -118,6 +127,10 @@ func whole(generation uint64) func(context.Context, *eligibility.Store) error {
 
 // delta takes what changes.
 func delta(from, to uint64) func(context.Context, *eligibility.Store) error {
+	return changing(from, to, rowsOf)
+}
+
+func changing(from, to uint64, rowsOf listing) func(context.Context, *eligibility.Store) error {
 	return func(ctx context.Context, s *eligibility.Store) error {
 		old, fresh := map[eligibility.Token][]byte{}, rowsOf(to)
 		for _, r := range rowsOf(from) {
@@ -204,7 +217,17 @@ func discard(ctx context.Context, s *eligibility.Store) error {
 
 // holds opens what a cut has left: one of the generations is in force, the last
 // one that was said to be or a later, and every look-up is right.
-func holds(ctx context.Context, dir string, said []string, allowed ...uint64) (err error) {
+func holds(ctx context.Context, dir string, said []string, allowed ...uint64) error {
+	return holdsAs(ctx, dir, said, func(s *eligibility.Store, active uint64) error {
+		if err := s.Check(ctx, kind, eligibility.Pace{Duty: 1}); err != nil {
+			return fmt.Errorf("the list in force: %w", err)
+		}
+		return found(s, active, slices.Contains(said, "purged"))
+	}, allowed...)
+}
+
+// holdsAs is holds with what else is to be right of the list in force.
+func holdsAs(ctx context.Context, dir string, said []string, right func(s *eligibility.Store, active uint64) error, allowed ...uint64) (err error) {
 	s, err := eligibility.Open(ctx, dir)
 	if err != nil {
 		return err
@@ -232,10 +255,7 @@ func holds(ctx context.Context, dir string, said []string, allowed ...uint64) (e
 	if active == 0 {
 		return stray(dir, nil)
 	}
-	if err := s.Check(ctx, kind, eligibility.Pace{Duty: 1}); err != nil {
-		return fmt.Errorf("the list in force: %w", err)
-	}
-	if err := found(s, active, slices.Contains(said, "purged")); err != nil {
+	if err := right(s, active); err != nil {
 		return err
 	}
 	return stray(dir, gens)
