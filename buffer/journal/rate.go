@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -61,6 +62,12 @@ func (d *daily) perDay(since time.Duration) int64 {
 
 // walRead is how far the WAL has been counted.
 type walRead struct {
+	// file stays open as long as the connection: one that is opened for each look
+	// fails in a process that has no descriptor left, and the connection, which
+	// needs none, would be given up for it. SQLite keeps its locks elsewhere, so
+	// that closing this drops none.
+	file *os.File
+
 	round         uint32 // its number of beginnings
 	logged, moved int64  // pages
 }
@@ -84,13 +91,14 @@ func (w *writer) checkpoint() (err error) {
 	if err := errors.Join(err, st.Close()); err != nil {
 		return err
 	}
-	if now.round, err = walRound(w.cfg.Path); err != nil || now.logged < 0 {
+	if now.round, err = walRound(w.wal.file); err != nil || now.logged < 0 {
 		return err
 	}
 	logged, moved := now.logged, now.moved
 	if now.round == w.wal.round {
 		logged, moved = max(logged-w.wal.logged, 0), max(moved-w.wal.moved, 0)
 	}
+	now.file = w.wal.file
 	w.wal = now
 	w.written.add(time.Since(w.began), logged*(w.page+frameOwn)+moved*w.page)
 	w.stats.FlashPerDay = w.written.perDay(time.Since(w.began))
@@ -98,21 +106,16 @@ func (w *writer) checkpoint() (err error) {
 }
 
 // walRound reads how often the WAL was begun anew, from its header (SQLite's
-// file format, section 4.1). 0: there is none.
-func walRound(path string) (uint32, error) {
-	f, err := os.Open(path + "-wal")
-	if errors.Is(err, os.ErrNotExist) {
+// file format, section 4.1). 0: it is empty.
+func walRound(wal *os.File) (uint32, error) {
+	var b [4]byte
+	switch _, err := wal.ReadAt(b[:], 12); {
+	case errors.Is(err, io.EOF):
 		return 0, nil
-	}
-	if err != nil {
+	case err != nil:
 		return 0, err
 	}
-	var b [4]byte
-	n, err := f.ReadAt(b[:], 12)
-	if n < len(b) {
-		return 0, f.Close() // empty
-	}
-	return binary.BigEndian.Uint32(b[:]), errors.Join(err, f.Close())
+	return binary.BigEndian.Uint32(b[:]), nil
 }
 
 // forecast tells how long the room lasts without receipts.

@@ -156,6 +156,9 @@ func (w *writer) open(ctx context.Context, check int64) error {
 		return err
 	}
 	w.conn = conn
+	if w.wal.file, err = os.Open(w.cfg.Path + "-wal"); err != nil { // there since the connection is
+		return errors.Join(err, w.close())
+	}
 	if err := w.begin(); err != nil {
 		return errors.Join(err, w.close())
 	}
@@ -180,7 +183,10 @@ func (w *writer) prepare() (err error) {
 }
 
 func (w *writer) begin() error {
-	if err := w.conn.Exec("PRAGMA wal_autocheckpoint=0"); err != nil {
+	// What a statement may have to take back would be a file in /tmp once it is
+	// above 64 KiB: one more disk, and one more descriptor, that can be lacking. A
+	// slice of a job changes little enough for memory.
+	if err := w.conn.Exec("PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY"); err != nil {
 		return err
 	}
 	if _, err := w.conn.Int(fmt.Sprintf("PRAGMA journal_size_limit=%d", walKept)); err != nil {
@@ -393,6 +399,10 @@ func (w *writer) close() error {
 			err = errors.Join(err, (*st).Close())
 			*st = nil
 		}
+	}
+	if w.wal.file != nil {
+		err = errors.Join(err, w.wal.file.Close())
+		w.wal.file = nil
 	}
 	err = errors.Join(err, w.conn.Close())
 	w.conn = nil
