@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,4 +112,69 @@ func BenchmarkAppend64(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/ours.Seconds(), "events/s")
 	b.ReportMetric(float64(peer)/float64(ours), "P4-ratio")
+}
+
+// BenchmarkAppendBesideReceipts is an event every 2 ms while a backlog is read
+// and receipted at 30,000 a second, beside the same at rest, in turn: the
+// journal's share of a busy booth (P13).
+func BenchmarkAppendBesideReceipts(b *testing.B) {
+	const rounds, each, backlog, receipt = 5, 400, 100_000, 600
+	j, _ := open(b, Config{Path: filepath.Join(b.TempDir(), "j.db")})
+	some := slices.Repeat([]Entry{sized()}, groupMost)
+	refill := func() {
+		for j.Stats().Waiting < backlog {
+			add(b, j, some...)
+		}
+	}
+	paced := func() (took []time.Duration) {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for range each {
+			<-tick.C
+			began := time.Now()
+			add(b, j, sized())
+			took = append(took, time.Since(began))
+		}
+		return took
+	}
+	upto := uint64(0)
+	var p50, p99 []float64
+	var rest, busy []time.Duration
+	for b.Loop() {
+		for range rounds {
+			refill()
+			idle := paced()
+			ctx, stop := context.WithCancel(b.Context())
+			var beside sync.WaitGroup
+			beside.Go(func() {
+				tick := time.NewTicker(receipt * time.Second / 30_000)
+				defer tick.Stop()
+				for after := upto; ctx.Err() == nil && upto+receipt < j.Last(); upto += receipt {
+					for range receipt / groupMost {
+						rows, err := j.Pending(ctx, Query{Lane: Backlog, After: after, Limit: groupMost})
+						if err == nil && len(rows) > 0 {
+							after = rows[len(rows)-1].Seq
+						}
+					}
+					if err := j.Receipted(ctx, Receipt{Epoch: j.Epoch(), Upto: upto + receipt}); err != nil && ctx.Err() == nil {
+						b.Error(err)
+					}
+					<-tick.C
+				}
+			})
+			beset := paced()
+			stop()
+			beside.Wait()
+			p50 = append(p50, float64(quantile(beset, 0.5))/float64(quantile(idle, 0.5)))
+			p99 = append(p99, float64(quantile(beset, 0.99))/float64(quantile(idle, 0.99)))
+			rest, busy = append(rest, idle...), append(busy, beset...)
+		}
+	}
+	slices.Sort(p50)
+	slices.Sort(p99)
+	b.Logf("an event every 2 ms, p50 p99 max: at rest %v %v %v, beside %d receipted %v %v %v", quantile(rest, 0.5), quantile(rest, 0.99), quantile(rest, 1),
+		upto, quantile(busy, 0.5), quantile(busy, 0.99), quantile(busy, 1))
+	b.ReportMetric(p50[len(p50)/2], "p50-ratio")
+	b.ReportMetric(p99[len(p99)/2], "p99-ratio")
+	b.ReportMetric(0, "ns/op")
 }

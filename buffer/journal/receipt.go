@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// receiptSlice is how many rows one transaction of a receipt marks: half a
-	// megabyte of events of the usual size, a few milliseconds of writing.
-	receiptSlice = 512
+	// receiptSlice is how many rows one transaction of a receipt marks: some tens
+	// of kilobytes of events of the usual size, well under a millisecond of
+	// writing, for which an append may have to wait.
+	receiptSlice = 64
 	// rangeSlice is how many ranges one transaction looks at.
 	rangeSlice = 64
 	// rejectSlice is how many refusals one transaction notes.
@@ -36,8 +37,10 @@ type Reject struct {
 	Reason string // at most 500 bytes of it are kept
 }
 
-// Receipted notes what headquarters has. It waits until that is durable; to
-// apply a receipt again, or an older one, does no harm. It is ErrEpoch or
+// Receipted notes what headquarters has and waits until that is done; to apply a
+// receipt again, or an older one, does no harm. It is durable with the next
+// event that is stored: a power cut before that takes it back, and headquarters
+// says it again, or has the rows a second time. It is ErrEpoch or
 // ErrBeyond for a receipt that cannot be ours, of which nothing is applied.
 //
 // When ctx ends before, the rest is still applied.
@@ -117,7 +120,7 @@ func (w *writer) receipted(ranges [][2]uint64) (left [][2]uint64, err error) {
 	var n [2]int64 // rows marked; the second are alerts
 	lowest := uint64(0)
 	left = ranges
-	err = w.atomically(func() error {
+	err = w.loosely(func() error {
 		for looked := 0; len(left) > 0 && looked < rangeSlice; looked++ {
 			for alert := range n {
 				room := receiptSlice - n[0] - n[1]
