@@ -43,6 +43,10 @@ func (c metered) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// drainRate is what headquarters asks of one booth at the most: the least that
+// a drain has to bring (product design, section 9: P9).
+const drainRate = 10_000
+
 // waiting fills the rig's journal with so many events of the day before
 // yesterday, and connects it to a broker.
 func (r *rig) waiting(b *testing.B, events int) *backlog {
@@ -109,7 +113,7 @@ func (w *backlog) receipt(b *testing.B) {
 		c.Upto += min(n-slack, w.events)
 	}
 	if w.drain.Load() {
-		c.Rate = 1e6
+		c.Rate = drainRate
 	}
 	body, err := contract.EncodeReceipt(c)
 	if err != nil {
