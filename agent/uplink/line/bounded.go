@@ -1,6 +1,7 @@
 package line
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 
@@ -11,19 +12,23 @@ import (
 // allocates for them: a fixed header may announce 256 MiB.
 //
 // It follows the packets of the stream it passes on. The client's one reading
-// goroutine is its only reader, so it needs no lock.
+// goroutine is its only reader, so it needs no lock. It reads ahead, because the
+// client asks for each PUBACK in three pieces.
 type boundedConn struct {
 	net.Conn
+	in     *bufio.Reader
 	rest   int // bytes of the present packet still to come
 	length int // remaining length so far, while its bytes come in
 	shift  int // 7 bits for each of them; -1 before the first byte of a packet
 }
 
-func newBoundedConn(c net.Conn) *boundedConn { return &boundedConn{Conn: c, shift: -1} }
+func newBoundedConn(c net.Conn) *boundedConn {
+	return &boundedConn{Conn: c, in: bufio.NewReader(c), shift: -1}
+}
 
 // Read passes bytes on up to the end of the last packet within the limit.
 func (c *boundedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.in.Read(p)
 	for i := 0; i < n; {
 		switch {
 		case c.rest > 0:
