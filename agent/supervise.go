@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"boothd/devices"
 	"boothd/devices/gpio"
 	"boothd/devices/port"
 	"boothd/devices/wiegand"
@@ -21,8 +22,8 @@ const (
 	pauseMax = 15 * time.Second
 	// retryMost bounds what a device may ask for.
 	retryMost = time.Minute
-	// replug is the longest pause while there is no such device file: a cable
-	// that is back is seen within 3 s.
+	// replug is the longest pause while nothing is there, no device file or no
+	// answer: a cable that is back is seen within 3 s.
 	replug = time.Second
 	// steady is how long a device must have worked before the next failure
 	// starts again at the short pause.
@@ -62,7 +63,8 @@ func supervise(ctx context.Context, log *slog.Logger, follow func(ctx context.Co
 			pause = pauseMin
 		}
 		wait := pause/2 + rand.N(pause/2+1)
-		if errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) ||
+		var silent devices.Silent
+		if errors.As(err, &silent) || errors.Is(err, port.ErrGone) || errors.Is(err, gpio.ErrNoChip) || errors.Is(err, gpio.ErrGone) ||
 			errors.Is(err, wiegand.ErrLow) {
 			wait = min(wait, replug) // nothing is there to be hammered
 		}

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"boothd/devices/gpio"
+	"boothd/devices/mercury"
 	"boothd/devices/port"
+	"boothd/devices/relay"
+	"boothd/devices/webhook"
 	"boothd/devices/wiegand"
 )
 
@@ -73,6 +76,7 @@ func TestSuperviseReopensFastAfterSteadyWork(t *testing.T) {
 // device that answers and fails is left alone for longer and longer.
 func TestSuperviseLooksForWhatIsNotThere(t *testing.T) {
 	for err, most := range map[error]time.Duration{port.ErrGone: replug, gpio.ErrNoChip: replug, gpio.ErrGone: replug, wiegand.ErrLow: replug,
+		mercury.ErrSilent: replug, relay.ErrSilent: replug, webhook.ErrSilent: replug,
 		errors.New("refused"): pauseMax} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

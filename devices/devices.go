@@ -118,6 +118,14 @@ type Pulse struct {
 	Lost  bool          // pulses of the pair before this one were lost, or it came out of order
 }
 
+// Silent is the error of a device that does not answer, in its driver's words.
+// Nothing is there to be hammered: it is asked again every second, however long
+// it has been away, so that one whose cable is back is back itself within 3 s
+// (device protocols, faults).
+type Silent string
+
+func (s Silent) Error() string { return string(s) }
+
 // Counters is what each serial driver counts (protocols, rules of every
 // driver): the only diagnosis in the field. All are totals since start.
 type Counters struct {

@@ -40,7 +40,7 @@ const (
 var (
 	// ErrSilent is a reader that does not answer: it has no power, its cable is
 	// off, or it speaks another protocol.
-	ErrSilent = errors.New("reader does not answer")
+	ErrSilent error = devices.Silent("reader does not answer")
 	// ErrReboot is a reader that signed on anew: what it held is lost.
 	ErrReboot = errors.New("reader restarted")
 

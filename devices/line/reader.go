@@ -40,7 +40,7 @@ const (
 )
 
 // ErrSilent ends a reader: the heartbeats have stopped.
-var ErrSilent = errors.New("camera does not send")
+var ErrSilent error = devices.Silent("camera does not send")
 
 // ErrNoise is a fault: bytes come, but no report among them.
 var ErrNoise = errors.New("no report in what the camera sends; another speed or template")

@@ -46,7 +46,7 @@ const heldMost = 256
 var (
 	// ErrSilent is a reader that does not answer, or has said nothing for three
 	// keep-alive periods.
-	ErrSilent = errors.New("reader does not answer")
+	ErrSilent error = devices.Silent("reader does not answer")
 	// ErrCut is a message that has begun and does not go on.
 	ErrCut = errors.New("message is cut off")
 	// ErrTaken is a reader that is connected to somebody else.

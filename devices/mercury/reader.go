@@ -76,9 +76,9 @@ var rates = [...]int{9600, 115200, 921600, 19200, 38400, 57600, 230400, 460800}
 
 // Ways a reader ends.
 var (
-	ErrSilent = errors.New("reader does not answer")
-	ErrReboot = errors.New("reader rebooted")
-	ErrSetUp  = errors.New("reader lost its set-up")
+	ErrSilent error = devices.Silent("reader does not answer")
+	ErrReboot       = errors.New("reader rebooted")
+	ErrSetUp        = errors.New("reader lost its set-up")
 )
 
 // Status is a refusal of the reader: its status word.

@@ -31,11 +31,11 @@ const (
 
 // Ways a reader ends or is refused.
 var (
-	ErrSilent   = errors.New("reader does not answer")
-	ErrWrongKey = errors.New("reader has another key")
-	ErrInsecure = errors.New("reader refuses the secure channel, and reading in clear is not allowed")
-	ErrRestarts = errors.New("reader keeps losing the link")
-	ErrFull     = errors.New("too many outputs wait for the reader")
+	ErrSilent   error = devices.Silent("reader does not answer")
+	ErrWrongKey       = errors.New("reader has another key")
+	ErrInsecure       = errors.New("reader refuses the secure channel, and reading in clear is not allowed")
+	ErrRestarts       = errors.New("reader keeps losing the link")
+	ErrFull           = errors.New("too many outputs wait for the reader")
 )
 
 // Health is what is known of a reader that answers.

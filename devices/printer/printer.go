@@ -32,7 +32,7 @@ const (
 
 var (
 	// ErrSilent ends a printer that does not answer: it is off, or the cable is.
-	ErrSilent = errors.New("printer does not answer")
+	ErrSilent error = devices.Silent("printer does not answer")
 	// ErrTooLong refuses a receipt over 64 lines, 256 bytes a line or 4 KiB.
 	ErrTooLong = errors.New("receipt is too long")
 )

@@ -27,7 +27,7 @@ const heldMost = 2 * frameMost
 
 // ErrSilent ends a board that does not answer: it has no power, or its cable is
 // off.
-var ErrSilent = errors.New("board does not answer")
+var ErrSilent error = devices.Silent("board does not answer")
 
 // errGivenUp is an answer that did not come in time.
 var errGivenUp = errors.New("no answer in time")

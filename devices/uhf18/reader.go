@@ -37,7 +37,7 @@ const (
 )
 
 // ErrSilent is a reader that does not answer.
-var ErrSilent = errors.New("reader does not answer")
+var ErrSilent error = devices.Silent("reader does not answer")
 
 var errStop = errors.New("the caller has enough")
 

@@ -37,9 +37,9 @@ const (
 
 // The ways a camera is at fault.
 var (
-	ErrSilent = errors.New("camera does not post")
-	ErrToken  = errors.New("somebody posts with another token or none")
-	ErrLate   = errors.New("camera posts reports of vehicles that have gone; it was cut off, or its clock was set")
+	ErrSilent error = devices.Silent("camera does not post")
+	ErrToken        = errors.New("somebody posts with another token or none")
+	ErrLate         = errors.New("camera posts reports of vehicles that have gone; it was cut off, or its clock was set")
 )
 
 // Config says which camera and how it posts.
