@@ -37,11 +37,14 @@ func TestContract(t *testing.T) {
 		"ecp xmodem": func() *Sim { return &Sim{Mode: ECP, CRC: CRCXModem, Parity: ParityEven, Old: true} },
 	} {
 		t.Run(name, func(t *testing.T) {
+			var s *Sim
 			cfg := Config{Name: "lane", Role: devices.RoleCard, Mode: far().Mode, Start: far().Start, CRC: far().CRC, Parity: far().Parity}
 			devicestest.Run(t, devicestest.Device{
 				Play: func(wire io.ReadWriter) func([]byte) error {
-					s := far()
-					go func() { _ = s.Serve(wire) }() // ends with the wire
+					again := s != nil
+					s = far()
+					s.Fresh = again
+					go func(s *Sim) { _ = s.Serve(wire) }(s) // ends with the wire
 					return s.Raw
 				},
 				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, cfg) },
@@ -50,6 +53,9 @@ func TestContract(t *testing.T) {
 				Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC == ident([]byte(id(n))) },
 				Weak:  cfg.Mode != ECP,
 				Pause: 2 * time.Second,
+				// Who has nothing to report is asked after a minute, three times.
+				Offline: idleMost + tries*answerWait + 100*time.Millisecond,
+				Ready:   func() bool { return s.Ready() },
 			})
 		})
 	}

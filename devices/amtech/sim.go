@@ -21,6 +21,8 @@ type Sim struct {
 	Refuses []string // commands that it does not know
 	// Old says that it reports no tags in command mode.
 	Old bool
+	// Fresh says that it has just been given power: it signs on.
+	Fresh bool
 
 	mu      sync.Mutex // Serve's goroutines and the methods share what is below
 	out     chan []byte
@@ -38,6 +40,7 @@ type Sim struct {
 	lastOut []byte
 	held    []byte
 	repeats int
+	ready   bool
 }
 
 // Limits of the simulated reader.
@@ -77,7 +80,7 @@ func (s *Sim) Deaf(n int) {
 func (s *Sim) Reboot() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue, s.number, s.sent, s.command, s.wait, s.held, s.lastOut = []string{simSignOn}, 0, false, false, simWait, nil, nil
+	s.queue, s.number, s.sent, s.command, s.wait, s.held, s.lastOut, s.ready = []string{simSignOn}, 0, false, false, simWait, nil, nil, false
 	s.nudge()
 }
 
@@ -86,6 +89,14 @@ func (s *Sim) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.queue)
+}
+
+// Ready tells whether a host has taken it through command mode since it was
+// given power.
+func (s *Sim) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready
 }
 
 // Repeats tells how many messages were sent again.
@@ -178,6 +189,9 @@ func simCRC(c CRC, b []byte) uint16 {
 func (s *Sim) Serve(wire io.ReadWriter) error {
 	s.mu.Lock()
 	s.out, s.wake, s.mode, s.wait = make(chan []byte, simOut), make(chan struct{}, 1), s.Mode, simWait
+	if s.Fresh {
+		s.queue = append(s.queue, simSignOn)
+	}
 	out := s.out
 	s.nudge()
 	s.mu.Unlock()
@@ -367,7 +381,7 @@ func (s *Sim) execute(cmd string) string {
 	case cmd == "526":
 		return "IOST C0 O2 I0 D24"
 	case cmd == "00" || cmd == "01":
-		s.command = cmd == "01"
+		s.command, s.ready = cmd == "01", s.ready || cmd == "00"
 		s.nudge()
 	case cmd == "610":
 		s.mode = Basic

@@ -76,6 +76,15 @@ type Device struct {
 	// Linger is how long what the driver stands on needs after Close until its
 	// goroutines have ended, in virtual time.
 	Linger time.Duration
+	// Offline is how long after a device has fallen silent its driver has ended; 0:
+	// there is no way to tell a silent device from one that has nothing to say.
+	Offline time.Duration
+	// Ready tells whether the device that was played last has been set up; nil: it
+	// needs no set-up.
+	Ready func() bool
+	// Dialled says that the driver is on the network: each life is another
+	// connection, and the device at its end begins anew.
+	Dialled bool
 	// Replugs is how often the plug is pulled; 0: a hundred times, which is for
 	// those that start at once.
 	Replugs int
@@ -165,6 +174,8 @@ func Run(t *testing.T, d Device) {
 	t.Run("silent", d.silent)
 	t.Run("at another speed", d.garbled)
 	t.Run("takes nothing", d.blocked)
+	t.Run("cut off and back", d.outages)
+	t.Run("restarted in the middle", d.restarts)
 	t.Run("unplugged and plugged in again", d.replug)
 	t.Run("gone", func(t *testing.T) {
 		d.play(t, func(s *session) {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"sync"
 	"testing"
+	"time"
 
 	"boothd/devices"
 	"boothd/devices/devicestest"
@@ -38,6 +39,10 @@ func device() devicestest.Device {
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC.Reveal() == epc(n) },
 		Weak:  true, // TCP has the check
 		Pause: 2 * byteGap,
+		// Three keep-alive periods of 10 s.
+		Offline: silentKept*10*time.Second + 100*time.Millisecond,
+		Dialled: true,
+		Ready:   func() bool { on, _, _ := far.Reading(); return on },
 	}
 }
 

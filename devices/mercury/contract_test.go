@@ -29,10 +29,11 @@ func BenchmarkCodec(b *testing.B) {
 
 func device(t testing.TB) devicestest.Device {
 	epc := func(n int) string { return fmt.Sprintf("E2801160600002000000%04X", n) }
+	var m *Sim
 	return devicestest.Device{
 		Play: func(far io.ReadWriter) func([]byte) error {
-			m := &Sim{}
-			go func() { _ = m.Serve(far) }() // ends with the wire
+			m = &Sim{}
+			go func(m *Sim) { _ = m.Serve(far) }(m) // ends with the wire
 			return m.Raw
 		},
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, config) },
@@ -45,5 +46,8 @@ func device(t testing.TB) devicestest.Device {
 		},
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && string(r.Tag.EPC.Reveal()) == epc(n) },
 		Pause: 2 * time.Second,
+		// 5 s without a frame, and two questions of a second each.
+		Offline: silence + 2*answerWait + 100*time.Millisecond,
+		Ready:   func() bool { return m.Streaming() },
 	}
 }

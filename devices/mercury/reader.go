@@ -68,7 +68,8 @@ const (
 	answerWait  = time.Second
 	hotPause    = 2 * time.Second
 	antennaWait = 30 * time.Second
-	coolBelow   = 60 // degrees C at which a hot module may transmit again
+	faultOver   = 5 * time.Second // of sound frames since the last fault; five search cycles
+	coolBelow   = 60              // degrees C at which a hot module may transmit again
 )
 
 // Rates are probed in this order after the configured one.
@@ -124,6 +125,9 @@ type Reader struct {
 	at      time.Time // arrival of the bytes last read
 	lastAt  time.Time // the same, of any byte
 	heard   time.Time // last whole frame
+	found   bool      // it has answered at its speed: from here on it is not to restart
+	wrong   uint16    // the fault last told; 0: none
+	wrongAt time.Time // the last frame that told one
 	count   atomic.Pointer[devices.Counters]
 }
 
@@ -160,6 +164,7 @@ func (r *Reader) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.found = true
 	if err := r.program(); err != nil {
 		return err
 	}
@@ -269,7 +274,8 @@ func (r *Reader) stream() error {
 }
 
 // ask sends one command and waits for its answer. Frames of other commands are
-// passed over: a reader may stream until it has understood.
+// passed over: a reader may stream until it has understood. One that says that
+// it has just booted has forgotten what it was told before.
 func (r *Reader) ask(op byte, wait time.Duration, data ...byte) (response, error) {
 	if _, err := r.port.Write(appendCommand(nil, op, data...)); err != nil {
 		return response{}, err
@@ -279,7 +285,14 @@ func (r *Reader) ask(op byte, wait time.Duration, data ...byte) (response, error
 		switch {
 		case err != nil:
 			return response{}, err
-		case !ok || resp.op != op:
+		case !ok:
+			continue
+		case resp.op == opBootFW && op != opBootFW && r.found:
+			return response{}, ErrReboot
+		case resp.op != op:
+			if resp.op != opTag && resp.op != opStream {
+				r.scan.count.CheckErrors++ // the answer to another command
+			}
 			continue
 		case resp.status != statusOK:
 			return response{}, Status{op, resp.status}
@@ -360,7 +373,7 @@ func (r *Reader) run(tag func(devices.Tag) bool) error {
 			}
 		}
 		if !ok {
-			if again.IsZero() && now.Sub(r.heard) >= silence+time.Duration(asked)*answerWait {
+			if now.Sub(r.heard) >= silence+time.Duration(asked)*answerWait {
 				if asked++; asked > 2 {
 					return ErrSilent
 				}
@@ -377,8 +390,10 @@ func (r *Reader) run(tag func(devices.Tag) bool) error {
 			return nil
 		case err != nil:
 			return err
-		case wait > 0:
+		case wait > 0 && (again.IsZero() || wait < antennaWait): // a missing antenna is told with every search
 			again = now.Add(wait)
+		case r.wrong == 0:
+			again = time.Time{}
 		}
 	}
 }
@@ -391,9 +406,14 @@ func (r *Reader) take(resp response, tag func(devices.Tag) bool) (time.Duration,
 	switch resp.op {
 	case opTag:
 		return r.tagAnswer(resp, tag)
-	case opStream, opTemp, opClear:
+	case opStream, opClear:
 		return 0, nil
-	case opBootFW, opAutonomy:
+	case opTemp:
+		if r.wrong == 0 { // it is there and does not read: it has restarted unheard
+			return 0, fmt.Errorf("%w: it answers and does not stream", ErrReboot)
+		}
+		return 0, nil
+	case opVersion, opBootFW, opAutonomy:
 		return 0, ErrReboot
 	}
 	r.scan.count.CheckErrors++ // an answer that nobody asked for
@@ -416,7 +436,11 @@ func (r *Reader) tagAnswer(resp response, tag func(devices.Tag) bool) (time.Dura
 		return 0, err
 	case resp.status >= 0x7F00:
 		return 0, Status{opTag, resp.status}
-	case len(resp.data) == 0: // keep-alive: status 0400 or 0000; others repeat themselves
+	}
+	if (resp.status == statusOK || resp.status == statusNoTags) && time.Since(r.wrongAt) >= faultOver {
+		r.fault(0)
+	}
+	if len(resp.data) == 0 { // keep-alive: status 0400 or 0000; others repeat themselves
 		return 0, nil
 	}
 	if len(resp.data) >= 6 && resp.data[5] != streamTag {
@@ -433,22 +457,27 @@ func (r *Reader) tagAnswer(resp response, tag func(devices.Tag) bool) (time.Dura
 	return 0, nil
 }
 
+// fault tells what is wrong, once; 0: nothing any more.
 func (r *Reader) fault(code uint16) {
+	if code != 0 {
+		r.wrongAt = time.Now()
+	}
+	if code == r.wrong {
+		return
+	}
+	r.wrong = code
 	if r.cfg.Health != nil {
 		r.cfg.Health(Fault{code})
 	}
 }
 
-// restart starts reading again after a fault; a module that is still hot is
-// left alone for longer.
+// restart starts reading again after a fault, which is over when the reader
+// reads for a while without telling it; a module that is still hot is left
+// alone for longer.
 func (r *Reader) restart(now time.Time) (time.Time, error) {
 	resp, err := r.ask(opTemp, commandWait)
 	if err == nil && len(resp.data) == 1 && int(int8(resp.data[0])) >= coolBelow {
 		return now.Add(hotPause), nil
 	}
-	if err := r.stream(); err != nil {
-		return time.Time{}, err
-	}
-	r.fault(0)
-	return time.Time{}, nil
+	return time.Time{}, r.stream()
 }

@@ -48,6 +48,13 @@ func (m *Sim) Mute(on bool) {
 	m.mute = on
 }
 
+// Streaming tells whether the reader has been brought to reading.
+func (m *Sim) Streaming() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.streaming
+}
+
 // Temperature sets what the module answers, in degrees C.
 func (m *Sim) Temperature(c int8) {
 	m.mu.Lock()

@@ -25,11 +25,12 @@ func TestContract(t *testing.T) {
 		key  Key
 	}{{"clear", Key{}}, {"secure", testKey}} {
 		t.Run(tc.name, func(t *testing.T) {
+			var p *polled
 			devicestest.Run(t, devicestest.Device{
 				Play: func(far io.ReadWriter) func([]byte) error {
-					p := &polled{device: &pd.Device{Key: tc.key}}
+					p = &polled{device: &pd.Device{Key: tc.key}}
 					p.device.Wire = p.wire
-					go func() { _ = p.device.Serve(far) }() // ends with the wire
+					go func(p *polled) { _ = p.device.Serve(far) }(p) // ends with the wire
 					return p.say
 				},
 				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
@@ -42,6 +43,10 @@ func TestContract(t *testing.T) {
 					return r.Tag != nil && !r.Tag.Unreadable && r.Tag.EPC.Reveal() == fmt.Sprintf("96B4%04X", n)
 				},
 				Pause: time.Second,
+				// A poll and three repeats of 200 ms: sooner than the 8 s after which it
+				// must be offline.
+				Offline: time.Second,
+				Ready:   func() bool { return tc.key == Key{} || p.device.Secure() },
 			})
 		})
 	}

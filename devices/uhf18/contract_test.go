@@ -34,6 +34,8 @@ func TestContract(t *testing.T) {
 					return r.Tag != nil && r.Tag.EPC.Reveal() == fmt.Sprintf("%X", number(n))
 				},
 				Pause: 2 * time.Second,
+				// Three inventories, each of its scan time and half a second.
+				Offline: tries*(3*scanUnit+answerWait) + 100*time.Millisecond,
 			})
 		})
 	}

@@ -19,13 +19,14 @@ import (
 // over a connection of its own, anew if the last one was closed, and when the
 // wire is gone so is the listener.
 func TestContract(t *testing.T) {
-	var next *street // of the session that begins: played first, then opened
+	var next, here *street // of the session that begins: played first, then opened; and of the one at work
 	devicestest.Run(t, devicestest.Device{
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
 			s := next
 			if next = nil; s == nil {
 				s = newStreet() // nobody plays
 			}
+			here = s
 			go func() {
 				b := make([]byte, 64)
 				for {
@@ -39,19 +40,23 @@ func TestContract(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			return onWire{r, w}, nil
+			return onWire{r, w, func() { here = nil }}, nil
 		},
 		Play: func(io.ReadWriter) func([]byte) error {
 			chunks := make(chan []byte, 1<<10) // a network takes what nobody has read yet
-			next = newStreet()
-			go next.send(chunks)
+			s := here
+			if s == nil { // else it is another camera, in the same street
+				next = newStreet()
+				s = next
+			}
+			go s.send(chunks)
 			return func(b []byte) error {
 				chunks <- b
 				return nil
 			}
 		},
 		Frame: func(n int) []byte {
-			return request(string((&Camera{}).Report(time.Unix(1e9, 0), plateOf(n), "on", 0.9)))
+			return request(string((&Camera{}).Report(time.Now().Truncate(time.Second), plateOf(n), "on", 0.9)))
 		},
 		Is: func(r devices.Read, n int) bool {
 			return r.Plate != nil && r.Plate.Text.Reveal() == plateOf(n) && r.Role == devices.RolePlateFront && r.Device == "front"
@@ -109,8 +114,10 @@ func answers(c net.Conn) {
 type onWire struct {
 	*Reader
 	wire io.Closer
+	left func()
 }
 
 func (o onWire) Close() error {
+	o.left()
 	return errors.Join(o.Reader.Close(), o.wire.Close())
 }
