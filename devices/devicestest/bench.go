@@ -2,6 +2,9 @@ package devicestest
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -30,7 +33,8 @@ func Codec(b *testing.B, wire []byte, take func(wire []byte)) {
 
 // Latency measures on a pty how long after the last byte of a report its read
 // is there, in turn with the same bytes read by nobody's protocol. It reports
-// both medians and what the driver adds, in microseconds.
+// both medians and what the driver adds, in microseconds. A device that is
+// Posted says its reports over the network, and so does the echo.
 func Latency(b *testing.B, d Device) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -62,7 +66,7 @@ func Latency(b *testing.B, d Device) {
 			}
 		}
 	}()
-	floor := newEcho(b)
+	floor := newEcho(b, d.Posted)
 	var ours, bare []time.Duration
 	for n := 0; b.Loop(); n++ {
 		frame := d.Frame(n % 1000)
@@ -92,23 +96,23 @@ func Latency(b *testing.B, d Device) {
 
 // named tells a report's read from what else a driver says.
 func named(r devices.Read) bool {
-	return r.Tag != nil || r.Plate != nil || r.Document != nil || r.Scan != nil
+	return r.Tag != nil || r.Plate != nil || r.Document != nil || r.Scan != nil || r.Key != nil
 }
 
-// echo is a pty and somebody who reads it.
+// echo is a line and somebody who reads it.
 type echo struct {
-	far  *sim.PTY
+	far  io.WriteCloser
 	want chan int
 	done chan time.Time
 }
 
-func newEcho(b *testing.B) *echo {
+func newEcho(b *testing.B, network bool) *echo {
 	b.Helper()
-	far, path, err := sim.OpenPTY()
-	if err != nil {
-		b.Fatal(err)
+	open := ptyPair
+	if network {
+		open = tcpPair
 	}
-	near, err := port.Open(b.Context(), port.Spec{Path: path, Baud: 115200})
+	far, near, err := open(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -136,6 +140,27 @@ func newEcho(b *testing.B) *echo {
 		_ = far.Close()
 	})
 	return e
+}
+
+func ptyPair(ctx context.Context) (far io.WriteCloser, near io.ReadCloser, _ error) {
+	end, path, err := sim.OpenPTY()
+	if err != nil {
+		return nil, nil, err
+	}
+	near, err = port.Open(ctx, port.Spec{Path: path, Baud: 115200})
+	return end, near, err
+}
+
+func tcpPair(ctx context.Context) (far io.WriteCloser, near io.ReadCloser, _ error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	far, err = new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
+	if err == nil {
+		near, err = ln.Accept()
+	}
+	return far, near, errors.Join(err, ln.Close())
 }
 
 // pass is how long after its last byte a frame was read.

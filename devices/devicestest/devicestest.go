@@ -68,8 +68,9 @@ type Device struct {
 	// Pause is how long a line must be silent before a report that was cut off
 	// is given up.
 	Pause time.Duration
-	// NoSpeed says that what is said goes another way than the wire.
-	NoSpeed bool
+	// Posted says that what is said goes another way than the wire: over the
+	// network.
+	Posted bool
 	// Spare is how many bytes at its end a report can do without: silence ends
 	// it as well.
 	Spare int

@@ -64,7 +64,7 @@ func (h halved) Read(b []byte) (int, error) {
 // garbled is a device that speaks at another speed: the driver reads nobody
 // out of it, and ends when it is told to, if it has not given up by itself.
 func (d Device) garbled(t *testing.T) {
-	if d.NoSpeed {
+	if d.Posted {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {

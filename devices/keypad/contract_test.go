@@ -10,6 +10,19 @@ import (
 	"boothd/devices/devicestest"
 )
 
+func BenchmarkLatency(b *testing.B) {
+	for _, template := range []Template{Strokes, Lines} {
+		b.Run("template="+string(template), func(b *testing.B) {
+			devicestest.Latency(b, devicestest.Device{
+				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+					return Open(ctx, w, Config{Name: "desk", Role: devices.RoleKeypad, Template: template})
+				},
+				Frame: func(n int) []byte { return fmt.Appendf(nil, "ON-ABC%03d\r", n) },
+			})
+		})
+	}
+}
+
 // A pad keeps the contract of all readers. Cut off, a plate is forgotten after
 // the idle time; a line of the template lines is whole only with its end, and
 // what is cut off before it is no plate of any vehicle.

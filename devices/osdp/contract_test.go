@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,52 @@ func TestContract(t *testing.T) {
 				// must be offline.
 				Offline: time.Second,
 				Ready:   func() bool { return tc.key == Key{} || p.device.Secure() },
+			})
+		})
+	}
+}
+
+// BenchmarkLatency has the last byte of a card's reply withheld: what is measured
+// is not the wait for the poll that asks for it, 25 ms of 50 in the middle.
+func BenchmarkLatency(b *testing.B) {
+	for name, key := range map[string]Key{"clear": {}, "secure": testKey} {
+		b.Run("channel="+name, func(b *testing.B) {
+			begun, last := make(chan struct{}), make(chan struct{})
+			var waits atomic.Bool // a card, to be reported
+			n := 0
+			devicestest.Latency(b, devicestest.Device{
+				Play: func(far io.ReadWriter) func([]byte) error {
+					d := &pd.Device{Key: key}
+					d.Wire = func(reply []byte, _ bool) []byte {
+						if len(reply) < 16 || !waits.CompareAndSwap(true, false) { // no card
+							return reply
+						}
+						if _, err := far.Write(reply[:len(reply)-1]); err != nil {
+							return nil // Serve ends too, and says why
+						}
+						begun <- struct{}{}
+						<-last
+						return reply[len(reply)-1:]
+					}
+					go func() { _ = d.Serve(far) }() // ends with the wire
+					return func(p []byte) error {
+						if len(p) == 1 {
+							last <- struct{}{}
+							return nil
+						}
+						waits.Store(true)
+						d.Card(0, 32, number(n)[4:])
+						n++
+						<-begun
+						return nil
+					}
+				},
+				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+					return Open(ctx, w, Config{Name: "r", Role: devices.RoleCard, Key: key, Clear: key == Key{}})
+				},
+				Frame: func(n int) []byte {
+					return appendFrame(nil, frame{reply: true, crc: true, code: repRaw, data: number(n)}, nil)
+				},
 			})
 		})
 	}

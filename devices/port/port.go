@@ -31,7 +31,7 @@ import (
 const (
 	readWait  = 100 * time.Millisecond // silence after which Read returns; shorter ones cost CPU (measured: 4x at 1 ms)
 	writeWait = time.Second            // a 262-byte frame takes 0.28 s at 9600 baud
-	dialWait  = 3 * time.Second
+	dialWait  = 2 * time.Second        // the kernel calls again after 1 s; so that one that is back is back within 3 s
 	lookEvery = 500 * time.Millisecond // how often a silent port's node is looked for
 	// fdMost: the serial library selects with a set of 1024 and panics above.
 	fdMost = 1000

@@ -41,6 +41,20 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// BenchmarkLatency measures from the last byte of the answer to an inventory: how
+// long the reader looks for tags is its own affair.
+func BenchmarkLatency(b *testing.B) {
+	far := &Sim{ScanTime: 255}
+	devicestest.Latency(b, devicestest.Device{
+		Play: func(wire io.ReadWriter) func([]byte) error {
+			go func() { _ = far.Serve(wire) }() // ends with the wire
+			return far.Raw
+		},
+		Open:  func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, config) },
+		Frame: func(n int) []byte { return far.Report(statusAll, number(n)) },
+	})
+}
+
 func number(n int) []byte {
 	return binary.BigEndian.AppendUint16([]byte{0xE2, 0x80, 0x11, 0x60, 0x60, 0, 2, 0, 0, 0}, uint16(n))
 }

@@ -61,10 +61,39 @@ func TestContract(t *testing.T) {
 		Is: func(r devices.Read, n int) bool {
 			return r.Plate != nil && r.Plate.Text.Reveal() == plateOf(n) && r.Role == devices.RolePlateFront && r.Device == "front"
 		},
-		Weak:    true, // of HTTP; under TLS every bit is checked
-		Pause:   askMost + time.Second,
-		NoSpeed: true,
-		Linger:  time.Second, // net/http lingers on its connections
+		Weak:   true, // of HTTP; under TLS every bit is checked
+		Pause:  askMost + time.Second,
+		Posted: true,
+		Linger: time.Second, // net/http lingers on its connections
+	})
+}
+
+// BenchmarkLatency posts over a loopback connection that is kept, as cameras do.
+func BenchmarkLatency(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var camera net.Conn
+	devicestest.Latency(b, devicestest.Device{
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			r, err := Open(ctx, ln, Config{Name: "front", Role: devices.RolePlateFront, Template: "plate-recognizer", Path: "/front", Token: []byte(testToken), Window: time.Nanosecond})
+			if err != nil {
+				return nil, err
+			}
+			if camera, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+				return nil, errors.Join(err, r.Close())
+			}
+			go answers(camera)
+			return onWire{r, w, func() {}}, nil
+		},
+		Play: func(io.ReadWriter) func([]byte) error {
+			return func(p []byte) error { _, err := camera.Write(p); return err }
+		},
+		Frame: func(n int) []byte {
+			return request(string((&Camera{}).Report(time.Now(), plateOf(n), "on", 0.9)))
+		},
+		Posted: true,
 	})
 }
 
