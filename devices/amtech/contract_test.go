@@ -39,15 +39,16 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var s *Sim
 			cfg := Config{Name: "lane", Role: devices.RoleCard, Mode: far().Mode, Start: far().Start, CRC: far().CRC, Parity: far().Parity}
+			play := func(wire io.ReadWriter, fresh bool) func([]byte) error {
+				s = far()
+				s.Fresh = fresh
+				go func(s *Sim) { _ = s.Serve(wire) }(s) // ends with the wire
+				return s.Raw
+			}
 			devicestest.Run(t, devicestest.Device{
-				Play: func(wire io.ReadWriter) func([]byte) error {
-					again := s != nil
-					s = far()
-					s.Fresh = again
-					go func(s *Sim) { _ = s.Serve(wire) }(s) // ends with the wire
-					return s.Raw
-				},
-				Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, cfg) },
+				Play:      func(wire io.ReadWriter) func([]byte) error { return play(wire, false) },
+				Restarted: func(wire io.ReadWriter) func([]byte) error { return play(wire, true) },
+				Open:      func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) { return Open(ctx, w, cfg) },
 				// Numbers go on with the reports, as a reader's do.
 				Frame: func(n int) []byte { return far().Report(2*n, id(n)) },
 				Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC == ident([]byte(id(n))) },

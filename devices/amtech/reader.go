@@ -41,6 +41,9 @@ var (
 	// ErrSilent is a reader that does not answer: it has no power, its cable is
 	// off, or it speaks another protocol.
 	ErrSilent error = devices.Silent("reader does not answer")
+	// ErrSlow is a reader that could not be set up in the time that it may not
+	// report tags.
+	ErrSlow = errors.New("reader takes too long")
 	// ErrReboot is a reader that signed on anew: what it held is lost.
 	ErrReboot = errors.New("reader restarted")
 
@@ -252,8 +255,7 @@ func (r *Reader) frame() (frame, bool, error) {
 		r.pending, r.lastAt = r.in[:n], now
 	}
 	f, ok := r.next()
-	count := r.scan.count
-	r.count.Store(&count)
+	r.tell()
 	if ok {
 		err = nil // it comes again with the next Read
 	}
@@ -272,6 +274,12 @@ func (r *Reader) next() (frame, bool) {
 		r.heard = r.lastAt
 	}
 	return f, ok
+}
+
+// tell lets others see the counters.
+func (r *Reader) tell() {
+	c := r.scan.count
+	r.count.Store(&c)
 }
 
 func (r *Reader) fault(f Fault) {

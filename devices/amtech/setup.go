@@ -49,8 +49,11 @@ const (
 	cmdTimeout = "6120A"
 )
 
-// commandsMost bounds what the set-up sends: command mode is left within 10 s.
-const commandsMost = 12
+// Command mode is left within 10 s: an older reader reports no tags in it.
+const (
+	commandsMost = 12
+	commandMode  = 10 * time.Second
+)
 
 func (c Config) framing() framing {
 	return framing{start: c.Start, ecp: c.Mode == ECP, crc: c.CRC, parity: c.Parity}
@@ -111,10 +114,13 @@ func (r *Reader) setUp() error {
 	if r.cfg.Mode == ECP {
 		commands = append([]string{cmdTimeout}, commands...)
 	}
+	entered := time.Now()
 	for _, cmd := range commands {
 		err := r.command(cmd)
 		var refused Fault
 		switch {
+		case time.Since(entered) > commandMode-2*tries*answerWait: // what the next one and leaving may take
+			return errors.Join(fmt.Errorf("%w: %v in command mode", ErrSlow, commandMode), r.leave())
 		case errors.As(err, &refused):
 			r.fault(refused)
 		case err != nil:
@@ -228,6 +234,7 @@ func (r *Reader) ask(cmd string, is func(message) bool) (message, error) {
 			}
 		}
 		r.scan.count.Timeouts++
+		r.tell()
 	}
 	return message{}, fmt.Errorf("%w to command %s", ErrSilent, cmd[:min(len(cmd), 3)])
 }

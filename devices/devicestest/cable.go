@@ -3,6 +3,7 @@ package devicestest
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -173,7 +174,7 @@ func (d Device) atWork(t *testing.T, act func(b *booth)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &booth{t: t, d: d, cable: &cable{}}
 		if !d.Dialled {
-			b.exchange()
+			b.exchange(d.Play)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var lives sync.WaitGroup
@@ -196,12 +197,12 @@ func (d Device) atWork(t *testing.T, act func(b *booth)) {
 	})
 }
 
-// exchange puts a new device at the end of the cable, as after a loss of power.
-func (b *booth) exchange() {
+// exchange puts a new device at the end of the cable.
+func (b *booth) exchange(play func(io.ReadWriter) func([]byte) error) {
 	far := b.cable.attach()
 	say := func(p []byte) error { _, err := far.Write(p); return err }
-	if b.d.Play != nil {
-		say = b.d.Play(far)
+	if play != nil {
+		say = play(far)
 	}
 	b.note(func() { b.say = say })
 }
@@ -222,7 +223,7 @@ func (b *booth) life(ctx context.Context) error {
 			time.Sleep(dialWait)
 			return port.ErrGone
 		}
-		b.exchange()
+		b.exchange(b.d.Play)
 	}
 	r, err := b.d.Open(ctx, wire)
 	if err != nil {
@@ -336,6 +337,10 @@ func (b *booth) away(cut time.Time) {
 // is not read, and the device that is there then is set up anew before it is
 // missed for longer than a silent one.
 func (d Device) restarts(t *testing.T) {
+	again := d.Restarted
+	if again == nil {
+		again = d.Play
+	}
 	d.atWork(t, func(b *booth) {
 		b.ready(backMost)
 		for n := 0; n < 10 && !b.t.Failed(); n++ {
@@ -345,7 +350,7 @@ func (d Device) restarts(t *testing.T) {
 			if d.Dialled {
 				b.cable.hangUp()
 			} else {
-				b.exchange()
+				b.exchange(again)
 			}
 			time.Sleep(d.Pause)
 			b.ready(d.Offline + backMost)

@@ -58,6 +58,8 @@ type Device struct {
 	// that writes bytes as the device would; nil: the far end is written to as
 	// it is.
 	Play func(far io.ReadWriter) (say func([]byte) error)
+	// Restarted plays it from a loss of power on; nil: as Play.
+	Restarted func(far io.ReadWriter) (say func([]byte) error)
 	// Frame is report n, whole; numbers up to 999 give different reports.
 	Frame func(n int) []byte
 	// Is tells whether a read is that of report n.
