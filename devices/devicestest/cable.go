@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -357,4 +358,52 @@ func (d Device) restarts(t *testing.T) {
 			b.reports(2*n + 1)
 		}
 	})
+}
+
+// babbles has something at the other end that sends noise and never stops, such
+// as a device at another speed or a cable beside a motor. It is not taken for
+// the device, and the device is back when it is.
+func (d Device) babbles(t *testing.T) {
+	if d.Offline == 0 {
+		return // noise is no report: that is shown elsewhere
+	}
+	const untilGivenUp = 5 * time.Second // beside: what a command is repeated for
+	d.atWork(t, func(b *booth) {
+		b.ready(backMost)
+		b.reports(1)
+		b.forget()
+		b.exchange(babble)
+		time.Sleep(d.Offline + untilGivenUp)
+		if len(b.ended()) == 0 {
+			b.t.Errorf("after %v of noise it is not away", d.Offline+untilGivenUp)
+		}
+		if d.Dialled {
+			return // it dials the device itself
+		}
+		time.Sleep(time.Minute)
+		b.exchange(d.Play)
+		b.ready(backMost)
+		b.reports(2)
+	})
+}
+
+// babble sends bytes of which no frame can be made: starts, and what no text has.
+func babble(far io.ReadWriter) func([]byte) error {
+	dice := rand.New(rand.NewPCG(3, 4))
+	go func() { _, _ = io.Copy(io.Discard, far) }() // ends with the line
+	go func() {
+		for {
+			b := make([]byte, 40)
+			for i := range b {
+				if b[i] = 0x80 | byte(dice.Uint32()); dice.IntN(8) == 0 {
+					b[i] = "\x53\xFF#"[dice.IntN(3)]
+				}
+			}
+			if _, err := far.Write(b); err != nil {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	return func([]byte) error { return nil }
 }

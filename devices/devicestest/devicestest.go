@@ -179,6 +179,7 @@ func Run(t *testing.T, d Device) {
 	t.Run("takes nothing", d.blocked)
 	t.Run("cut off and back", d.outages)
 	t.Run("restarted in the middle", d.restarts)
+	t.Run("babbles without end", d.babbles)
 	t.Run("unplugged and plugged in again", d.replug)
 	t.Run("gone", func(t *testing.T) {
 		d.play(t, func(s *session) {

@@ -302,8 +302,10 @@ func (r *Reader) ask(op byte, wait time.Duration, data ...byte) (response, error
 	return response{}, fmt.Errorf("%w to command %02X", ErrSilent, op)
 }
 
-// frame gives the next frame, or none after one silence of the port.
+// frame gives the next frame, or none after one look at the port: a line that is
+// never silent must not keep it.
 func (r *Reader) frame() (response, bool, error) {
+	looked := false
 	for {
 		if resp, ok := r.scan.next(); ok {
 			r.heard = r.lastAt
@@ -316,6 +318,10 @@ func (r *Reader) frame() (response, bool, error) {
 			r.pending = r.pending[r.scan.feed(r.pending):]
 			continue
 		}
+		if looked {
+			return response{}, false, nil
+		}
+		looked = true
 		n, err := r.port.Read(r.in[:])
 		count := r.scan.count
 		r.count.Store(&count)

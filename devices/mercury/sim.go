@@ -32,6 +32,8 @@ type Sim struct {
 	streaming bool
 	temp      int8
 	mute      bool
+	started   int // times that it was told to read
+	emptied   int // and to empty its buffer
 }
 
 // Present sets the tags in the field.
@@ -53,6 +55,28 @@ func (m *Sim) Streaming() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.streaming
+}
+
+// halt forgets that it was told to read, as after a loss of power that nobody
+// heard of.
+func (m *Sim) halt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.streaming = false
+}
+
+// starts tells how often it was told to read.
+func (m *Sim) starts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.started
+}
+
+// cleared tells how often it was told to empty its buffer.
+func (m *Sim) cleared() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.emptied
 }
 
 // Temperature sets what the module answers, in degrees C.
@@ -240,15 +264,24 @@ func (t SimTag) Report() ([]byte, error) {
 	return simFrame(0x22, 0, b), nil
 }
 
+// simGap is the silence after which a half command is forgotten, below the time
+// that a host gives a speed.
+const simGap = 90 * time.Millisecond
+
 // listen reads host commands and answers them.
 func (m *Sim) listen(wire io.Reader) error {
 	var buf []byte
 	chunk := make([]byte, 512)
+	last := time.Now()
 	for {
 		n, err := wire.Read(chunk)
 		if err != nil {
 			return err
 		}
+		if time.Since(last) > simGap {
+			buf = nil
+		}
+		last = time.Now()
 		buf = append(buf, chunk[:n]...)
 		for {
 			op, data, rest, ok := simCommand(buf)
@@ -309,6 +342,11 @@ func (m *Sim) answer(op byte, data []byte) error {
 		if boot {
 			return m.send(op, 0x0101)
 		}
+		if op == 0x2A {
+			m.mu.Lock()
+			m.emptied++
+			m.mu.Unlock()
+		}
 		return m.send(op, 0)
 	}
 	return m.send(op, 0x0101)
@@ -321,6 +359,9 @@ func (m *Sim) stream(data []byte) error {
 	}
 	m.mu.Lock()
 	m.streaming = on
+	if on {
+		m.started++
+	}
 	m.mu.Unlock()
 	return nil
 }
