@@ -18,7 +18,7 @@ import (
 func openLine(ctx context.Context, p port.Port, d configs.Device, fault func(error)) (Reader, error) {
 	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Start: d.Start, End: d.End,
 		Silence: d.Silence.Duration, Separator: d.Separator, NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
-		Checksum: string(d.Checksum), Heartbeat: d.Heartbeat, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration,
+		Checksum: string(d.Checksum), ChecksumEnd: d.ChecksumEnd, Heartbeat: d.Heartbeat, Quiet: d.Quiet.Duration, Ack: d.Ack, Nak: d.Nak, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration,
 		Health: func(f line.Fault) { fault(f.Why) }}
 	c.Fields = fieldsOf(d)
 	return line.Open(ctx, p, c)

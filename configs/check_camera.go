@@ -40,6 +40,41 @@ func (c *checker) line(p string, d *Device) {
 	if path := sub(p, "window"); c.has(path) {
 		c.span(path, d.Window, time.Millisecond, time.Minute, "")
 	}
+	if path := sub(p, "quiet"); c.has(path) {
+		c.span(path, d.Quiet, time.Second, time.Hour, "three heartbeats")
+		if d.Heartbeat == "" {
+			c.refuse(path, "a camera without a heartbeat is silent while no vehicle comes", "write heartbeat, or take quiet out")
+		}
+	}
+	c.checksumEnd(p, d)
+	c.answers(p, d)
+}
+
+func (c *checker) checksumEnd(p string, d *Device) {
+	path := sub(p, "checksum_end")
+	switch {
+	case !d.ChecksumEnd:
+	case d.Checksum == "" || d.Checksum == "none":
+		c.refuse(path, "there is no checksum", `write checksum = "xor", or take it out`)
+	case d.Silence.Duration > 0:
+		c.refuse(path, "silence ends a report, and no byte", "write end, or take it out")
+	}
+}
+
+// answers checks what a camera is answered.
+func (c *checker) answers(p string, d *Device) {
+	numbered := slices.ContainsFunc(d.Fields, func(f Field) bool { return f == "seq" || strings.HasPrefix(string(f), "seq:") })
+	if path := sub(p, "ack"); c.has(path) {
+		switch {
+		case len(d.Ack) > ackMost || !answerPattern.MatchString(d.Ack):
+			c.refuse(path, quoted(d.Ack)+" is no answer", `write bytes in hex and {seq} with a blank between, such as "06" or "02 {seq} 06 03"`)
+		case strings.Contains(d.Ack, "{seq}") && !numbered:
+			c.refuse(path, "no field is the report's number", `write fields with "seq" among them, or leave {seq} out`)
+		}
+	}
+	if path := sub(p, "nak"); c.has(path) && (len(d.Nak) > ackMost || !answerPattern.MatchString(d.Nak) || strings.Contains(d.Nak, "{")) {
+		c.refuse(path, quoted(d.Nak)+" is no answer", `write bytes in hex with a blank between, such as "15"`)
+	}
 }
 
 // told checks what is about the text of a camera's reports, whatever they come
@@ -62,6 +97,9 @@ func hasPlate(fields []Field) bool {
 // ackPattern is what a camera may be answered: bytes in hex and places, between
 // blanks.
 var ackPattern = regexp.MustCompile(`^(([0-9A-Fa-f]{2})+|\{(open|id|xor|close)\})( (([0-9A-Fa-f]{2})+|\{(open|id|xor|close)\}))*$`)
+
+// answerPattern is the same of driver line.
+var answerPattern = regexp.MustCompile(`^(([0-9A-Fa-f]{2})+|\{seq\})( (([0-9A-Fa-f]{2})+|\{seq\}))*$`)
 
 const ackMost = 128 // characters: 64 bytes in hex
 

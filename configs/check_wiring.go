@@ -24,7 +24,7 @@ var driverKeys = map[Driver][]string{
 	Wiegand: {"data0", "data1", "formats", "silence"},
 	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
-		"heartbeat", "charset", "zone", "max_length", "window"},
+		"checksum_end", "heartbeat", "quiet", "charset", "zone", "max_length", "window", "ack", "nak"},
 	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack"},
 	Webhook: {"template", "window", "token", "cert", "key", "ca", "quiet"},
 	Barcode: {"suffix"},

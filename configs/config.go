@@ -180,7 +180,7 @@ type Device struct {
 	Key         Ref         `toml:"key,omitempty"`         // of Cert
 	CA          Ref         `toml:"ca,omitempty"`          // who signs the reader's certificate; the camera's, if it must have one
 	Fingerprint Fingerprint `toml:"fingerprint,omitempty"` // SHA-256 of the reader's certificate, instead of CA
-	Quiet       Duration    `toml:"quiet,omitempty"`       // how long the camera may say nothing; none: for ever
+	Quiet       Duration    `toml:"quiet,omitempty"`       // how long the camera may say nothing; none: for ever. Of driver line with heartbeat, too: default 30s
 
 	// Of drivers line, nedap and webhook. Template gives the form of a camera's reports;
 	// each key below it, of driver line, overrides one part; what is about a
@@ -195,12 +195,14 @@ type Device struct {
 	NoRead          []string `toml:"no_read,omitempty"`          // texts that stand for "no plate seen"
 	ConfidenceScale int      `toml:"confidence_scale,omitempty"` // 1, 100 or 1000
 	Checksum        Checksum `toml:"checksum,omitempty"`
-	Heartbeat       string   `toml:"heartbeat,omitempty"` // a report that only says the camera is alive
+	ChecksumEnd     bool     `toml:"checksum_end,omitempty" json:",omitempty"` // the checksum follows the end and covers it, too
+	Heartbeat       string   `toml:"heartbeat,omitempty"`                      // a report that only says the camera is alive
 	Charset         Charset  `toml:"charset,omitempty"`
-	Zone            string   `toml:"zone,omitempty"`       // of the camera's clock, "UTC" or "America/Vancouver"
-	MaxLength       int      `toml:"max_length,omitempty"` // bytes of a report, at most 4096
-	Window          Duration `toml:"window,omitempty"`     // in which the same plate is the same report
-	Ack             string   `toml:"ack,omitempty"`        // of driver nedap: what a report is answered, hex and {open}, {id}, {xor}, {close}
+	Zone            string   `toml:"zone,omitempty"`                  // of the camera's clock, "UTC" or "America/Vancouver"
+	MaxLength       int      `toml:"max_length,omitempty"`            // bytes of a report, at most 4096
+	Window          Duration `toml:"window,omitempty"`                // in which the same plate is the same report
+	Ack             string   `toml:"ack,omitempty"`                   // what a report is answered: hex and {seq}; of driver nedap hex and {open}, {id}, {xor}, {close}
+	Nak             string   `toml:"nak,omitempty" json:",omitempty"` // what one is answered whose checksum is wrong: hex
 
 	// Of driver barcode.
 	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"

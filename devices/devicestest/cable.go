@@ -382,6 +382,7 @@ func (d Device) babbles(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		b.exchange(d.Play)
+		time.Sleep(d.Pause) // what the noise began is given up
 		b.ready(backMost)
 		b.reports(2)
 	})

@@ -3,6 +3,9 @@ package line
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +39,10 @@ func TestContract(t *testing.T) {
 			func(n int) string {
 				return fmt.Sprintf("\x02%s%04X\x03", plate(n), checksum("crc16-ccitt-false", []byte(plate(n))))
 			}},
+		"crc over the end": {Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true},
+			func(n int) string {
+				return fmt.Sprintf("\x02%s\x03%04X", plate(n), checksum("crc16-ibm", []byte(plate(n)+"\x03")))
+			}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			devicestest.Run(t, devicestest.Device{
@@ -44,8 +51,40 @@ func TestContract(t *testing.T) {
 				},
 				Frame: func(n int) []byte { return []byte(c.frame(n)) },
 				Is:    func(r devices.Read, n int) bool { return r.Plate != nil && r.Plate.Text == devices.Ident(plate(n)) },
-				Weak:  name != "crc", Pause: 2 * time.Second,
+				Weak:  !strings.HasPrefix(name, "crc"), Pause: 2 * time.Second,
 			})
 		})
 	}
+}
+
+// A camera with heartbeats is missed when they stop, and is back with the next.
+func TestContractWithHeartbeats(t *testing.T) {
+	const beat = time.Second
+	devicestest.Run(t, devicestest.Device{
+		Play: func(far io.ReadWriter) func([]byte) error {
+			var mu sync.Mutex // reports and beats are written whole
+			say := func(b []byte) error {
+				mu.Lock()
+				defer mu.Unlock()
+				_, err := far.Write(b)
+				return err
+			}
+			go func() { // ends with the wire
+				for time.Sleep(beat); say([]byte("ALIVE\r\n")) == nil; time.Sleep(beat) {
+					continue
+				}
+			}()
+			return say
+		},
+		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
+			return Open(ctx, w, Config{Template: "nedap-raw", Heartbeat: "ALIVE", Quiet: 3 * beat})
+		},
+		Frame: func(n int) []byte { return fmt.Appendf(nil, "AB%03dX\r\n", n) },
+		Is: func(r devices.Read, n int) bool {
+			return r.Plate != nil && string(r.Plate.Text) == fmt.Sprintf("AB%03dX", n)
+		},
+		Weak: true, Pause: 2 * time.Second,
+		Offline: 3*beat + 200*time.Millisecond,
+		Linger:  2 * beat,
+	})
 }

@@ -18,11 +18,16 @@ type framer struct {
 	// check, if set, tells whether a report is whole. It is asked where the
 	// check value is one bare byte, which may look like a start or an end.
 	check func(report []byte) bool
+	// tail is how many bytes follow the end and belong to the report, which has
+	// its end in it then. Those of a report that is not whole are looked at again.
+	tail  int
+	whole func(report []byte) bool
 
 	buf     []byte
 	begun   time.Time // arrival of the report's first byte
 	inside  bool      // a start was seen
 	skip    bool      // the rest of a report that was given up, until its end
+	owed    int       // bytes of the tail that have not come
 	late    bool      // what buf ends with looked like an end and may be a check byte
 	cut     int       // where in buf a new report begins, if a start in it was one
 	noisy   bool      // something other than white space stands before the start
@@ -35,6 +40,10 @@ type emit func(report []byte, begun time.Time)
 // feed takes bytes that came at one time and hands on every whole report.
 func (f *framer) feed(b []byte, at time.Time, out emit) {
 	for _, c := range b {
+		if f.owed > 0 {
+			f.owe(c, at, out)
+			continue
+		}
 		if f.late {
 			f.late = false
 			if f.buf = append(f.buf, c); bytes.HasSuffix(f.buf, f.end) {
@@ -66,6 +75,10 @@ func (f *framer) put(c byte, at time.Time, out emit) {
 		if f.cut == size {
 			f.cut = 0 // nothing after that start: it was a check byte
 		}
+		if f.tail > 0 && !f.skip {
+			f.owed = f.tail
+			return
+		}
 		if f.check != nil && !f.skip && !f.check(f.buf[f.cut:size]) {
 			f.late = true
 			return
@@ -78,6 +91,23 @@ func (f *framer) put(c byte, at time.Time, out emit) {
 		f.buf, f.cut, f.begun = keep(f.buf, len(f.buf)-f.cut), 0, at
 	case len(f.buf) > f.most+len(f.end):
 		f.drop()
+	}
+}
+
+// owe takes a byte behind the end. If it is not of this report it is of the next
+// one.
+func (f *framer) owe(c byte, at time.Time, out emit) {
+	f.buf = append(f.buf, c)
+	if f.owed--; f.owed > 0 {
+		return
+	}
+	tail := append([]byte(nil), f.buf[len(f.buf)-f.tail:]...)
+	whole := f.whole(f.buf)
+	f.finish(len(f.buf), out)
+	if !whole {
+		for _, c := range tail {
+			f.put(c, at, out)
+		}
 	}
 }
 
@@ -112,7 +142,7 @@ func (f *framer) finish(size int, out emit) {
 	f.buf, f.cut, f.inside, f.skip = f.buf[:0], 0, false, false
 	switch {
 	case skip:
-	case len(report) > f.most: // by less than an end, or put has dropped it
+	case len(report) > f.most+f.tail+len(f.end)*min(f.tail, 1): // by less than an end, or put has dropped it
 		f.dropped++
 	case len(report) > 0 || f.blank:
 		out(report, f.begun)
@@ -123,6 +153,9 @@ func (f *framer) finish(size int, out emit) {
 // end of its own, else of one that was cut off.
 func (f *framer) quiet(out emit) {
 	switch {
+	case f.owed > 0:
+		f.owed = 0
+		f.dropped++
 	case f.late:
 		f.late = false
 		f.finish(len(f.buf)-len(f.end), out)

@@ -130,7 +130,10 @@ func TestChecksums(t *testing.T) {
 
 func TestBadConfigurations(t *testing.T) {
 	for _, c := range []Config{{Template: "axon"}, {Template: "custom", End: "\n"}, {Template: "custom", End: "\n", Fields: []string{"plate", "camera:2"}},
-		{Template: "custom", End: "\n", Fields: []string{"plate:0"}}, {Template: "axxon", Zone: "Mars/Olympus"}} {
+		{Template: "custom", End: "\n", Fields: []string{"plate:0"}}, {Template: "axxon", Zone: "Mars/Olympus"},
+		{Template: "axxon", ChecksumEnd: true}, {Template: "custom", Silence: time.Second, Fields: []string{"plate"}, Checksum: "xor", ChecksumEnd: true},
+		{Template: "axxon", Ack: "6"}, {Template: "axxon", Ack: "{id}"}, {Template: "axxon", Ack: "{seq}"}, {Template: "axxon", Nak: "{seq}"},
+		{Template: "axxon", Ack: strings.Repeat("06", 65)}} {
 		closed := &pipe{}
 		if _, err := Open(t.Context(), closed, c); err == nil || !closed.closed {
 			t.Errorf("%+v: %v, closed %t", c, err, closed.closed)
@@ -207,6 +210,24 @@ func TestHeartbeatsThatStop(t *testing.T) {
 	})
 	if !errors.Is(err, ErrSilent) || c.Frames != 2 || c.Timeouts != 1 {
 		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// A camera's heartbeats may come more often than every 30 s, and are missed sooner.
+func TestQuiet(t *testing.T) {
+	var told time.Duration
+	_, _, err := play(t, Config{Template: "nedap-raw", Heartbeat: "ALIVE", Quiet: 3 * time.Second, Health: func(Fault) {}}, func(say func(string)) {
+		for range 60 {
+			say("ALIVE\r\n")
+			time.Sleep(time.Second)
+		}
+		from := time.Now()
+		time.Sleep(2100 * time.Millisecond) // 3.1 s after the last
+		synctest.Wait()
+		told = time.Since(from)
+	})
+	if !errors.Is(err, ErrSilent) || told > 3*time.Second {
+		t.Errorf("%v after %v", err, told)
 	}
 }
 
@@ -287,6 +308,8 @@ var fuzzed = []struct {
 	{"csv-generic", "x,ZZZ,1,c\n", Config{}},
 	{"bare", "\x02ZZZZ\x03", Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck}},
 	{"silence", "ZZZ", Config{Template: "custom", Silence: time.Millisecond, Fields: []string{"plate"}, Charset: "latin-1", MaxLength: 4096}},
+	{"over the end", "\x02ZZZ\x03Y", Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, ChecksumEnd: true}},
+	{"crc over the end", "ZZZ\r\n51EE", Config{Template: "custom", End: "\r\n", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true}},
 	{"crc", "$$ZZZ83C4##", Config{Template: "custom", Start: "$$", End: "##", Fields: []string{"plate"}, Checksum: "crc16-xmodem", Charset: "utf-8"}},
 }
 

@@ -70,10 +70,22 @@ func newParser(cfg Config) (*parser, error) {
 	return p, nil
 }
 
+// has tells whether a report has a field.
+func (p *parser) has(name string) bool {
+	return slices.ContainsFunc(p.fields, func(f field) bool { return f.name == name })
+}
+
 // framer gives the framer that cuts this parser's reports.
 func (p *parser) framer() framer {
 	f := framer{start: []byte(p.cfg.Start), end: []byte(p.cfg.End), most: p.cfg.MaxLength, blank: p.noRead("")}
-	if p.cfg.Checksum == bareCheck {
+	switch {
+	case p.cfg.ChecksumEnd:
+		f.tail, _ = checkSize(p.cfg.Checksum) // newParser has refused others
+		f.whole = func(report []byte) bool {
+			_, err := uncheck(p.cfg.Checksum, report)
+			return err == nil
+		}
+	case p.cfg.Checksum == bareCheck:
 		f.check = func(report []byte) bool {
 			_, err := uncheck(bareCheck, report)
 			return err == nil || p.cfg.Heartbeat != "" && string(report) == p.cfg.Heartbeat
@@ -85,32 +97,54 @@ func (p *parser) framer() framer {
 // parse reads one report; beat tells that it only says the camera is there.
 // Its errors quote nothing of the report.
 func (p *parser) parse(report []byte) (plate devices.Plate, beat bool, err error) {
+	plate, _, beat, err = p.numbered(report)
+	return plate, beat, err
+}
+
+// numbered is parse, with what the report has in its field "seq".
+func (p *parser) numbered(report []byte) (plate devices.Plate, seq string, beat bool, err error) {
+	if p.cfg.ChecksumEnd {
+		body, err := uncheck(p.cfg.Checksum, report)
+		if err != nil {
+			return plate, "", false, err
+		}
+		return p.said(bytes.TrimSuffix(body, []byte(p.cfg.End)))
+	}
 	if p.cfg.End == "\n" && p.cfg.Checksum != bareCheck {
 		report = bytes.TrimSuffix(report, []byte("\r"))
 	}
 	if p.cfg.Heartbeat != "" && string(report) == p.cfg.Heartbeat {
-		return plate, true, nil // some cameras send it without a checksum
+		return plate, "", true, nil // some cameras send it without a checksum
 	}
 	if len(report) == 0 && !p.noRead("") {
-		return plate, false, errBlank
+		return plate, "", false, errBlank
 	}
 	body, err := uncheck(p.cfg.Checksum, report)
 	if err != nil {
-		return plate, false, err
+		return plate, "", false, err
 	}
+	return p.said(body)
+}
+
+// said reads what is between the start and the end, or the checksum.
+func (p *parser) said(body []byte) (plate devices.Plate, seq string, beat bool, err error) {
 	text, err := p.decode(body)
 	if err != nil {
-		return plate, false, err
+		return plate, "", false, err
 	}
 	if p.cfg.Heartbeat != "" && text == p.cfg.Heartbeat {
-		return plate, true, nil
+		return plate, "", true, nil
 	}
 	cells, err := p.cells(text)
 	if err != nil {
-		return plate, false, err
+		return plate, "", false, err
 	}
-	plate, err = p.plate(cells)
-	return plate, false, err
+	t := nothing()
+	for i, f := range p.fields {
+		p.hear(&t, f.name, cells[i])
+	}
+	plate, err = p.made(t)
+	return plate, t.seq, false, err
 }
 
 // noRead tells whether a text stands for "no plate seen".
@@ -169,18 +203,9 @@ func (p *parser) cells(text string) ([]string, error) {
 	return cells, nil
 }
 
-// plate puts the cells together.
-func (p *parser) plate(cells []string) (devices.Plate, error) {
-	t := nothing()
-	for i, f := range p.fields {
-		p.hear(&t, f.name, cells[i])
-	}
-	return p.made(t)
-}
-
 // told is what a report tells, field by field.
 type told struct {
-	text, state, country, date, clock, camera string
+	text, state, country, date, clock, camera, seq string
 
 	confidence float64
 	at         time.Time
@@ -208,6 +233,8 @@ func (p *parser) hear(t *told, name, cell string) {
 		t.confidence = confidence(cell, p.cfg.ConfidenceScale)
 	case "camera":
 		t.camera = strings.ToValidUTF8(cell[:min(len(cell), cameraMost)], "")
+	case "seq":
+		t.seq = cell
 	case "datetime":
 		t.at = p.time(cell)
 	case "date":

@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	// beatWait is how long a camera that sends heartbeats may be silent. Ours.
+	// beatWait is how long a camera that sends heartbeats may be silent, if the
+	// configuration does not say. Ours.
 	beatWait = 30 * time.Second
 	// cutOff is how long a report may pause before it counts as cut off. Ours: a
 	// report of 512 bytes takes 0.53 s at 9600 baud.
@@ -62,6 +63,9 @@ type Reader struct {
 	idle   time.Duration  // waited since the last byte
 	mute   time.Duration  // waited since the last usable report
 
+	ack, nak answer
+	answers  []byte // to the reports of the bytes last read, not yet sent
+
 	seen [recent]devices.Read // given lately; a later one replaces the oldest
 
 	bad, noise int // reports and bytes since the last usable report
@@ -73,20 +77,33 @@ type Reader struct {
 }
 
 // Open takes over a port whose Read gives 0, nil on silence. Nothing is sent to
-// a camera. The port is closed on an error.
+// a camera but the answers of the configuration. The port is closed on an error.
 func Open(ctx context.Context, p io.ReadWriteCloser, cfg Config) (*Reader, error) {
 	full, err := cfg.complete()
 	var ps *parser
 	if err == nil {
 		ps, err = newParser(full)
 	}
+	var ack, nak answer
 	if err == nil {
+		ack, err = parseAnswer(cfg.Ack)
+	}
+	if err == nil {
+		nak, err = parseAnswer(cfg.Nak)
+	}
+	switch {
+	case err != nil:
+	case nak.numbered():
+		err = fmt.Errorf("answer: of a report that is damaged %s is not known", placeSeq)
+	case ack.numbered() && !ps.has("seq"):
+		err = fmt.Errorf("answer: no field is %s", placeSeq)
+	default:
 		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("line %s: %w", cfg.Name, err), p.Close())
 	}
-	return &Reader{port: p, cfg: full, parser: ps, framer: ps.framer()}, nil
+	return &Reader{port: p, cfg: full, parser: ps, framer: ps.framer(), ack: ack, nak: nak}, nil
 }
 
 // Close gives up the port.
@@ -101,7 +118,7 @@ func (r *Reader) Counters() devices.Counters {
 }
 
 // Reads yields every plate report until ctx ends or the camera does; the error
-// comes last, once.
+// comes last, once. Reports are answered when they have been yielded.
 func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 	return func(yield func(devices.Read, error) bool) {
 		stop := context.AfterFunc(ctx, func() { _ = r.port.Close() }) // wakes a Read that waits
@@ -112,6 +129,10 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 				if !yield(read, nil) {
 					return
 				}
+			}
+			if len(r.answers) > 0 && err == nil {
+				_, err = r.port.Write(r.answers)
+				r.answers = r.answers[:0]
 			}
 			switch {
 			case ctx.Err() != nil:
@@ -130,7 +151,7 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 // the time spent waiting for bytes: a caller who is slow to take a read is no
 // silence of the camera.
 func (r *Reader) hear() error {
-	r.reads = r.reads[:0]
+	r.reads, r.answers = r.reads[:0], r.answers[:0]
 	asked := time.Now()
 	n, err := r.port.Read(r.in[:])
 	r.now = time.Now()
@@ -149,7 +170,7 @@ func (r *Reader) hear() error {
 		r.fault(ErrNoise)
 		r.noise = 0
 	}
-	if err == nil && r.cfg.Heartbeat != "" && r.mute > beatWait {
+	if err == nil && r.cfg.Heartbeat != "" && r.mute > r.cfg.Quiet {
 		r.counted.Timeouts++
 		err = ErrSilent
 	}
@@ -169,11 +190,14 @@ func (r *Reader) pause() time.Duration {
 
 // take reads one report.
 func (r *Reader) take(report []byte, begun time.Time) {
-	p, beat, err := r.parser.parse(report)
+	p, seq, beat, err := r.parser.numbered(report)
 	switch {
 	case errors.Is(err, errBlank):
 		return
 	case err != nil:
+		if errors.Is(err, errCheck) {
+			r.answers = r.nak.append(r.answers, "")
+		}
 		r.counted.CheckErrors++
 		if r.bad++; r.bad >= badMost {
 			r.fault(err)
@@ -186,6 +210,7 @@ func (r *Reader) take(report []byte, begun time.Time) {
 	if beat {
 		return
 	}
+	r.answers = r.ack.append(r.answers, seq) // one that is sent again, too
 	read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: begun, Plate: &p}
 	if r.again(read) {
 		r.counted.Repeats++

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -24,7 +25,10 @@ type Config struct {
 	NoRead          []string      // texts that stand for "no plate seen"
 	ConfidenceScale int           // what full confidence is: 1, 100 or 1000
 	Checksum        string        // none, xor, xor-hex, sum-hex, twos-hex, crc16-ibm, ...
+	ChecksumEnd     bool          // the checksum follows the end and covers it, too
 	Heartbeat       string        // a report that only says that the camera is there
+	Quiet           time.Duration // how long a camera with a Heartbeat may say nothing; 30 s if not given
+	Ack, Nak        string        // what a report is answered, and one whose checksum is wrong: hex digits, {seq}; none: nothing
 	Charset         string        // ascii, latin-1, utf-8
 	Zone            string        // of the camera's clock; "": UTC
 	MaxLength       int           // bytes of a report
@@ -75,9 +79,12 @@ func (c Config) complete() (Config, error) {
 	}
 	c.ConfidenceScale, c.MaxLength = either(c.ConfidenceScale, 100), either(c.MaxLength, maxLength)
 	c.Checksum, c.Charset, c.Zone = either(c.Checksum, "none"), either(c.Charset, "ascii"), either(c.Zone, "UTC")
-	c.Window = either(c.Window, 10*time.Second)
+	c.Window, c.Quiet = either(c.Window, 10*time.Second), either(c.Quiet, beatWait)
 	if c.End == "" && c.Silence <= 0 || len(c.Fields) == 0 {
 		return c, fmt.Errorf("template %q needs fields, and an end or a silence", c.Template)
+	}
+	if c.ChecksumEnd && (c.End == "" || c.Checksum == "none") {
+		return c, errors.New("a checksum over the end needs a checksum and an end")
 	}
 	return c, nil
 }
