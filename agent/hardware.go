@@ -24,6 +24,7 @@ import (
 	"boothd/devices/llrp"
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
+	"boothd/devices/osdp"
 	"boothd/devices/port"
 	"boothd/devices/relay"
 	"boothd/devices/uhf18"
@@ -56,8 +57,15 @@ var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, c
 
 // open opens one device of the booth.
 func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (Reader, error) {
-	return OpenDevice(ctx, b.frames.world(b.world, d.Name), d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
+	if err := b.installs.hold(ctx, d.Name); err != nil {
+		return nil, err
+	}
+	r, err := OpenDevice(ctx, b.frames.world(b.world, d.Name), d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
 		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }}, fault)
+	if errors.Is(err, osdp.ErrWrongKey) {
+		b.installs.refused(d.Name)
+	}
+	return r, err
 }
 
 // Place is what opening a device needs to know of the booth.

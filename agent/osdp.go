@@ -25,8 +25,35 @@ const installFor = 10 * time.Minute
 // installs are the windows in which OSDP readers may be given their own key, by
 // device. A technician opens them on the spot.
 type installs struct {
-	mu  sync.Mutex // the control socket and the devices' goroutines
-	end map[string]time.Time
+	mu    sync.Mutex // the control socket and the devices' goroutines
+	end   map[string]time.Time
+	wrong map[string]time.Time // when a reader was found with another key
+}
+
+// refused notes that a reader has another key.
+func (i *installs) refused(device string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.wrong == nil {
+		i.wrong = make(map[string]time.Time)
+	}
+	i.wrong[device] = time.Now()
+}
+
+// hold leaves a reader alone that has another key, until it makes sense to ask
+// it again or a technician opens a window. A new configuration begins anew.
+func (i *installs) hold(ctx context.Context, device string) error {
+	for {
+		i.mu.Lock()
+		at, end := i.wrong[device], i.end[device]
+		i.mu.Unlock()
+		if at.IsZero() || time.Since(at) >= osdp.WrongKeyPause || time.Now().Before(end) {
+			return nil
+		}
+		if !sleep(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
 }
 
 func (i *installs) open(device string, until time.Time) {

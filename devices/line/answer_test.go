@@ -95,6 +95,28 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// What the caller did not take is not answered: the camera sends it again.
+func TestNotTakenIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &answered{pipe: pipe{in: make(chan []byte, 8)}}
+		r, err := Open(t.Context(), p, Config{Template: "nedap-raw", Ack: "06"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.in <- []byte("AB1\r\nCD2\r\n")
+		for range r.Reads(t.Context()) {
+			break
+		}
+		close(p.in)
+		for range r.Reads(t.Context()) {
+			continue
+		}
+		if got := p.heard(); got != "" {
+			t.Errorf("answered %q", got)
+		}
+	})
+}
+
 func sumHex(body string) string {
 	const digits = "0123456789ABCDEF"
 	sum := checksum("sum-hex", []byte(body))

@@ -33,7 +33,9 @@ const (
 	repID     = 0x45
 	repCap    = 0x46
 	repStatus = 0x48
+	repIn     = 0x49
 	repOut    = 0x4A
+	repReader = 0x4B
 	repRaw    = 0x50
 	repText   = 0x51
 	repKeys   = 0x53
@@ -44,8 +46,9 @@ const (
 
 // Reasons of a refusal that are acted on.
 const (
-	nakCheck    = 1
-	nakSequence = 4
+	nakCheck     = 1
+	nakSequence  = 4
+	nakCondition = 6 // not without a secure channel
 )
 
 // NAK is a refusal of the reader.

@@ -326,7 +326,7 @@ func (r *Reader) report(a answer, yield func(devices.Read) bool) error {
 		}
 	case repStatus:
 		r.status(a.data)
-	case repACK:
+	case repACK, repIn, repOut, repReader: // nothing of ours is wired to a reader
 	default:
 		r.scan.count.CheckErrors++
 	}

@@ -126,7 +126,7 @@ func (r *Reader) handshake(ctx context.Context, kind byte) error {
 func (r *Reader) askStatus(ctx context.Context) error {
 	r.asked = time.Now()
 	a, err := r.ask(ctx, cmdStatus)
-	if _, refused := refusal(err); refused {
+	if n, refused := refusal(err); refused && n.Code != nakCondition { // else it refuses everything, and is not there
 		r.mute = true
 		r.tell(Health{Secure: r.channel != nil})
 		return nil

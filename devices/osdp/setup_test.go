@@ -1,0 +1,152 @@
+package osdp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"boothd/devices/osdp/pd"
+)
+
+var otherKey = Key{9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6}
+
+// Who may be read, and under which key: never in clear unless that is asked for,
+// and never under the key that everybody knows.
+func TestKeysOfReaders(t *testing.T) {
+	window := func(c Config) Config { c.InstallUntil = time.Date(2000, 1, 1, 0, 10, 0, 0, time.UTC); return c } // the bubble's clock
+	master := secured
+	master.Master = true
+	for name, c := range map[string]struct {
+		device *pd.Device
+		cfg    Config
+		want   error
+		own    Key // that the reader has afterwards
+	}{
+		"its own":                              {&pd.Device{Key: testKey}, secured, nil, testKey},
+		"another":                              {&pd.Device{Key: otherKey}, secured, ErrWrongKey, otherKey},
+		"another, in a window":                 {&pd.Device{Key: otherKey}, window(secured), ErrWrongKey, otherKey},
+		"fresh, and no window":                 {&pd.Device{Key: pd.DefaultKey}, secured, ErrWrongKey, pd.DefaultKey},
+		"fresh, in a window":                   {&pd.Device{Key: pd.DefaultKey}, window(secured), nil, testKey},
+		"fresh, and acknowledges in clear":     {&pd.Device{Key: pd.DefaultKey, ClearACK: true}, window(secured), nil, testKey},
+		"fresh, of a master":                   {&pd.Device{Key: pd.DefaultKey}, window(master), nil, Key{}},
+		"none at all":                          {&pd.Device{}, secured, ErrInsecure, Key{}},
+		"none at all, in a window":             {&pd.Device{}, window(secured), ErrInsecure, Key{}},
+		"strict, and asked in clear":           {&pd.Device{Key: testKey, Strict: true}, inClear, NAK{cmdStatus, 6}, testKey},
+		"no key needed, and none is asked for": {&pd.Device{Key: testKey}, inClear, nil, testKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opened := false
+			l := live(t, c.device, c.cfg, func(l *life) {
+				opened = true
+				l.card(1)
+				l.wait(time.Second)
+				if want := "96B40001"; c.want == nil {
+					l.want(want)
+				}
+				if l.device.Secure() == c.cfg.Clear {
+					t.Errorf("secure is %t", l.device.Secure())
+				}
+			})
+			if opened != (c.want == nil) || !opened && !errors.Is(l.err, c.want) {
+				t.Errorf("ended with %v, want %v", l.err, c.want)
+			}
+			if own := c.device.OwnKey(); c.own != (Key{}) && own != c.own {
+				t.Errorf("the reader's key is % X, want % X", own, c.own)
+			}
+			if pins := map[bool]int{true: 1}[c.want == nil && !c.cfg.Clear]; l.pins != pins {
+				t.Errorf("pinned %d times, want %d", l.pins, pins)
+			}
+		})
+	}
+}
+
+// What breaks a channel: it is dropped, keys and all, and brought up again.
+func TestChannelIsBroughtUpAgain(t *testing.T) {
+	fixed := func(b []byte) []byte { // with the check value made right
+		binary.LittleEndian.PutUint16(b[len(b)-2:], crc(b[:len(b)-2]))
+		return b
+	}
+	clear := func(code byte, data ...byte) func([]byte) []byte {
+		return func(b []byte) []byte {
+			return appendFrame(nil, frame{reply: true, crc: true, seq: b[4] & 3, code: code, data: data}, nil)
+		}
+	}
+	for name, c := range map[string]struct {
+		edit    func([]byte) []byte
+		reopens uint64
+	}{
+		"MAC is wrong":                        {func(b []byte) []byte { b[len(b)-3] ^= 1; return fixed(b) }, 1},
+		"data is another":                     {func(b []byte) []byte { b[9] ^= 1; return fixed(b) }, 1},
+		"it says in clear: no channel":        {clear(repNAK, 5), 1},
+		"it says in clear: not met":           {clear(repNAK, 6), 1},
+		"it says: another sequence":           {clear(repNAK, nakSequence), 1},
+		"a card in clear":                     {clear(repRaw, number(9)...), 0}, // not taken, and asked for again
+		"an acknowledgement in clear":         {clear(repACK), 0},
+		"a reply of the handshake":            {func(b []byte) []byte { b[6] = scsRMACI; return fixed(b) }, 0},
+		"a reply that cannot be the answer":   {clear(repID, make([]byte, 12)...), 0},
+		"busy, in clear, as it should be":     {clear(repBusy), 0},
+		"damaged in clear: asked for it anew": {clear(repNAK, nakCheck), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &pd.Device{Key: testKey}
+			live(t, d, secured, func(l *life) {
+				l.wait(2 * calm)
+				done := spoil(d, c.edit)
+				l.card(1)
+				l.wait(3 * time.Second)
+				if c.reopens == 0 { // else the card went with the channel, as it does in a reader
+					l.want("96B40001")
+				}
+				l.reads = nil
+				l.card(2)
+				l.wait(time.Second)
+				l.want("96B40002")
+				if n := l.reader.Counters().Reopens; !*done || n != c.reopens || !d.Secure() {
+					t.Errorf("spoilt %t, brought up %d times, want %d; secure %t", *done, n, c.reopens, d.Secure())
+				}
+			})
+		})
+	}
+}
+
+// Nothing, encrypted, is counted and taken: its MAC is right.
+func TestEncryptedNothing(t *testing.T) {
+	r := &Reader{channel: zero(), seq: 1}
+	b := appendFrame(nil, frame{reply: true, seq: 1, crc: true, scs: scsReplyEnc, code: repACK}, func(b []byte) [macSize]byte {
+		s := zero()
+		m := s.mac(s.cmac, b)
+		return [macSize]byte(m[:])
+	})
+	f, ok := parse(b)
+	if !ok {
+		t.Fatalf("% X is no frame", b)
+	}
+	if a, v, err := r.judge(cmdPoll, f); err != nil || v != ours || a.code != repACK || len(a.data) != 0 || r.scan.count.CheckErrors != 1 {
+		t.Errorf("%+v, %d, %v, %+v", a, v, err, r.scan.count)
+	}
+}
+
+// What a poll may be answered with that is none of ours is no fault of the line.
+func TestOtherReports(t *testing.T) {
+	for _, code := range []byte{repIn, repOut, repReader} {
+		d := &pd.Device{}
+		live(t, d, inClear, func(l *life) {
+			var said atomic.Int64
+			d.Spoil(func(b []byte, _ bool) []byte {
+				if bytes.HasPrefix(b[5:], []byte{repACK}) && said.Add(1) <= 5 { // it is asked for more at once
+					return appendFrame(nil, frame{reply: true, crc: true, seq: b[4] & 3, code: code, data: []byte{0, 1}}, nil)
+				}
+				return b
+			})
+			l.card(1)
+			l.wait(time.Second)
+			l.want("96B40001")
+			if c := l.reader.Counters(); c.CheckErrors != 0 || c.Timeouts != 0 || c.Reopens != 0 || said.Load() < 5 {
+				t.Errorf("reply %02X: %+v", code, c)
+			}
+		})
+	}
+}
