@@ -21,6 +21,10 @@ const receiptsMost = 2
 // the traveller has gone, and the next must not find it.
 const receiptLife = 10 * time.Second
 
+// printerLook is how often a printer is asked how it is: paper that is out, and one
+// that is off, are known before a traveller waits for it.
+const printerLook = 2 * time.Second
+
 // hand gives a receipt to the printer, or drops it: the light has told the
 // traveller already.
 func (b *booth) hand(r receipt) {
@@ -54,10 +58,16 @@ func (b *booth) printer(ctx context.Context, d configs.Device) {
 		}
 		defer pr.Close()
 		up()
+		look := time.NewTicker(printerLook)
+		defer look.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
+			case <-look.C:
+				if _, err := pr.Status(ctx); err != nil { // what is wrong with it is told by Health
+					return err
+				}
 			case r := <-b.receipts:
 				if time.Since(r.At) > receiptLife {
 					b.log.Warn("receipt too old to be printed", "passage", r.Passage)

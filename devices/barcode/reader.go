@@ -36,10 +36,10 @@ type Reader struct {
 }
 
 // Open makes a reader of an open port. A scanner says nothing of itself: that
-// it is there shows with the first scan.
+// it is there shows with the first scan. The port is closed on an error.
 func Open(_ context.Context, p Port, cfg Config) (*Reader, error) {
 	if cfg.Suffix < CR || cfg.Suffix > None {
-		return nil, fmt.Errorf("opening scanner %s: suffix %d is none", cfg.Name, cfg.Suffix)
+		return nil, errors.Join(fmt.Errorf("opening scanner %s: suffix %d is none", cfg.Name, cfg.Suffix), p.Close())
 	}
 	return &Reader{port: p, cfg: cfg}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -88,8 +89,12 @@ func TestRepeatedScanIsOne(t *testing.T) {
 }
 
 func TestOpenRefusesASuffixThatIsNone(t *testing.T) {
-	if _, err := Open(t.Context(), &wire{}, Config{Suffix: None + 1}); err == nil {
+	near, far := net.Pipe()
+	if _, err := Open(t.Context(), near, Config{Suffix: None + 1}); err == nil {
 		t.Error("taken")
+	}
+	if _, err := far.Write([]byte{0}); err == nil {
+		t.Error("the port was left open")
 	}
 }
 

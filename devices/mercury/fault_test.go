@@ -105,7 +105,7 @@ func onLine(t *testing.T, m *Sim, baud int, act func(t *testing.T, u *uart, open
 func TestFindsEverySpeed(t *testing.T) {
 	for _, baud := range rates {
 		for _, boot := range []bool{false, true} {
-			onLine(t, &Sim{BootLoader: boot}, baud, func(t *testing.T, u *uart, open func() (*Reader, error)) {
+			onLine(t, &Sim{BootLoader: boot, Gap: probeWait - 10*time.Millisecond}, baud, func(t *testing.T, u *uart, open func() (*Reader, error)) {
 				from := time.Now()
 				r, err := open()
 				if err != nil {

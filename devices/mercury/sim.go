@@ -25,6 +25,7 @@ type SimTag struct {
 type Sim struct {
 	BootLoader bool          // starts in the boot loader
 	Every      time.Duration // between two rounds of the field; default 40 ms
+	Gap        time.Duration // silence after which a half command is forgotten; 0: it never is
 
 	mu        sync.Mutex  // Serve's goroutines and the methods share what is below
 	out       chan []byte // nil: not serving
@@ -264,10 +265,6 @@ func (t SimTag) Report() ([]byte, error) {
 	return simFrame(0x22, 0, b), nil
 }
 
-// simGap is the silence after which a half command is forgotten, below the time
-// that a host gives a speed.
-const simGap = 90 * time.Millisecond
-
 // listen reads host commands and answers them.
 func (m *Sim) listen(wire io.Reader) error {
 	var buf []byte
@@ -278,7 +275,7 @@ func (m *Sim) listen(wire io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if time.Since(last) > simGap {
+		if m.Gap > 0 && time.Since(last) > m.Gap {
 			buf = nil
 		}
 		last = time.Now()

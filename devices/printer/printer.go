@@ -143,9 +143,13 @@ func (r *Printer) Counters() devices.Counters {
 }
 
 // Status asks the printer what is wrong with it; 0 is nothing, or that it does
-// not answer by configuration. It takes 4 s at most.
+// not answer by configuration: of such a one only the line is looked at. It
+// takes 4 s at most.
 func (r *Printer) Status(ctx context.Context) (Faults, error) {
 	f, err := r.ask(ctx)
+	if err == nil && !r.cfg.Answers {
+		_, err = r.read(ctx) // what it says means nothing to us
+	}
 	if err != nil {
 		return 0, fmt.Errorf("printer %s: %w", r.cfg.Name, err)
 	}

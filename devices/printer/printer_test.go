@@ -222,9 +222,7 @@ func TestSilentPrinter(t *testing.T) {
 	})
 	play(t, &Sim{}, func(b *bench) {
 		p := b.open(Config{Language: ESCPOS, Answers: true})
-		b.sim.mu.Lock()
-		b.sim.Mute = true // switched off
-		b.sim.mu.Unlock()
+		b.sim.off(true)
 		if err := p.Print(b.t.Context(), receipt); !errors.Is(err, ErrSilent) {
 			t.Errorf("Print = %v, want %v", err, ErrSilent)
 		}
@@ -232,6 +230,51 @@ func TestSilentPrinter(t *testing.T) {
 			t.Errorf("Status = %s, %v, want %v", f, err, ErrSilent)
 		}
 	})
+}
+
+// A printer that is switched off is missed by the next question, and one that is
+// on again is back at the next try; a line that is gone is, too, where there are
+// no questions.
+func TestOffAndOn(t *testing.T) {
+	for _, cfg := range []Config{{Language: ESCPOS, Answers: true}, {Language: ESCPOS, Answers: true, Cut: true, Charset: Latin1}} {
+		play(t, &Sim{}, func(b *bench) {
+			line := b.port
+			p := b.open(cfg)
+			for range 5 {
+				if f, err := p.Status(b.t.Context()); f != 0 || err != nil {
+					t.Errorf("Status = %s, %v", f, err)
+				}
+				b.sim.off(true)
+				from := time.Now()
+				if _, err := p.Status(b.t.Context()); !errors.Is(err, ErrSilent) || time.Since(from) > 1100*time.Millisecond {
+					t.Errorf("Status = %v after %v, want %v", err, time.Since(from), ErrSilent)
+				}
+				time.Sleep(time.Minute)
+				b.sim.off(false)
+				from = time.Now()
+				b.port = line
+				if p = b.open(cfg); time.Since(from) > time.Second {
+					t.Errorf("back after %v", time.Since(from))
+				}
+			}
+			if err := p.Print(b.t.Context(), receipt); err != nil {
+				t.Error(err)
+			}
+			b.want(receipt)
+		})
+	}
+	for _, language := range []Language{ESCPOS, Plain} {
+		play(t, &Sim{Language: language}, func(b *bench) {
+			p := b.open(Config{Language: language})
+			if f, err := p.Status(b.t.Context()); f != 0 || err != nil {
+				t.Errorf("%s: Status = %s, %v", language, f, err)
+			}
+			_ = b.far.Close()
+			if _, err := p.Status(b.t.Context()); err == nil {
+				t.Errorf("%s: Status of a line that is gone", language)
+			}
+		})
+	}
 }
 
 // A far end that never stops sending is not waited for.

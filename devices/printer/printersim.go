@@ -37,6 +37,13 @@ func (s *Sim) Set(f Faults) error {
 	return s.print()
 }
 
+// off switches it off, or on again with nothing in its memory.
+func (s *Sim) off(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Mute, s.held, s.line, s.lines = on, nil, nil, nil
+}
+
 // Serve plays the printer until the wire ends.
 func (s *Sim) Serve(wire io.ReadWriter) error {
 	s.mu.Lock()
