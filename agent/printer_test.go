@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,16 +37,17 @@ func TestPrinterIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &printer.Sim{}
-		on := true
-		var far net.Conn
+		var on atomic.Bool
+		on.Store(true)
+		fars := make(chan net.Conn, 8) // the printer's ends of the line, one a life
 		b := &booth{log: discard(), cfg: &configs.Config{}, inbox: newInbox(), receipts: make(chan receipt, receiptsMost)}
 		b.world.OpenPort = func(context.Context, port.Spec) (port.Port, error) {
-			if !on {
+			if !on.Load() {
 				return nil, port.ErrGone
 			}
-			var near net.Conn
-			near, far = net.Pipe()
-			go func(far net.Conn) { _ = s.Serve(far) }(far) // ends with the line
+			near, far := net.Pipe()
+			go func() { _ = s.Serve(far) }() // ends with the line
+			fars <- far
 			return pipePort{near}, nil
 		}
 		over := make(chan struct{})
@@ -78,15 +80,15 @@ func TestPrinterIsLookedAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		within(3*time.Second, "ready", func() bool { return last.online && last.reason == nil })
-		on = false
-		_ = far.Close()
+		on.Store(false)
+		_ = (<-fars).Close()
 		within(3*time.Second, "gone", func() bool { return !last.online })
 		synctest.Wait()
-		on = true
+		on.Store(true)
 		within(3*time.Second, "back", func() bool { return last.online })
 		cancel()
 		<-over
-		_ = far.Close()
+		_ = (<-fars).Close()
 		synctest.Wait()
 	})
 }

@@ -307,7 +307,8 @@ func TestNobodyAnswers(t *testing.T) {
 // again.
 func TestUnplugged(t *testing.T) {
 	each(t, func(t *testing.T, p Protocol) {
-		for life := range 10 {
+		t.Parallel()
+		for life := range 100 {
 			far, path, err := sim.OpenPTY()
 			if err != nil {
 				t.Fatal(err)
