@@ -55,7 +55,7 @@ func TestContract(t *testing.T) {
 				Weak:  cfg.Mode != ECP,
 				Pause: 2 * time.Second,
 				// Who has nothing to report is asked after a minute, three times.
-				Offline: idleMost + tries*answerWait + 100*time.Millisecond,
+				Offline: 61600 * time.Millisecond,
 				Ready:   func() bool { return s.Ready() },
 			})
 		})

@@ -40,7 +40,7 @@ func device() devicestest.Device {
 		Weak:  true, // TCP has the check
 		Pause: 2 * byteGap,
 		// Three keep-alive periods of 10 s.
-		Offline: silentKept*10*time.Second + 100*time.Millisecond,
+		Offline: 30100 * time.Millisecond,
 		Dialled: true,
 		Ready:   func() bool { on, _, _ := far.Reading(); return on },
 	}

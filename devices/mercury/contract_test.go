@@ -47,7 +47,7 @@ func device(t testing.TB) devicestest.Device {
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && string(r.Tag.EPC.Reveal()) == epc(n) },
 		Pause: 2 * time.Second,
 		// 5 s without a frame, and two questions of a second each.
-		Offline: silence + 2*answerWait + 100*time.Millisecond,
+		Offline: 7100 * time.Millisecond,
 		Ready:   func() bool { return m.Streaming() },
 	}
 }

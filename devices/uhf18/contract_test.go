@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 				},
 				Pause: 2 * time.Second,
 				// Three inventories, each of its scan time and half a second.
-				Offline: tries*(3*scanUnit+answerWait) + 100*time.Millisecond,
+				Offline: 2500 * time.Millisecond,
 			})
 		})
 	}
