@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Duration is a struct so that a bare number is refused: as a named int64,
@@ -379,7 +380,8 @@ var fieldNames = []string{"plate", "plate_country", "country", "state", "confide
 // UnmarshalText takes a field.
 func (f *Field) UnmarshalText(b []byte) error {
 	name, arg, has := strings.Cut(string(b), ":")
-	n, err := strconv.ParseUint(arg, 10, 8)
+	width, pad, padded := strings.Cut(arg, ":")
+	n, err := strconv.ParseUint(width, 10, 8)
 	switch {
 	case name == "literal" && arg != "" && len(arg) <= 32:
 	case !slices.Contains(fieldNames, name):
@@ -387,6 +389,8 @@ func (f *Field) UnmarshalText(b []byte) error {
 			hint: didYouMean(name, fieldNames)}
 	case has && (err != nil || n == 0):
 		return &valueError{msg: quoted(string(b)) + ` has no width such as "plate:10", 1 to 255 characters`}
+	case padded && (len(pad) != 1 || pad[0] <= ' ' || pad[0] > '~' || unicode.IsLetter(rune(pad[0])) || unicode.IsDigit(rune(pad[0]))):
+		return &valueError{msg: quoted(string(b)) + ` does not say what it is filled up with: one character, no letter and no digit, such as "plate:10:_"`}
 	}
 	*f = Field(b)
 	return nil

@@ -83,6 +83,8 @@ func TestVectors(t *testing.T) {
 			"2011-07-28|12-34-56|NEDAP1\n", "NEDAP1||-1|false||2011-07-28T12:34:56Z", 0},
 		{"literal and columns", Config{Template: "custom", Start: "$", End: "#", Fields: []string{"literal:LP", "plate:8", "state:2"}},
 			"$LPABC123  ON#$XXABC123  ON#", "ABC123|ON|-1|false||", 1},
+		{"columns filled up", Config{Template: "custom", End: "\n", Fields: []string{"plate:10:_", "state:3:.", "camera:4:*"}},
+			"ABC123____ON.0071\n___A_BC__ .NY70**\n__________...****\n", "ABC123|ON|-1|false|0071| A_BC|NY|-1|false|70| ||-1|true||", 0},
 		{"epoch ms", Config{Template: "custom", End: "\n", Separator: ",", Fields: []string{"epoch", "plate"}}, "1586794095057,ABC123\n",
 			"ABC123||-1|false||2020-04-13T16:08:15Z", 0},
 		{"silence", Config{Template: "custom", Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, "ABC123", "ABC123||-1|false||", 0},
@@ -131,6 +133,7 @@ func TestChecksums(t *testing.T) {
 func TestBadConfigurations(t *testing.T) {
 	for _, c := range []Config{{Template: "axon"}, {Template: "custom", End: "\n"}, {Template: "custom", End: "\n", Fields: []string{"plate", "camera:2"}},
 		{Template: "custom", End: "\n", Fields: []string{"plate:0"}}, {Template: "axxon", Zone: "Mars/Olympus"},
+		{Template: "custom", End: "\n", Fields: []string{"plate:8:"}}, {Template: "custom", End: "\n", Fields: []string{"plate:8:xy"}}, {Template: "custom", End: "\n", Fields: []string{"plate:8:0"}},
 		{Template: "axxon", ChecksumEnd: true}, {Template: "custom", Silence: time.Second, Fields: []string{"plate"}, Checksum: "xor", ChecksumEnd: true},
 		{Template: "axxon", Ack: "6"}, {Template: "axxon", Ack: "{id}"}, {Template: "axxon", Ack: "{seq}"}, {Template: "axxon", Nak: "{seq}"},
 		{Template: "axxon", Ack: strings.Repeat("06", 65)}} {

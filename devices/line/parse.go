@@ -141,7 +141,7 @@ func (p *parser) said(body []byte) (plate devices.Plate, seq string, beat bool, 
 	}
 	t := nothing()
 	for i, f := range p.fields {
-		p.hear(&t, f.name, cells[i])
+		p.hear(&t, f.name, strings.Trim(cells[i], f.pad+" "))
 	}
 	plate, err = p.made(t)
 	return plate, t.seq, false, err

@@ -21,7 +21,7 @@ type Config struct {
 	Start, End      string        // bytes around a report
 	Silence         time.Duration // ends a report that has no end
 	Separator       string        // between fields; none: columns
-	Fields          []string      // "plate", "datetime:14", "literal:X", ...
+	Fields          []string      // "plate", "datetime:14", "plate:10:_" (filled up with _), "literal:X", ...
 	NoRead          []string      // texts that stand for "no plate seen"
 	ConfidenceScale int           // what full confidence is: 1, 100 or 1000
 	Checksum        string        // none, xor, xor-hex, sum-hex, twos-hex, crc16-ibm, ...
@@ -101,10 +101,11 @@ func either[T comparable](a, b T) T {
 type field struct {
 	name  string
 	width int    // bytes; 0: as far as it goes
+	pad   string // what a column is filled up with, beside blanks
 	text  string // of a literal
 }
 
-// fieldOf reads "name", "name:WIDTH" or "literal:TEXT".
+// fieldOf reads "name", "name:WIDTH", "name:WIDTH:PAD" or "literal:TEXT".
 func fieldOf(s string) (field, error) {
 	name, arg, has := strings.Cut(s, ":")
 	f := field{name: name}
@@ -114,11 +115,15 @@ func fieldOf(s string) (field, error) {
 	case name == "literal":
 		f.text, f.width = arg, len(arg)
 	case has:
-		n, err := strconv.Atoi(arg)
+		width, pad, padded := strings.Cut(arg, ":")
+		n, err := strconv.Atoi(width)
 		if err != nil || n < 1 || n > 255 {
 			return f, fmt.Errorf("field %q has no width from 1 to 255", s)
 		}
-		f.width = n
+		if padded && (len(pad) != 1 || pad[0] <= ' ' || pad[0] > '~' || legible(pad)) { // 0700 must stay what it is
+			return f, fmt.Errorf("field %q is not filled up with one character that is no letter or digit", s)
+		}
+		f.width, f.pad = n, pad
 	}
 	return f, nil
 }
