@@ -92,7 +92,7 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 	if d.Path.Scheme() == "tls" { // the driver's own affair
 		path = "tcp" + strings.TrimPrefix(path, "tls")
 	}
-	p, err := w.OpenPort(ctx, port.Spec{Path: path, Baud: d.Baud, LockDir: at.Locks})
+	p, err := w.OpenPort(ctx, port.Spec{Path: path, Baud: d.Baud, LockDir: at.Locks, From: string(d.From)})
 	if err != nil {
 		return nil, err
 	}

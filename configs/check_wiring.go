@@ -25,7 +25,7 @@ var driverKeys = map[Driver][]string{
 	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"heartbeat", "charset", "zone", "max_length", "window"},
-	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack"},
+	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack", "window", "from"},
 	Webhook: {"template", "window", "token", "cert", "key", "ca", "quiet"},
 	Barcode: {"suffix"},
 	MRZ:     {"xor"},

@@ -143,7 +143,7 @@ type Device struct {
 	Name   string `toml:"name"`
 	Driver Driver `toml:"driver"`
 	Role   Role   `toml:"role"`
-	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or the URL that a camera posts to
+	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or where the box listens: the URL that a camera posts to, tcp:// with From
 	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 on the network or a GPIO chip
 
 	// Of UHF readers. Region is of driver mercury alone.
@@ -197,10 +197,11 @@ type Device struct {
 	Checksum        Checksum `toml:"checksum,omitempty"`
 	Heartbeat       string   `toml:"heartbeat,omitempty"` // a report that only says the camera is alive
 	Charset         Charset  `toml:"charset,omitempty"`
-	Zone            string   `toml:"zone,omitempty"`       // of the camera's clock, "UTC" or "America/Vancouver"
-	MaxLength       int      `toml:"max_length,omitempty"` // bytes of a report, at most 4096
-	Window          Duration `toml:"window,omitempty"`     // in which the same plate is the same report
-	Ack             string   `toml:"ack,omitempty"`        // of driver nedap: what a report is answered, hex and {open}, {id}, {xor}, {close}
+	Zone            string   `toml:"zone,omitempty"`                   // of the camera's clock, "UTC" or "America/Vancouver"
+	MaxLength       int      `toml:"max_length,omitempty"`             // bytes of a report, at most 4096
+	Window          Duration `toml:"window,omitempty"`                 // in which the same plate is the same report
+	Ack             string   `toml:"ack,omitempty"`                    // of driver nedap: what a report is answered, hex and {open}, {id}, {xor}, {close}
+	From            Host     `toml:"from,omitempty" json:",omitempty"` // of driver nedap: the camera connects to the box at Path, from this address alone; none: the box connects
 
 	// Of driver barcode.
 	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
