@@ -447,7 +447,8 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 func (l *lane) display() {
 	ev := l.machine.Evidence()
 	v := signal.View{Mode: l.mode, Kiosk: l.policy.Lane == passage.NEXUSAir, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
-		Released: ev.Released, Seen: l.seen, Durable: l.durable, Decision: l.decision}
+		Released: ev.Released, Seen: l.seen, Durable: l.durable, Decision: l.decision,
+		Read: len(ev.Cards) + len(ev.Documents)}
 	l.show(v)
 	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn
 	v.Decision = l.decision.Public()
