@@ -86,7 +86,8 @@ type lane struct {
 	totals   status.Totals
 	seq      uint64 // of the last event stored
 
-	weakest map[string]int // dBm, by reader: what is weaker is another lane's
+	weakest map[string]int         // dBm, by reader: what is weaker is another lane's
+	aims    map[string]passage.Aim // by reader; of others nothing is known
 	wake    *time.Timer
 
 	types *laneTypes       // what it is and may become

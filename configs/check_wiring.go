@@ -17,11 +17,11 @@ var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 4
 
 // keys that not every driver has.
 var driverKeys = map[Driver][]string{
-	Mercury: {"region", "power", "antennas", "read_tid", "weakest"},
-	LLRP:    {"power", "antennas", "read_tid", "weakest", "ca", "fingerprint"},
+	Mercury: {"region", "power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest"},
+	LLRP:    {"power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest", "ca", "fingerprint"},
 	UHF18:   {"power", "address"},
-	OSDP:    {"address", "reader_key", "master", "clear", "bits"},
-	Wiegand: {"data0", "data1", "formats", "silence"},
+	OSDP:    {"address", "reader_key", "master", "clear", "bits", "at_booth"},
+	Wiegand: {"data0", "data1", "formats", "silence", "at_booth"},
 	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"heartbeat", "charset", "zone", "max_length", "window"},
@@ -301,15 +301,48 @@ func (c *checker) antennas(p string, d *Device, most int) {
 	if c.has(sub(p, "weakest")) {
 		c.count(sub(p, "weakest"), d.Weakest, -100, -20)
 	}
-	if n := len(d.Antennas); n > most {
-		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to %d", n, most), "")
+	c.ports(sub(p, "antennas"), d.Antennas, most)
+	c.places(p, d, most)
+}
+
+// ports checks a list of a reader's antennas.
+func (c *checker) ports(p string, list []int, most int) {
+	if n := len(list); n > most {
+		c.refuse(p, fmt.Sprintf("%d antennas, want 1 to %d", n, most), "")
 	}
-	for i, a := range d.Antennas {
-		path := item(sub(p, "antennas"), i)
+	for i, a := range list {
+		path := item(p, i)
 		c.count(path, a, 1, most)
-		if slices.Index(d.Antennas, a) < i {
+		if slices.Index(list, a) < i {
 			c.refuse(path, fmt.Sprintf("antenna %d is given twice", a), "")
 		}
+	}
+}
+
+// places checks what is said of where a reader's antennas look.
+func (c *checker) places(p string, d *Device, most int) {
+	booth, weakest := sub(p, "booth_antennas"), sub(p, "booth_weakest")
+	if !c.has(booth) {
+		if c.has(weakest) {
+			c.refuse(weakest, "no antenna looks at the booth", "write booth_antennas = [2]: those that do")
+		}
+		return
+	}
+	if len(d.BoothAntennas) == 0 {
+		c.refuse(booth, "empty", "leave it out where nothing is known of places")
+	}
+	c.ports(booth, d.BoothAntennas, most)
+	for i, a := range d.BoothAntennas {
+		if len(d.Antennas) > 0 && !slices.Contains(d.Antennas, a) && a >= 1 && a <= most {
+			c.refuse(item(booth, i), fmt.Sprintf("antenna %d is not in use", a), "name it in antennas too")
+		}
+	}
+	c.need(weakest, "booth_weakest = -55: dBm, as strong as a card at the booth is read and none behind it")
+	if c.has(weakest) {
+		c.count(weakest, d.BoothWeakest, -100, -20)
+	}
+	if c.has(sub(p, "weakest")) && c.has(weakest) && d.Weakest > d.BoothWeakest {
+		c.refuse(weakest, fmt.Sprintf("%d dBm is weaker than weakest, and never taken", d.BoothWeakest), "write a stronger one")
 	}
 }
 

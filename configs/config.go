@@ -152,6 +152,12 @@ type Device struct {
 	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1] (mercury), all (llrp)
 	ReadTID  bool    `toml:"read_tid,omitempty"` // mercury and llrp
 	Weakest  int     `toml:"weakest,omitempty"`  // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
+	// BoothAntennas are those that look at the vehicle at the booth, where they read
+	// every card at least as strongly as BoothWeakest, and none of the vehicle behind.
+	// The reader's others look at the approach. None: nothing is known of places.
+	BoothAntennas []int `toml:"booth_antennas,omitempty" json:",omitempty"` // mercury and llrp
+	BoothWeakest  int   `toml:"booth_weakest,omitempty" json:",omitempty"`  // dBm
+	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`       // osdp and wiegand: who waits behind cannot reach the reader
 
 	// Of drivers uhf18 and osdp.
 	Address int `toml:"address,omitempty"` // of the reader on its line; default 0. uhf18: 255 is whichever is there

@@ -84,6 +84,7 @@ func TestMachine(t *testing.T) {
 		// Who comes after one that was lost may be taken for it, and the next one for him.
 		"after one that drove off: two in doubt":      {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- " + three, "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0 213\np22 cleared cards=0\n"},
 		"after one that drove off, and an empty road": {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 10:A+ 11:A- 12:B+ 13:release 13:taken 14:X+ 15:B- 16:X- 36:A+ 37:A- 38:B+ 39:release 39:taken 40:X+ 41:B- 42:X-", "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0\n"},
+		"one that rocks proves nothing":               {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 7:A+ 8:A- 8:A+ 8:A- 9:B+ 9:release 9:taken 9:X+ 9:B- 9:X- " + three, "p0 cleared cards=0 209\np6 cleared cards=0 213\np16 cleared cards=0 213\np24 cleared cards=0 213\np32 cleared cards=0\n"},
 		"after one that backed out: one in doubt":     {"0:A+ 1:A- 21:tick " + later, "p0 aborted cards=0\np3 cleared cards=0 213\np11 cleared cards=0\n"},
 		"a close line after one that drove off":       {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 10:A+ 12:B+ 13:release 13:taken 14:X+ 15:A- 15:B- 16:X- 17:A+ 18:A- 19:B+ 20:release 20:taken 21:X+ 22:B- 23:X- 24:A+ 25:A- 26:B+ 27:release 27:taken 28:X+ 29:B- 30:X-", "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0 213\np22 cleared cards=0 213\n"},
 		"two in a row from a standing line":           {"0:A+ 1:A- 2:B+ 2:A+ 3:release 3:taken 4:X+ 5:B- 6:X- 7:A- 8:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\np8 cleared cards=0\n"},
