@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 const maxDevices = 16
@@ -93,6 +94,7 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	} else if c.has(sub(p, "address")) {
 		c.refuse(sub(p, "address"), "only Modbus boards have an address", "")
 	}
+	c.lapse(p, b)
 	if (b.Protocol == BoardLCUS || b.Protocol == BoardLCUSReply) && len(b.In) > 0 {
 		c.refuse(sub(p, "in"), "these boards have no inputs", "wire them to the GPIO chip or another board")
 	}
@@ -134,6 +136,35 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	}
 	c.bad["board"] = c.bad["board"] || len(c.problems) > before
 }
+
+// lapse checks what a board is to put out by itself.
+func (c *checker) lapse(p string, b *Board) {
+	path := sub(p, "lapse")
+	if !c.has(path) || c.bad[path] {
+		return
+	}
+	if b.Protocol != BoardModbus {
+		c.refuse(path, "only boards of protocol \"modbus\" have a command that lapses", "leave it out")
+		return
+	}
+	c.span(path, b.Lapse, time.Second, 10*time.Second, "")
+	if b.Lapse.Duration%(100*time.Millisecond) != 0 {
+		c.refuse(path, fmt.Sprintf("%v is no number of tenths of a second", b.Lapse.Duration), `write "2s"`)
+	}
+	green := false
+	for _, name := range Lapsing() {
+		out, wired := b.Out[name]
+		if green = green || wired; out.ActiveLow {
+			c.refuse(sub(sub(sub(p, "out"), name), "active_low"), "it would be lit when the board releases it", "wire it to the relay's open contact")
+		}
+	}
+	if !green {
+		c.refuse(path, "nothing green hangs on this board", "leave it out")
+	}
+}
+
+// Lapsing are the outputs that a board with a lapse puts out by itself.
+func Lapsing() []string { return []string{"officer_green", "traveller_green"} }
 
 // once refuses a value that an earlier device has for the same key.
 func (c *checker) once(first map[string]place, path, v string) {

@@ -244,9 +244,10 @@ type OutLine struct {
 type Board struct {
 	Name     string              `toml:"name"`
 	Protocol BoardProtocol       `toml:"protocol"`
-	Path     Port                `toml:"path"`              // device file, or tcp://host:port
-	Baud     int                 `toml:"baud,omitempty"`    // default 9600; 0 for tcp
-	Address  int                 `toml:"address,omitempty"` // Modbus unit, 1 to 247; default 1
+	Path     Port                `toml:"path"`                            // device file, or tcp://host:port
+	Baud     int                 `toml:"baud,omitempty"`                  // default 9600; 0 for tcp
+	Address  int                 `toml:"address,omitempty"`               // Modbus unit, 1 to 247; default 1
+	Lapse    Duration            `toml:"lapse,omitzero" json:",omitzero"` // of protocol modbus: the board itself puts a green out that it is not told of for so long, 1s to 10s; none: it does not
 	In       map[string]BoardIn  `toml:"in,omitempty"`
 	Out      map[string]BoardOut `toml:"out,omitempty"`
 }
