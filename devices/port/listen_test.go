@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const device, stranger = "127.0.0.2", "127.0.0.3"
@@ -153,6 +155,40 @@ func TestDeviceThatConnectsAgain(t *testing.T) {
 	}
 	if _, err := heard(t, p, 1); !errors.Is(err, ErrGone) {
 		t.Errorf("after the device has left: %v", err)
+	}
+}
+
+// A device that lost its power says nothing more: the kernel asks, and its
+// connection is over after 20 s.
+func TestDeadDeviceIsAskedFor(t *testing.T) {
+	addr := free(t)
+	ports := opening(t, addr, device)
+	knock(t, addr, device)
+	p := <-ports
+	tcp, ok := p.(*call).socket().Conn.(*net.TCPConn)
+	if !ok {
+		t.Fatal("no TCP connection")
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		if err != nil || on == 0 {
+			t.Errorf("nobody asks: %v", err)
+		}
+		var all [3]int
+		for i, opt := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+			if all[i], err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, opt); err != nil {
+				t.Error(err)
+			}
+		}
+		if over := all[0] + all[1]*all[2]; over != 20 {
+			t.Errorf("a dead device is over after %d s: %v", over, all)
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
