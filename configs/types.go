@@ -354,22 +354,6 @@ func (p Port) Web() (path string, ok bool) {
 	return "/" + path, p.Scheme() == "http" || p.Scheme() == "https"
 }
 
-// Host is the address of one machine.
-type Host string
-
-// UnmarshalText takes an IP address, not a name: who may connect is not for a
-// name server to say.
-func (h *Host) UnmarshalText(b []byte) error {
-	a, err := netip.ParseAddr(string(b))
-	if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
-		return &valueError{msg: quoted(string(b)) + ` is not the address of a machine such as "10.0.5.30"`}
-	}
-	*h = Host(a.Unmap().String())
-	return nil
-}
-
-func (h *Host) wanted() string { return `an address such as "10.0.5.30"` }
-
 // Fingerprint is the SHA-256 of a certificate in 64 hex digits, with or without
 // colons; kept in lower case and without.
 type Fingerprint string
