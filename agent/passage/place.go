@@ -156,7 +156,7 @@ func (m *Machine) placed(in Input, s *Step) {
 		m.heard = true
 	}
 	switch {
-	case in.Place == ByHand && m.ev.State == AtBooth:
+	case in.Place == ByHand && m.there():
 		m.count(in.Card, s) // handed over, as a document is
 	case in.Place == ByHand:
 		s.Dropped = true // nobody is there whose it could be
@@ -170,9 +170,12 @@ func (m *Machine) placed(in Input, s *Step) {
 			m.count(in.Card, s)
 		}
 	default:
-		m.there(in, known, s)
+		m.atBooth(in, known, s)
 	}
 }
+
+// there tells whether a vehicle stands at the booth now.
+func (m *Machine) there() bool { return m.ev.State == AtBooth && m.booth }
 
 // before takes a card on the approach.
 func (m *Machine) before(in Input, known bool, s *Step) {
@@ -190,8 +193,8 @@ func (m *Machine) before(in Input, known bool, s *Step) {
 	}
 }
 
-// there takes a card while a vehicle is at the booth.
-func (m *Machine) there(in Input, known bool, s *Step) {
+// atBooth takes a card while the passage's vehicle is at the booth.
+func (m *Machine) atBooth(in Input, known bool, s *Step) {
 	c := m.sighted(in.Card.Token)
 	if c == nil {
 		s.Dropped = !known
@@ -202,9 +205,9 @@ func (m *Machine) there(in Input, known bool, s *Step) {
 	switch {
 	case known:
 		m.count(in.Card, s)
-	case c.whose() != own, m.foreign() && !m.heard:
+	case c.whose() != own, m.foreign() && !(m.heard && m.there()):
 		// With another vehicle behind, that the approach has not read it counts only
-		// if the approach is heard of at all.
+		// if the approach is heard of at all, and nobody's card is at an empty booth.
 		s.Dropped = true
 	default:
 		m.count(in.Card, s)

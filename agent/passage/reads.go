@@ -15,7 +15,7 @@ func (m *Machine) read(in Input, s *Step) {
 	case CardRead:
 		m.card(in, s)
 	case CardUnread:
-		if m.foreign() && !(in.Place == ByHand && m.ev.State == AtBooth) {
+		if m.foreign() && !(in.Place == ByHand && m.there()) {
 			m.refuse(s)
 			return
 		}
