@@ -200,7 +200,7 @@ func build(cfg *configs.Config, w World) *booth {
 		}
 		b.inbox.tell(ctx, deviceNews{device: lampsDevice, online: err == nil, reason: err, at: time.Now()})
 	}
-	b.lane = &lane{log: b.log, policy: policy, weakest: weakestOf(cfg), mode: modeOf(cfg), key: keys.Current, ring: &keyring{keys: keys, inForce: b.shelf.key}, inbox: b.inbox, store: b.outbox.store,
+	b.lane = &lane{log: b.log, policy: policy, weakest: weakestOf(cfg), aims: aimsOf(cfg), mode: modeOf(cfg), key: keys.Current, ring: &keyring{keys: keys, inForce: b.shelf.key}, inbox: b.inbox, store: b.outbox.store,
 		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		apart:   func(now time.Time) bool { return b.outbox.apart(now, b.bulletin.startedAt) },
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,

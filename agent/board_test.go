@@ -41,6 +41,44 @@ func onBoard(t *testing.T, r *rig) (board *relay.Sim, in, out map[string]int, pu
 	return board, in, out, func() { _ = far.Close() }
 }
 
+// TestI9_GreenOnABoardLapses: green is lit by a board that puts it out by itself.
+// It goes out when the board is cut off: as after kill -9 nobody is there to tell
+// it to.
+func TestI9_GreenOnABoardLapses(t *testing.T) {
+	r := newRig(t)
+	board, in, out, pull := onBoard(t, r)
+	board.Flash = true
+	r.cfg.Boards[0].Lapse = configs.Duration{Duration: 2 * time.Second}
+	stop := r.run()
+	r.await("online", func(p status.Picture) bool {
+		return !slices.ContainsFunc(p.Devices, func(d status.Device) bool { return !d.Online })
+	})
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("never %s\n%s", what, r.log.String())
+			}
+		}
+	}
+	green := func() bool { return board.Relay(out["traveller_green"]) }
+	board.SetInput(in["booth_loop"], true)
+	r.await("at_booth", func(p status.Picture) bool { return p.Lane.State == "at_booth" })
+	press := func(point string) {
+		board.SetInput(in[point], true)
+		time.Sleep(150 * time.Millisecond)
+		board.SetInput(in[point], false)
+		time.Sleep(150 * time.Millisecond)
+	}
+	press("count_1")
+	await("green after the release", func() bool { press("release"); return green() })
+	pull()
+	await("dark after the cut", func() bool { return !green() })
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 // A box without a GPIO chip drives a whole lane over a board of relays.
 func TestLaneOnARelayBoard(t *testing.T) {
 	r := newRig(t)

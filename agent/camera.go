@@ -40,7 +40,7 @@ func openNedap(ctx context.Context, p port.Port, d configs.Device, fault func(er
 		return nil, errors.Join(fmt.Errorf("nedap %s: %w", d.Name, err), p.Close())
 	}
 	return nedap.Open(ctx, p, nedap.Config{Name: d.Name, Role: devices.Role(d.Role), Packets: d.Template == configs.TemplateTags,
-		Text: text, Ack: d.Ack, Health: fault})
+		Text: text, Ack: d.Ack, Window: d.Window.Duration, Health: fault})
 }
 
 // openWebhook listens where a camera posts to.

@@ -18,6 +18,17 @@ func weakestOf(cfg *configs.Config) map[string]int {
 	return out
 }
 
+// aimsOf is where the antennas of those readers look of which that is known.
+func aimsOf(cfg *configs.Config) map[string]passage.Aim {
+	out := map[string]passage.Aim{}
+	for _, d := range cfg.Devices {
+		if len(d.BoothAntennas) > 0 || d.AtBooth {
+			out[d.Name] = passage.Aim{Booth: d.BoothAntennas, WeakestDBm: d.BoothWeakest, Hand: d.AtBooth}
+		}
+	}
+	return out
+}
+
 // input turns a report into what the machine takes, at the lane's door: raw
 // identifiers become tokens here and go no further (I7). It is not ok if the
 // report says nothing of a vehicle or a traveller.
@@ -41,6 +52,7 @@ func (l *lane) input(r devices.Read) (in passage.Input, ok bool) {
 }
 
 func (l *lane) tag(in *passage.Input, r devices.Read) {
+	in.Place = l.aims[r.Device].Place(r.Tag.Antenna, r.Tag.RSSIDBm)
 	in.Kind = passage.CardUnread // somebody presented a card; of a missing key 214 speaks
 	if r.Tag.Unreadable || l.key == nil {
 		return

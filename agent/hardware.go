@@ -100,7 +100,7 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 	if d.Path.Scheme() == "tls" { // the driver's own affair
 		path = "tcp" + strings.TrimPrefix(path, "tls")
 	}
-	p, err := w.OpenPort(ctx, port.Spec{Path: path, Baud: d.Baud, LockDir: at.Locks})
+	p, err := w.OpenPort(ctx, port.Spec{Path: path, Baud: d.Baud, LockDir: at.Locks, From: string(d.From)})
 	if err != nil {
 		return nil, err
 	}
@@ -358,9 +358,10 @@ func (b *booth) relays(ctx context.Context, c configs.Board) {
 // BoardConfig hands a board's wiring to its driver, for the daemon and for the
 // technician's tools. A board that was driven anew is told to restarted.
 func BoardConfig(c configs.Board, restarted func(error)) relay.Config {
-	out := relay.Config{Name: c.Name, Protocol: relay.Protocol(c.Protocol), Address: c.Address, Baud: c.Baud, Health: restarted}
+	out := relay.Config{Name: c.Name, Protocol: relay.Protocol(c.Protocol), Address: c.Address, Baud: c.Baud, Lapse: c.Lapse.Duration, Health: restarted}
 	for point, w := range c.Out {
-		out.Out = append(out.Out, relay.OutConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Safe: signal.Safe(signal.Lamp(point))})
+		out.Out = append(out.Out, relay.OutConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Safe: signal.Safe(signal.Lamp(point)),
+			Lapses: c.Lapse.Duration > 0 && slices.Contains(configs.Lapsing(), point)})
 	}
 	for point, w := range c.In {
 		out.In = append(out.In, relay.InConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})

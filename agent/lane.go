@@ -86,7 +86,8 @@ type lane struct {
 	totals   status.Totals
 	seq      uint64 // of the last event stored
 
-	weakest map[string]int // dBm, by reader: what is weaker is another lane's
+	weakest map[string]int         // dBm, by reader: what is weaker is another lane's
+	aims    map[string]passage.Aim // by reader; of others nothing is known
 	wake    *time.Timer
 
 	types *laneTypes       // what it is and may become
@@ -447,7 +448,8 @@ func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, ho
 func (l *lane) display() {
 	ev := l.machine.Evidence()
 	v := signal.View{Mode: l.mode, Kiosk: l.policy.Lane == passage.NEXUSAir, Health: l.level, Closed: l.machine.Closed(), Active: l.machine.Active(), State: ev.State,
-		Released: ev.Released, Seen: l.seen, Durable: l.durable, Decision: l.decision}
+		Released: ev.Released, Seen: l.seen, Durable: l.durable, Decision: l.decision,
+		Read: len(ev.Cards) + len(ev.Documents)}
 	l.show(v)
 	runtime.Gosched() // the lamps are set on this thread now, before page and journal have their turn
 	v.Decision = l.decision.Public()

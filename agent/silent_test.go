@@ -53,8 +53,8 @@ func watch(t *testing.T, lane passage.LaneType, mode signal.LightMode, put func(
 		last := [2]string{}
 		b.lane.show = func(v signal.View) {
 			a := signal.Show(v)
-			head := fmt.Sprintf("head %d gate %v", a.Traveller, a.GateOpen)
-			a.Traveller, a.GateOpen = 0, false
+			head := fmt.Sprintf("head %d gate %v reader %d", a.Traveller, a.GateOpen, a.Taken)
+			a.Traveller, a.GateOpen, a.Taken = 0, false, 0
 			beside := fmt.Sprintf("%+v", a)
 			if head != last[0] {
 				note(&s.traveller, head)

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,11 +102,45 @@ var ackPattern = regexp.MustCompile(`^(([0-9A-Fa-f]{2})+|\{(open|id|xor|close)\}
 // answerPattern is the same of driver line.
 var answerPattern = regexp.MustCompile(`^(([0-9A-Fa-f]{2})+|\{seq\})( (([0-9A-Fa-f]{2})+|\{seq\}))*$`)
 
+// called checks a camera that connects to the box. Its reports are in clear and it
+// shows nothing that it is known by: both must be on the lane's own network.
+func (c *checker) called(p string, d *Device) {
+	path, from := sub(p, "path"), sub(p, "from")
+	if !c.has(from) || c.bad[from] || c.bad[path] {
+		return
+	}
+	addr, _ := d.Path.Network()
+	at, err := netip.ParseAddrPort(addr)
+	peer, peerErr := netip.ParseAddr(string(d.From))
+	switch {
+	case d.Path == "":
+		return // told already
+	case d.Path.Scheme() != "tcp" || err != nil || at.Addr().IsUnspecified():
+		c.refuse(path, "a camera connects to an address of this box", `write path = "tcp://10.0.5.1:9001", or leave from out if the box connects`)
+	case !near(at.Addr()):
+		c.refuse(path, "takes clear text from other networks", "listen at an address of the lane's own network")
+	case peerErr != nil || !near(peer):
+		c.refuse(from, "is of another network, and its reports are in clear", "put camera and box on a network of the lane's own")
+	case peer.IsLoopback() != at.Addr().Unmap().IsLoopback() || peer.Is4() != at.Addr().Unmap().Is4():
+		c.refuse(from, fmt.Sprintf("%s cannot reach %s", d.From, at.Addr()), "write the camera's address on the box's network")
+	}
+}
+
+// near tells whether an address is of this machine or of a network of its own.
+func near(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
+}
+
 const ackMost = 128 // characters: 64 bytes in hex
 
 func (c *checker) nedap(p string, d *Device) {
 	c.need(sub(p, "template"), `template = "protocolled" (RS-485) or "tags" (packets over TCP)`)
 	c.told(p, d)
+	c.called(p, d)
+	if path := sub(p, "window"); c.has(path) {
+		c.span(path, d.Window, time.Millisecond, time.Minute, "")
+	}
 	if d.Template == TemplateTags {
 		for _, k := range []string{"separator", "fields", "ack"} {
 			if c.has(sub(p, k)) {

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -65,3 +66,19 @@ func (c *checker) template(p string, d *Device) {
 	}
 	c.refuse(path, fmt.Sprintf("driver %q has no template %q", d.Driver, d.Template), "it has "+listed(words))
 }
+
+// Host is the address of one machine.
+type Host string
+
+// UnmarshalText takes an IP address, not a name: who may connect is not for a
+// name server to say.
+func (h *Host) UnmarshalText(b []byte) error {
+	a, err := netip.ParseAddr(string(b))
+	if err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+		return &valueError{msg: quoted(string(b)) + ` is not the address of a machine such as "10.0.5.30"`}
+	}
+	*h = Host(a.Unmap().String())
+	return nil
+}
+
+func (h *Host) wanted() string { return `an address such as "10.0.5.30"` }

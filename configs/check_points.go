@@ -19,7 +19,7 @@ var (
 		"traveller_red_lit", "traveller_amber_lit", "traveller_green_lit",
 		"officer_red_lit", "officer_amber_lit", "officer_green_lit"}
 	outPoints = []string{"traveller_red", "traveller_amber", "traveller_green",
-		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"}
+		"officer_green", "officer_amber", "officer_red", "officer_health", "buzzer", "gate_open", "gate_close", "reader_light", "reader_beeper"}
 )
 
 // InPoints lists the names that [gpio.in] may use.

@@ -17,15 +17,15 @@ var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 4
 
 // keys that not every driver has.
 var driverKeys = map[Driver][]string{
-	Mercury: {"region", "power", "antennas", "read_tid", "weakest"},
-	LLRP:    {"power", "antennas", "read_tid", "weakest", "ca", "fingerprint"},
+	Mercury: {"region", "power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest"},
+	LLRP:    {"power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest", "ca", "fingerprint"},
 	UHF18:   {"power", "address"},
-	OSDP:    {"address", "reader_key", "master", "clear", "bits"},
-	Wiegand: {"data0", "data1", "formats", "silence"},
+	OSDP:    {"address", "reader_key", "master", "clear", "bits", "at_booth"},
+	Wiegand: {"data0", "data1", "formats", "silence", "at_booth"},
 	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
 	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
 		"checksum_end", "heartbeat", "quiet", "charset", "zone", "max_length", "window", "ack", "nak"},
-	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack"},
+	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack", "window", "from"},
 	Webhook: {"template", "window", "token", "cert", "key", "ca", "quiet"},
 	Barcode: {"suffix"},
 	MRZ:     {"xor"},
@@ -93,6 +93,7 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	} else if c.has(sub(p, "address")) {
 		c.refuse(sub(p, "address"), "only Modbus boards have an address", "")
 	}
+	c.lapse(p, b)
 	if (b.Protocol == BoardLCUS || b.Protocol == BoardLCUSReply) && len(b.In) > 0 {
 		c.refuse(sub(p, "in"), "these boards have no inputs", "wire them to the GPIO chip or another board")
 	}
@@ -301,16 +302,8 @@ func (c *checker) antennas(p string, d *Device, most int) {
 	if c.has(sub(p, "weakest")) {
 		c.count(sub(p, "weakest"), d.Weakest, -100, -20)
 	}
-	if n := len(d.Antennas); n > most {
-		c.refuse(sub(p, "antennas"), fmt.Sprintf("%d antennas, want 1 to %d", n, most), "")
-	}
-	for i, a := range d.Antennas {
-		path := item(sub(p, "antennas"), i)
-		c.count(path, a, 1, most)
-		if slices.Index(d.Antennas, a) < i {
-			c.refuse(path, fmt.Sprintf("antenna %d is given twice", a), "")
-		}
-	}
+	c.ports(sub(p, "antennas"), d.Antennas, most)
+	c.places(p, d, most)
 }
 
 // roles: what kind of lane is nothing without which device, and slow without

@@ -143,7 +143,7 @@ type Device struct {
 	Name   string `toml:"name"`
 	Driver Driver `toml:"driver"`
 	Role   Role   `toml:"role"`
-	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or the URL that a camera posts to
+	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or where the box listens: the URL that a camera posts to, tcp:// with From
 	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 on the network or a GPIO chip
 
 	// Of UHF readers. Region is of driver mercury alone.
@@ -152,6 +152,12 @@ type Device struct {
 	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1] (mercury), all (llrp)
 	ReadTID  bool    `toml:"read_tid,omitempty"` // mercury and llrp
 	Weakest  int     `toml:"weakest,omitempty"`  // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
+	// BoothAntennas are those that look at the vehicle at the booth, where they read
+	// every card at least as strongly as BoothWeakest, and none of the vehicle behind.
+	// The reader's others look at the approach. None: nothing is known of places.
+	BoothAntennas []int `toml:"booth_antennas,omitempty" json:",omitempty"` // mercury and llrp
+	BoothWeakest  int   `toml:"booth_weakest,omitempty" json:",omitempty"`  // dBm
+	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`       // osdp and wiegand: who waits behind cannot reach the reader
 
 	// Of drivers uhf18 and osdp.
 	Address int `toml:"address,omitempty"` // of the reader on its line; default 0. uhf18: 255 is whichever is there
@@ -198,11 +204,12 @@ type Device struct {
 	ChecksumEnd     bool     `toml:"checksum_end,omitempty" json:",omitempty"` // the checksum follows the end and covers it, too
 	Heartbeat       string   `toml:"heartbeat,omitempty"`                      // a report that only says the camera is alive
 	Charset         Charset  `toml:"charset,omitempty"`
-	Zone            string   `toml:"zone,omitempty"`                  // of the camera's clock, "UTC" or "America/Vancouver"
-	MaxLength       int      `toml:"max_length,omitempty"`            // bytes of a report, at most 4096
-	Window          Duration `toml:"window,omitempty"`                // in which the same plate is the same report
-	Ack             string   `toml:"ack,omitempty"`                   // what a report is answered: hex and {seq}; of driver nedap hex and {open}, {id}, {xor}, {close}
-	Nak             string   `toml:"nak,omitempty" json:",omitempty"` // what one is answered whose checksum is wrong: hex
+	Zone            string   `toml:"zone,omitempty"`                   // of the camera's clock, "UTC" or "America/Vancouver"
+	MaxLength       int      `toml:"max_length,omitempty"`             // bytes of a report, at most 4096
+	Window          Duration `toml:"window,omitempty"`                 // in which the same plate is the same report
+	Ack             string   `toml:"ack,omitempty"`                    // what a report is answered: hex and {seq}; of driver nedap hex and {open}, {id}, {xor}, {close}
+	Nak             string   `toml:"nak,omitempty" json:",omitempty"`  // what one is answered whose checksum is wrong: hex
+	From            Host     `toml:"from,omitempty" json:",omitempty"` // of driver nedap: the camera connects to the box at Path, from this address alone; none: the box connects
 
 	// Of driver barcode.
 	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
@@ -239,9 +246,10 @@ type OutLine struct {
 type Board struct {
 	Name     string              `toml:"name"`
 	Protocol BoardProtocol       `toml:"protocol"`
-	Path     Port                `toml:"path"`              // device file, or tcp://host:port
-	Baud     int                 `toml:"baud,omitempty"`    // default 9600; 0 for tcp
-	Address  int                 `toml:"address,omitempty"` // Modbus unit, 1 to 247; default 1
+	Path     Port                `toml:"path"`                            // device file, or tcp://host:port
+	Baud     int                 `toml:"baud,omitempty"`                  // default 9600; 0 for tcp
+	Address  int                 `toml:"address,omitempty"`               // Modbus unit, 1 to 247; default 1
+	Lapse    Duration            `toml:"lapse,omitzero" json:",omitzero"` // of protocol modbus: the board itself puts a green out that it is not told of for so long, 1s to 10s; none: it does not
 	In       map[string]BoardIn  `toml:"in,omitempty"`
 	Out      map[string]BoardOut `toml:"out,omitempty"`
 }

@@ -244,7 +244,7 @@ func (c *checker) complete() {
 		if d.Driver == Wiegand && !c.has(sub(p, "silence")) {
 			d.Silence = Duration{25 * time.Millisecond}
 		}
-		if d.Driver == Webhook && !c.has(sub(p, "window")) {
+		if (d.Driver == Webhook || d.Driver == Nedap) && !c.has(sub(p, "window")) {
 			d.Window = Duration{10 * time.Second}
 		}
 		if d.Driver == Barcode && d.Suffix == "" {

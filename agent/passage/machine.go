@@ -15,6 +15,14 @@ const (
 	backOut = 20 * time.Second
 )
 
+// How many vehicles must be seen from the approach loop to the booth after one
+// was lost, until it is known again who is who: the lost one may have another one
+// ahead of it that is not known of either.
+const (
+	lostBehind    = 1
+	lostSomewhere = 2
+)
+
 // Kind of an input to the machine.
 type Kind uint8
 
@@ -74,6 +82,7 @@ type Input struct {
 	// rather than seen to change: what went before was missed (213).
 	Found bool
 	Card  Card  // CardRead; Reads is ignored
+	Place Place // CardRead, CardUnread: where the antenna looks
 	Plate Plate // FrontPlate, RearPlate, PlateKeyed
 	Count int   // PressCount; occupants, also with ReleaseTaken (0: unchanged)
 	// Override goes with ReleaseTaken: the release went against the advice.
@@ -130,6 +139,11 @@ type Step struct {
 //     follows through without one, the passage ahead says 213.
 //   - A vehicle was given up without having cleared: it may stand unseen between
 //     the loops and reach the booth in the name of the next, which is ambiguous.
+//     So are those behind it, of which each may be taken for the one before, until
+//     two had left the approach loop when the booth was reached (the first may
+//     have had another one ahead), or the road was empty.
+//   - Where it is known at which place an antenna looks, a card is told by that as
+//     well: see Place. It never makes good what the loops do not know.
 //
 // Three loops cannot tell one thing: a vehicle that was let go and rolls back
 // off the exit loop looks like one that has cleared. It was released already.
@@ -143,12 +157,18 @@ type Machine struct {
 	ev                    Evidence
 	startedAt             time.Time // of ev, with monotonic part
 	wakeAt                time.Time
-	left                  bool // the approach loop fell since the passage began
-	doubled               bool // and was taken again before the booth was reached
-	ownTail               bool // the approach loop may still hold the vehicle at the booth
-	gap                   bool // a waiting vehicle left the approach and has not reached the booth
-	tailgate              bool // another vehicle reached the booth before this one had cleared
-	lost                  bool // a vehicle was given up or rolled back and may still be between the loops
+	left                  bool      // the approach loop fell since the passage began
+	doubled               bool      // and was taken again before the booth was reached
+	ownTail               bool      // the approach loop may still hold the vehicle at the booth
+	gap                   bool      // a waiting vehicle left the approach and has not reached the booth
+	tailgate              bool      // another vehicle reached the booth before this one had cleared
+	lost                  int       // over 0: a vehicle was given up or rolled back and may still be between the loops
+	astray                int       // how many must be seen from the approach to the booth until it is known again who is who
+	emptyAt               time.Time // since when no loop has been occupied; zero: one is
+
+	sights    []sight   // of this passage; the places of its cards and of those behind it
+	heard     bool      // an antenna of the approach has read something since it began
+	reachedAt time.Time // when it came to the booth loop, with monotonic part
 }
 
 // NewMachine makes a machine for an empty road.
@@ -168,7 +188,9 @@ func (m *Machine) Closed() bool { return m.closed }
 // Evidence is what is known of the present passage. The copy shares nothing
 // with the machine.
 func (m *Machine) Evidence() Evidence {
-	return m.ev.clone()
+	ev := m.ev.clone()
+	ev.Ambiguous = ev.Ambiguous || m.unsure()
+	return ev
 }
 
 // Step takes one input. Times must not run backwards; an input before the last
@@ -208,10 +230,18 @@ func (m *Machine) start(in Input, st State, s *Step) {
 	m.active = true
 	// Wall clock, UTC, for the record; every limit counts from startedAt.
 	m.ev = Evidence{ID: in.NewID, State: st, StartedAt: in.At.Round(0).UTC(), AtBooth: st == AtBooth, Closed: m.closed,
-		Presence: m.stuck, Ambiguous: in.Found || m.lost}
+		Presence: m.stuck}
+	if !m.emptyAt.IsZero() && in.At.Sub(m.emptyAt) >= backOut {
+		m.astray = 0
+	}
+	m.astray = max(m.astray, m.lost)
+	m.ev.Ambiguous = in.Found || m.astray > 0
 	m.startedAt = in.At
 	m.left, m.doubled, m.ownTail = false, false, false
-	m.lost = m.lost && st != Approach // one that was not seen coming may be the lost one, or not
+	m.sights, m.heard, m.reachedAt = nil, false, in.At
+	if st == Approach { // one that was not seen coming may be the lost one, or not
+		m.lost = 0
+	}
 	limit := approachLimit
 	if st == AtBooth {
 		limit = boothLimit
@@ -224,8 +254,13 @@ func (m *Machine) start(in Input, st State, s *Step) {
 func (m *Machine) end(in Input, how End, s *Step) {
 	ended := m.Evidence()
 	s.Ended, s.How, s.Changed = &ended, how, true
-	m.active, m.ev, m.wakeAt = false, Evidence{}, time.Time{}
-	m.lost = m.lost || how != Cleared
+	m.active, m.ev, m.wakeAt, m.sights = false, Evidence{}, time.Time{}, nil
+	switch how {
+	case Aborted: // nobody was ahead of it
+		m.lost = max(m.lost, lostBehind)
+	case TimedOut:
+		m.lost = lostSomewhere
+	}
 	next := m.tailgate
 	m.tailgate = false
 	switch {

@@ -54,28 +54,40 @@ func drive(t *testing.T, m *Machine, script string) string {
 	return out.String()
 }
 
+// three vehicles, one after the other, soon after another one; two of them later.
+const (
+	three = "10:A+ 11:A- 12:B+ 13:release 13:taken 14:X+ 15:B- 16:X- 20:A+ 21:A- 22:B+ 23:release 23:taken 24:X+ 25:B- 26:X- 30:A+ 31:A- 32:B+ 33:release 33:taken 34:X+ 35:B- 36:X-"
+	later = "30:A+ 31:A- 32:B+ 33:release 33:taken 34:X+ 35:B- 36:X- 40:A+ 41:A- 42:B+ 43:release 43:taken 44:X+ 45:B- 46:X-"
+)
+
 func TestMachine(t *testing.T) {
 	for name, tc := range map[string]struct{ script, want string }{
-		"a car":                             {"0:A+ 1:card=a 1:card=a 2:card=b 3:A- 4:B+ 6:release 6:taken 8:X+ 9:B- 10:X-", "p0 cleared cards=2\n"},
-		"backs out":                         {"0:A+ 1:card=a 3:A- 22:tick 23:tick", "p0 aborted cards=1\n"},
-		"slow between the loops":            {"0:A+ 3:A- 7:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\n"},
-		"hesitates on the approach":         {"0:A+ 3:A- 6:A+ 30:tick 31:B+ 32:release 32:taken 33:A- 34:X+ 35:B- 36:X-", "p0 cleared cards=0\n"},
-		"reads without a vehicle":           {"0:card=a 1:plate=p 2:unread", "dropped card=a\ndropped plate=p\ndropped unread\n"},
-		"reads after the act":               {"0:A+ 1:B+ 2:release 2:taken 3:card=z 4:X+ 5:card=z 6:B- 7:X-", "dropped card=z\ndropped card=z\np0 cleared cards=0\n"},
-		"drives off without a release":      {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X-", "p0 cleared cards=0 209\n"},
-		"referred, goes to secondary":       {"0:A+ 1:A- 2:B+ 3:refer 4:X+ 5:B- 6:X-", "p0 cleared cards=0\n"},
-		"no approach loop":                  {"0:B+ 2:release 2:taken 3:X+ 4:B- 5:X-", "p0 cleared cards=0 209\n"},
-		"exit first":                        {"0:X+ 3:X-", "p0 cleared cards=0 209\n"},
-		"exit loop stuck":                   {"0:A+ 1:A- 2:B+ 3:release 3:taken 4:X+ 5:B- 65:tick", "p0 timedout cards=0 209\n"},
-		"a second car waits: its card":      {"0:A+ 1:card=a 2:A- 3:B+ 4:A+ 5:card=b 5:card=a 6:release 6:taken 7:X+ 8:B- 9:X- 10:card=b 11:B+ 12:A- 13:release 13:taken 14:X+ 15:B- 16:X-", "dropped card=b\np0 cleared cards=1\np11 cleared cards=1\n"},
-		"a second car tailgates":            {"0:A+ 1:A- 2:B+ 3:release 3:taken 4:X+ 5:B- 6:B+ 7:X- 8:release 8:taken 9:X+ 10:B- 11:X-", "p0 cleared cards=0\np8 cleared cards=0 213\n"},
-		"waits 121 s on the approach":       {"0:A+ 121:tick 122:A- 123:B+ 124:release 124:taken 125:X+ 126:B- 127:X-", "p0 cleared cards=0 209\n"},
-		"stands for 16 min":                 {"0:A+ 1:A- 2:B+ 960:tick 961:release 961:taken 962:X+ 963:B- 964:X-", "p0 cleared cards=0 209\n"},
-		"released and stays: act again":     {"0:A+ 1:A- 2:B+ 3:release 3:taken 64:tick 65:taken 66:release 66:taken 67:X+ 68:B- 69:X-", "p0 cleared cards=0 209\n"},
-		"vanishes from the booth":           {"0:A+ 1:A- 2:B+ 3:B- 64:tick", "p0 timedout cards=0 209\n"},
-		"taken without a press is no act":   {"0:A+ 1:A- 2:B+ 3:taken 4:X+ 5:B- 6:X-", "p0 cleared cards=0 209\n"},
-		"a press without a vehicle":         {"0:release 1:refer 2:goods", ""},
-		"two in a row from a standing line": {"0:A+ 1:A- 2:B+ 2:A+ 3:release 3:taken 4:X+ 5:B- 6:X- 7:A- 8:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\np8 cleared cards=0\n"},
+		"a car":                           {"0:A+ 1:card=a 1:card=a 2:card=b 3:A- 4:B+ 6:release 6:taken 8:X+ 9:B- 10:X-", "p0 cleared cards=2\n"},
+		"backs out":                       {"0:A+ 1:card=a 3:A- 22:tick 23:tick", "p0 aborted cards=1\n"},
+		"slow between the loops":          {"0:A+ 3:A- 7:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\n"},
+		"hesitates on the approach":       {"0:A+ 3:A- 6:A+ 30:tick 31:B+ 32:release 32:taken 33:A- 34:X+ 35:B- 36:X-", "p0 cleared cards=0\n"},
+		"reads without a vehicle":         {"0:card=a 1:plate=p 2:unread", "dropped card=a\ndropped plate=p\ndropped unread\n"},
+		"reads after the act":             {"0:A+ 1:B+ 2:release 2:taken 3:card=z 4:X+ 5:card=z 6:B- 7:X-", "dropped card=z\ndropped card=z\np0 cleared cards=0\n"},
+		"drives off without a release":    {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X-", "p0 cleared cards=0 209\n"},
+		"referred, goes to secondary":     {"0:A+ 1:A- 2:B+ 3:refer 4:X+ 5:B- 6:X-", "p0 cleared cards=0\n"},
+		"no approach loop":                {"0:B+ 2:release 2:taken 3:X+ 4:B- 5:X-", "p0 cleared cards=0 209\n"},
+		"exit first":                      {"0:X+ 3:X-", "p0 cleared cards=0 209\n"},
+		"exit loop stuck":                 {"0:A+ 1:A- 2:B+ 3:release 3:taken 4:X+ 5:B- 65:tick", "p0 timedout cards=0 209\n"},
+		"a second car waits: its card":    {"0:A+ 1:card=a 2:A- 3:B+ 4:A+ 5:card=b 5:card=a 6:release 6:taken 7:X+ 8:B- 9:X- 10:card=b 11:B+ 12:A- 13:release 13:taken 14:X+ 15:B- 16:X-", "dropped card=b\np0 cleared cards=1\np11 cleared cards=1\n"},
+		"a second car tailgates":          {"0:A+ 1:A- 2:B+ 3:release 3:taken 4:X+ 5:B- 6:B+ 7:X- 8:release 8:taken 9:X+ 10:B- 11:X-", "p0 cleared cards=0\np8 cleared cards=0 213\n"},
+		"waits 121 s on the approach":     {"0:A+ 121:tick 122:A- 123:B+ 124:release 124:taken 125:X+ 126:B- 127:X-", "p0 cleared cards=0 209\n"},
+		"stands for 16 min":               {"0:A+ 1:A- 2:B+ 960:tick 961:release 961:taken 962:X+ 963:B- 964:X-", "p0 cleared cards=0 209\n"},
+		"released and stays: act again":   {"0:A+ 1:A- 2:B+ 3:release 3:taken 64:tick 65:taken 66:release 66:taken 67:X+ 68:B- 69:X-", "p0 cleared cards=0 209\n"},
+		"vanishes from the booth":         {"0:A+ 1:A- 2:B+ 3:B- 64:tick", "p0 timedout cards=0 209\n"},
+		"taken without a press is no act": {"0:A+ 1:A- 2:B+ 3:taken 4:X+ 5:B- 6:X-", "p0 cleared cards=0 209\n"},
+		"a press without a vehicle":       {"0:release 1:refer 2:goods", ""},
+		// Who comes after one that was lost may be taken for it, and the next one for him.
+		"after one that drove off: two in doubt":      {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- " + three, "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0 213\np22 cleared cards=0\n"},
+		"after one that drove off, and an empty road": {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 10:A+ 11:A- 12:B+ 13:release 13:taken 14:X+ 15:B- 16:X- 36:A+ 37:A- 38:B+ 39:release 39:taken 40:X+ 41:B- 42:X-", "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0\n"},
+		"one that rocks proves nothing":               {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 7:A+ 8:A- 8:A+ 8:A- 9:B+ 9:release 9:taken 9:X+ 9:B- 9:X- " + three, "p0 cleared cards=0 209\np6 cleared cards=0 213\np16 cleared cards=0 213\np24 cleared cards=0 213\np32 cleared cards=0\n"},
+		"after one that backed out: one in doubt":     {"0:A+ 1:A- 21:tick " + later, "p0 aborted cards=0\np3 cleared cards=0 213\np11 cleared cards=0\n"},
+		"a close line after one that drove off":       {"0:A+ 1:A- 2:B+ 4:X+ 5:B- 6:X- 10:A+ 12:B+ 13:release 13:taken 14:X+ 15:A- 15:B- 16:X- 17:A+ 18:A- 19:B+ 20:release 20:taken 21:X+ 22:B- 23:X- 24:A+ 25:A- 26:B+ 27:release 27:taken 28:X+ 29:B- 30:X-", "p0 cleared cards=0 209\np6 cleared cards=0 213\np14 cleared cards=0 213\np22 cleared cards=0 213\n"},
+		"two in a row from a standing line":           {"0:A+ 1:A- 2:B+ 2:A+ 3:release 3:taken 4:X+ 5:B- 6:X- 7:A- 8:B+ 9:release 9:taken 10:X+ 11:B- 12:X-", "p0 cleared cards=0\np8 cleared cards=0\n"},
 	} {
 		if got := drive(t, NewMachine(false), tc.script); got != tc.want {
 			t.Errorf("%s:\n%swant\n%s", name, got, tc.want)

@@ -13,9 +13,9 @@ func (m *Machine) read(in Input, s *Step) {
 	}
 	switch in.Kind {
 	case CardRead:
-		m.card(in.Card, s)
+		m.card(in, s)
 	case CardUnread:
-		if m.foreign() {
+		if m.foreign() && !(in.Place == ByHand && m.there()) {
 			m.refuse(s)
 			return
 		}
@@ -28,15 +28,16 @@ func (m *Machine) read(in Input, s *Step) {
 	}
 }
 
-func (m *Machine) card(c Card, s *Step) {
-	known := slices.ContainsFunc(m.ev.Cards, func(have Card) bool { return have.Token == c.Token })
+func (m *Machine) card(in Input, s *Step) {
 	switch {
-	case c.Token == "":
+	case in.Card.Token == "":
 		s.Dropped = true
-	case !known && m.foreign():
+	case in.Place != Anywhere:
+		m.placed(in, s)
+	case !m.holds(in.Card.Token) && m.foreign():
 		m.refuse(s)
 	default:
-		s.Changed = m.ev.hold(c) || s.Changed
+		m.count(in.Card, s)
 	}
 }
 

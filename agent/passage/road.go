@@ -1,6 +1,16 @@
 package passage
 
+import "time"
+
 func (m *Machine) road(in Input, s *Step) {
+	defer func() {
+		switch {
+		case m.approach || m.booth || m.exit:
+			m.emptyAt = time.Time{}
+		case m.emptyAt.IsZero():
+			m.emptyAt = in.At
+		}
+	}()
 	switch in.Kind {
 	case ApproachOn:
 		m.approachOn(in, s)
@@ -62,9 +72,12 @@ func (m *Machine) boothOn(in Input, s *Step) {
 			m.fault(s) // the approach loop did not see it
 		}
 	case m.ev.State == Approach:
-		m.ev.State, m.ev.AtBooth = AtBooth, true
+		m.ev.State, m.ev.AtBooth, m.reachedAt = AtBooth, true, in.At
 		m.ev.Ambiguous = m.ev.Ambiguous || in.Found
 		m.ownTail = m.approach && !m.doubled
+		if m.astray > 0 && !m.approach && !m.doubled {
+			m.astray-- // two do not stand unseen between the loops: this is the one that was seen coming
+		}
 		m.wakeAt = in.At.Add(boothLimit)
 		s.Changed = true
 	case m.ev.State == AtBooth && !was:
@@ -89,7 +102,7 @@ func (m *Machine) boothOff(in Input, s *Step) {
 	switch {
 	case m.tailgate:
 		// It followed through, or rolled back: no passage of its own will say so.
-		m.tailgate, m.lost = false, true
+		m.tailgate, m.lost = false, lostSomewhere
 		m.ambiguous(s)
 	case (m.ev.State == AtBooth || m.ev.State == Acted) && !m.exit:
 		// It left the loop without reaching the exit: backed away, or a loop
@@ -113,8 +126,8 @@ func (m *Machine) exitOn(in Input, s *Step) {
 		s.Changed = true
 	case m.ev.State == AtBooth:
 		m.ev.State = Clearing
-		m.fault(s)    // it drove off before the officer acted,
-		m.lost = true // or it still waits and one ahead of it was missed
+		m.fault(s)             // it drove off before the officer acted,
+		m.lost = lostSomewhere // or it still waits and one ahead of it was missed
 		s.Changed = true
 	case m.ev.State == Approach:
 		m.ev.WrongWay = true

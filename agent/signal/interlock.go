@@ -17,11 +17,13 @@ const (
 	Buzzer         Lamp = "buzzer"
 	GateOpen       Lamp = "gate_open"
 	GateClose      Lamp = "gate_close"
+	ReaderLight    Lamp = "reader_light"
+	ReaderBeeper   Lamp = "reader_beeper"
 )
 
 // Lamps lists every output, in the order in which they are switched.
 var Lamps = [...]Lamp{TravellerRed, TravellerAmber, TravellerGreen, OfficerGreen, OfficerAmber,
-	OfficerRed, OfficerHealth, Buzzer, GateOpen, GateClose}
+	OfficerRed, OfficerHealth, Buzzer, GateOpen, GateClose, ReaderLight, ReaderBeeper}
 
 // Safe tells the level an output has at start, at a crash and in doubt: red is
 // lit, everything else is not (I9).
@@ -35,6 +37,7 @@ const (
 	fastHalf  = 125 * time.Millisecond
 	blinkHalf = 200 * time.Millisecond
 	blinkRest = 1200 * time.Millisecond
+	beepFor   = 150 * time.Millisecond // for each card that was taken
 )
 
 // Interlock turns aspects into levels, one set at a time, so that no two
@@ -49,6 +52,7 @@ type Interlock struct {
 	under    bool      // at the last step
 	clearAt  time.Time // when the gate's area has been clear for long enough
 	started  time.Time // of the rhythm
+	beepTill time.Time
 	want     Aspects
 }
 
@@ -61,6 +65,9 @@ type Levels map[Lamp]bool
 func (k *Interlock) Step(want Aspects, underGate bool, now time.Time) (Levels, time.Time) {
 	if k.started.IsZero() || rhythmsDiffer(want, k.want) {
 		k.started = now
+	}
+	if want.Taken > k.want.Taken {
+		k.beepTill = now.Add(beepFor)
 	}
 	k.want = want
 	next := now.Add(time.Second)
@@ -77,6 +84,10 @@ func (k *Interlock) Step(want Aspects, underGate bool, now time.Time) (Levels, t
 		lv[TravellerRed] = k.head != Amber && k.head != Green // an unknown head is red
 		lv[TravellerAmber] = k.head == Amber
 		lv[TravellerGreen] = k.head == Green
+	}
+	lv[ReaderLight] = want.Taken > 0
+	if lv[ReaderBeeper] = now.Before(k.beepTill); lv[ReaderBeeper] {
+		next = sooner(next, k.beepTill)
 	}
 	since := now.Sub(k.started)
 	for _, o := range []struct {
@@ -127,7 +138,7 @@ func sooner(a, b time.Time) time.Time {
 }
 
 func rhythmsDiffer(a, b Aspects) bool {
-	a.Traveller, b.Traveller, a.GateOpen, b.GateOpen = Red, Red, false, false
+	a.Traveller, b.Traveller, a.GateOpen, b.GateOpen, a.Taken, b.Taken = Red, Red, false, false, 0, 0
 	return a != b
 }
 

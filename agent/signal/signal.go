@@ -46,6 +46,9 @@ type Aspects struct {
 	Count                                                 int // blinks of READY n
 	Buzzer                                                Rhythm
 	GateOpen                                              bool
+	// Taken is how many cards and documents the traveller is told that were read:
+	// the reader's own light is lit from the first on, and it beeps at each.
+	Taken int
 }
 
 // LightMode says who reads the traveller's light.
@@ -81,6 +84,9 @@ type View struct {
 	Seen     bool          // the officer has acknowledged the advice: the buzzer need not go on
 	Durable  bool          // the decision shown is committed to the journal (I2)
 	Decision passage.Decision
+	// Read is how many cards and documents of the passage were read, whoever they
+	// are of.
+	Read int
 }
 
 // Show reads the table. What invites to go needs Durable; what slows does not.
@@ -91,6 +97,9 @@ func Show(v View) Aspects {
 	}
 	if !v.Active {
 		return a
+	}
+	if v.State == passage.Approach || v.State == passage.AtBooth {
+		a.Taken = v.Read // whatever the lists say of them (I3)
 	}
 	if v.State == passage.Approach {
 		return a // advice begins at the booth
@@ -162,7 +171,7 @@ func Check() error {
 		for health := Out; health <= Healthy; health++ {
 			for state := passage.Idle; state <= passage.Clearing; state++ {
 				for bits := range 16 {
-					v := View{Mode: mode, Health: health, State: state, Active: bits&1 != 0, Durable: bits&2 != 0, Released: bits&4 != 0, Closed: bits&8 != 0}
+					v := View{Mode: mode, Health: health, State: state, Read: 2, Active: bits&1 != 0, Durable: bits&2 != 0, Released: bits&4 != 0, Closed: bits&8 != 0}
 					for _, d := range decisions {
 						v.Decision = d
 						if err := checkOne(v, Show(v), seen); err != nil {
@@ -194,6 +203,8 @@ func checkOne(v View, a Aspects, seen map[[4]Rhythm]string) error {
 		return fmt.Errorf("signal table: officer green with another advice, or before the record, at %+v", v)
 	case a.OfficerRed != Off && a.OfficerAmber != Off:
 		return fmt.Errorf("signal table: two advices at once at %+v", v)
+	case a.Taken != 0 && a.Taken != v.Read:
+		return fmt.Errorf("signal table: the reader tells more than that it has read at %+v", v)
 	}
 	advice := fmt.Sprintf("%v/%d", v.Decision.Outcome, v.Decision.Ready)
 	shown := [4]Rhythm{a.OfficerGreen, a.OfficerAmber, a.OfficerRed, Off}

@@ -56,6 +56,67 @@ func TestI3_StaffedLightTellsNothing(t *testing.T) {
 	}
 }
 
+// The reader's own light and beeper tell that a card was read and nothing of it:
+// over the whole table they are the same whatever the decision, its durability
+// and the officer's wishes.
+func TestI3_ReaderTellsThatItHasReadAndNothingElse(t *testing.T) {
+	for _, read := range []int{0, 1, 3} {
+		for health := Out; health <= Healthy; health++ {
+			for state := passage.Idle; state <= passage.Clearing; state++ {
+				want := 0
+				if health != Out && (state == passage.Approach || state == passage.AtBooth) {
+					want = read
+				}
+				for bits := range 16 {
+					for _, d := range decisions {
+						v := View{Mode: LightMode(bits & 1), Health: health, State: state, Active: true, Read: read, Durable: bits&2 != 0, Released: bits&4 != 0, Closed: bits&8 != 0, Decision: d}
+						if got := Show(v).Taken; got != want {
+							t.Fatalf("Show(%+v).Taken = %d, want %d", v, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// The light is lit from the first card on; each card beeps once, and the
+// officer's rhythms go on meanwhile.
+func TestReaderLightAndBeeper(t *testing.T) {
+	var k Interlock
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	began := now
+	for _, s := range []struct {
+		after       time.Duration
+		taken       int
+		light, beep bool
+	}{
+		{0, 0, false, false},
+		{time.Second, 1, true, true},
+		{beepFor - time.Millisecond, 1, true, true},
+		{time.Millisecond, 1, true, false},
+		{time.Second, 1, true, false}, // read again: nothing new
+		{time.Second, 3, true, true},
+		{50 * time.Millisecond, 4, true, true},
+		{beepFor - time.Millisecond, 4, true, true},
+		{time.Millisecond, 4, true, false},
+		{time.Second, 0, false, false}, // the vehicle has gone
+		{time.Second, 1, true, true},
+	} {
+		now = now.Add(s.after)
+		lv, next := k.Step(Aspects{OfficerHealth: Slow, Taken: s.taken}, false, now)
+		if lv[ReaderLight] != s.light || lv[ReaderBeeper] != s.beep {
+			t.Errorf("at %v with %d: light %v, beep %v", now.Sub(began), s.taken, lv[ReaderLight], lv[ReaderBeeper])
+		}
+		if s.beep && next.After(now.Add(beepFor)) {
+			t.Errorf("at %v: the beep would last until %v", now.Sub(began), next.Sub(began))
+		}
+		if lit, _ := level(Slow, 0, now.Sub(began)); lv[OfficerHealth] != lit {
+			t.Errorf("at %v: the health lamp lost its rhythm", now.Sub(began))
+		}
+	}
+}
+
 func TestI9_NeverTwoLampsOverAMillionSteps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var k Interlock

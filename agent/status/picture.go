@@ -9,7 +9,7 @@ import (
 // Limits of a picture, in items. What is over them is cut off: a page that
 // grows without end would be a way to hurt the lane.
 const (
-	MaxLamps   = 16 // a lane has ten outputs
+	MaxLamps   = 16 // a lane has twelve outputs
 	MaxLast    = 20 // finished passages
 	MaxDevices = 32
 	MaxLists   = 16 // kinds, domain reference 6

@@ -34,7 +34,7 @@ func (k *check) device(d configs.Device, ports map[string]string) {
 		return
 	}
 	addr, network := d.Path.Network()
-	if _, web := d.Path.Web(); web {
+	if _, web := d.Path.Web(); web || d.From != "" {
 		k.listener(name, addr)
 		return
 	}

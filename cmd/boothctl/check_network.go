@@ -11,7 +11,7 @@ import (
 	"boothd/devices/webhook"
 )
 
-// listener checks that this box has the address that a camera posts to. The port
+// listener checks that this box has the address that a camera comes to. The port
 // is not opened: boothd may have it.
 func (k *check) listener(name, addr string) {
 	at, err := netip.ParseAddrPort(addr)
@@ -30,7 +30,7 @@ func (k *check) listener(name, addr string) {
 	}
 	for _, a := range all {
 		if own, err := netip.ParsePrefix(a.String()); err == nil && own.Addr().Unmap() == at.Addr().Unmap() {
-			k.ok(name, addr+": an address of this box; the camera posts there")
+			k.ok(name, addr+": an address of this box; the camera comes there")
 			return
 		}
 	}

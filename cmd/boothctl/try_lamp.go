@@ -38,6 +38,8 @@ var acts = [...]act{
 	{signal.OfficerGreen, "steady", signal.Aspects{OfficerGreen: signal.Steady}},
 	{signal.OfficerHealth, "blinking slowly", signal.Aspects{OfficerHealth: signal.Slow}},
 	{signal.Buzzer, "sounding", signal.Aspects{Buzzer: signal.Steady}},
+	{signal.ReaderLight, "lit", signal.Aspects{Taken: 1}},
+	{signal.ReaderBeeper, "beeping once", signal.Aspects{Taken: 2}},
 }
 
 // Run exits 0 when every lamp that is wired was driven, and was seen by its own

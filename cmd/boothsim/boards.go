@@ -27,7 +27,7 @@ func (h *hardware) addBoard(c configs.Board) (*board, error) {
 		most = max(most, out.Channel)
 		points[out.Channel] = point
 	}
-	b := &board{Board: c, sim: &relay.Sim{Protocol: relay.Protocol(c.Protocol), Address: c.Address, Channels: most}}
+	b := &board{Board: c, sim: &relay.Sim{Protocol: relay.Protocol(c.Protocol), Address: c.Address, Channels: most, Flash: c.Lapse.Duration > 0}}
 	b.sim.Moved = func(channel int, on bool) {
 		if told := h.moved.Load(); told != nil && points[channel] != "" {
 			point := points[channel]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,12 +24,13 @@ import (
 	"boothd/devices/sim"
 )
 
-// cable is the line of one device that is played: a pty, or a port that the
-// booth connects to. To unplug it is to pull the plug.
+// cable is the line of one device that is played: a pty, a port that the booth
+// connects to, or one of the booth's that the device connects to. To unplug it is to pull the plug.
 type cable struct {
 	path   configs.Port              // where the booth looks for it; "": a pty anywhere
 	serve  func(io.ReadWriter) error // plays the device until the line ends; nil: it only writes
 	secure *tls.Config               // of tls://
+	calls  bool                      // it connects to the booth, again and again
 	at     configs.Port              // where it is
 	served sync.WaitGroup            // goroutines that serve
 
@@ -36,6 +38,8 @@ type cable struct {
 	pty   *sim.PTY
 	door  net.Listener
 	conns map[net.Conn]bool
+	// hangUp ends what calls.
+	hangUp context.CancelFunc
 }
 
 // Write says what a device says by itself. Nobody hears it while the cable is
@@ -62,8 +66,11 @@ func (c *cable) plug() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.pty != nil || c.door != nil:
+	case c.pty != nil || c.door != nil || c.hangUp != nil:
 		return errors.New("it is plugged in")
+	case c.calls:
+		c.call()
+		return nil
 	case c.path.Scheme() != "":
 		return c.listen()
 	}
@@ -115,6 +122,36 @@ func (c *cable) listen() error {
 	return nil
 }
 
+// callEvery is how often a device tries to connect to a booth that is not there.
+const callEvery = 200 * time.Millisecond
+
+// call connects to the booth until it is unplugged, and anew when the booth has
+// gone. The caller holds mu.
+func (c *cable) call() {
+	ctx, cancel := context.WithCancel(context.Background())
+	addr, _ := c.path.Network()
+	c.at, c.hangUp, c.conns = c.path, cancel, map[net.Conn]bool{}
+	c.served.Go(func() {
+		for ctx.Err() == nil {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err == nil {
+				c.mu.Lock()
+				if c.conns != nil {
+					c.conns[conn] = true
+				} else {
+					_ = conn.Close() // unplugged meanwhile
+				}
+				c.mu.Unlock()
+				c.answer(conn)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(callEvery):
+			}
+		}
+	})
+}
+
 // answer plays the device on one connection.
 func (c *cable) answer(conn net.Conn) {
 	if c.serve != nil {
@@ -141,10 +178,13 @@ func (c *cable) unplug() error {
 	if c.door != nil {
 		errs = append(errs, c.door.Close())
 	}
+	if c.hangUp != nil {
+		c.hangUp()
+	}
 	for conn := range c.conns {
 		_ = conn.Close() // whoever serves it sees that
 	}
-	c.pty, c.door, c.conns = nil, nil, nil
+	c.pty, c.door, c.conns, c.hangUp = nil, nil, nil, nil
 	c.mu.Unlock()
 	c.served.Wait()
 	return errors.Join(errs...)

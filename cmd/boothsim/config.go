@@ -160,10 +160,13 @@ func aside(d configs.Device) (configs.Port, error) {
 	switch scheme := d.Path.Scheme(); {
 	case d.Driver == configs.LLRP:
 		return configs.Port(scheme + "://127.0.0.1:0"), nil
-	case d.Driver == configs.Webhook: // the booth listens
+	case d.Driver == configs.Webhook, d.From != "": // the booth listens
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", err
+		}
+		if d.From != "" {
+			return configs.Port("tcp://" + l.Addr().String()), l.Close()
 		}
 		path, _ := d.Path.Web()
 		return configs.Port("http://" + l.Addr().String() + path), l.Close()
@@ -175,6 +178,7 @@ var (
 	tableHead  = regexp.MustCompile(`(?m)^\[+[a-z.]+\]+$`)
 	deviceName = regexp.MustCompile(`(?m)^name = "([^"]*)"`)
 	devicePath = regexp.MustCompile(`(?m)^path = "[^"]*"`)
+	deviceFrom = regexp.MustCompile(`(?m)^from = "[^"]*"`)
 )
 
 // placed gives every device and board of a configuration the place where it is
@@ -194,6 +198,7 @@ func placed(text string, at map[string]configs.Port) string {
 				continue
 			}
 			table = devicePath.ReplaceAllLiteralString(table, `path = "`+string(path)+`"`)
+			table = deviceFrom.ReplaceAllLiteralString(table, `from = "127.0.0.1"`) // whoever plays it is here
 		}
 		out += table
 	}

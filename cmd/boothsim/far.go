@@ -266,6 +266,7 @@ func (f *far) nedap(d configs.Device) error {
 		return errors.New("a camera with fields of its own cannot be played, only its usual text")
 	}
 	c := &nedap.Camera{Packets: d.Template == configs.TemplateTags}
+	f.cable.calls = d.From != ""
 	f.cable.serve, f.plate, f.noRead, f.mute, f.reboot = c.Serve, c.Plate, c.NoRead, c.Mute, done(c.Reboot)
 	return nil
 }

@@ -32,6 +32,7 @@ var everyDevice = []struct{ toml, act, want string }{
 	{`driver = "wiegand"` + "\n" + `role = "card"` + "\n" + `data0 = "D0"` + "\n" + `data1 = "D1"` + "\n" + `formats = ["h10301"]`, "tags 80800380", "tag 80800380"},
 	{`driver = "nedap"` + "\n" + `role = "plate.rear"` + "\n" + `template = "protocolled"`, "plate 46HVR9 NLD 0.9", "plate 46HVR9 NLD"},
 	{`driver = "nedap"` + "\n" + `role = "plate.rear"` + "\n" + `template = "tags"` + "\n" + `path = "tcp://127.0.0.1:PORT"`, "plate 46HVR8 NLD 0.9", "plate 46HVR8 NLD"},
+	{`driver = "nedap"` + "\n" + `role = "plate.rear"` + "\n" + `template = "tags"` + "\n" + `path = "tcp://127.0.0.1:PORT"` + "\n" + `from = "127.0.0.1"`, "plate 46HVR7 NLD 0.9", "plate 46HVR7 NLD"},
 	{`driver = "line"` + "\n" + `role = "plate.rear"` + "\n" + `template = "lumo"`, "plate ABC123 ON 0.9", "plate ABC123 ON"},
 	{`driver = "line"` + "\n" + `role = "plate.rear"` + "\n" + `template = "nedap-raw"` + "\n" + `path = "tcp://127.0.0.1:PORT"`, "plate ABC124 QC 0.9", "plate ABC124 QC"},
 	{`driver = "webhook"` + "\n" + `role = "plate.rear"` + "\n" + `template = "openalpr"` + "\n" + `token = "DIR/rear.token"` + "\n" + `quiet = "1m"` + "\n" + `path = "http://127.0.0.1:PORT/rear"`,

@@ -86,7 +86,7 @@ func TestUnreadableText(t *testing.T) {
 func TestErrorOfTheCamera(t *testing.T) {
 	cam := &Camera{Packets: true}
 	plate := text(14003, 24, "AAA1-ON")
-	play(t, cam, Config{}, func(f *follow) {
+	play(t, cam, Config{Window: time.Nanosecond}, func(f *follow) {
 		for range 4 {
 			f.do(cam.Raw(simPacket(5)))
 		}

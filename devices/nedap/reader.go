@@ -5,11 +5,13 @@
 // Confidence is a fraction from 0 to 1, negative if the camera does not say.
 // Times are arrival at this box; the camera's own clock is kept beside. Images
 // are passed over. A damaged report is dropped and counted, one that is sent
-// again is answered again and read once. A lost line ends Reads with an error,
+// again is answered again and read once. The same plate within the window is one
+// read, unless it is surer than before. A lost line ends Reads with an error,
 // and the caller opens again.
 //
-// Source: licence plate readers, section 2 and vectors. What a camera expects as
-// an answer is not in it: it is the technician's to say.
+// Source: licence plate readers, section 2 and vectors; the window is section
+// 1's. What a camera expects as an answer is not in it: it is the technician's to
+// say.
 package nedap
 
 import (
@@ -27,10 +29,12 @@ import (
 
 // Limits of a camera; ours.
 const (
-	cutOff       = time.Second     // silence inside a report that drops it
-	packetCutOff = 3 * time.Second // the same of a packet: the network may have to send again
-	badMost      = 3               // reports in a row that cannot be used are a fault
-	noiseMost    = 4096            // bytes without a report likewise
+	cutOff       = time.Second      // silence inside a report that drops it
+	packetCutOff = 3 * time.Second  // the same of a packet: the network may have to send again
+	windowUsual  = 10 * time.Second // in which the same plate is the same vehicle's (section 1)
+	recent       = 8                // plates that are remembered for it: more than can be in view of one camera
+	badMost      = 3                // reports in a row that cannot be used are a fault
+	noiseMost    = 4096             // bytes without a report likewise
 )
 
 // Faults of a camera that goes on.
@@ -58,7 +62,8 @@ type Config struct {
 	Role    devices.Role
 	Packets bool // packets of tags, not protocolled reports
 	Text    Text
-	Ack     string // what a protocolled report is answered: hex digits, {open}, {id}, {xor}, {close}; none: nothing
+	Ack     string        // what a protocolled report is answered: hex digits, {open}, {id}, {xor}, {close}; none: nothing
+	Window  time.Duration // in which the same plate is the same report; default 10 s
 
 	Health func(error) // told what is wrong, and nil when it is over; called from Reads; may be nil
 }
@@ -83,11 +88,12 @@ type Reader struct {
 	idle  time.Duration // waited since the last byte
 	due   []due
 
-	last  seen
-	bad   int   // reports that could not be used since the last one that could
-	wrong error // what was told last
+	last   seen
+	plates [recent]glance // read lately; a later one replaces the oldest
+	bad    int            // reports that could not be used since the last one that could
+	wrong  error          // what was told last
 
-	repeats atomic.Uint64
+	repeats uint64
 	count   atomic.Pointer[devices.Counters]
 }
 
@@ -105,12 +111,23 @@ type seen struct {
 	sum  [sha256.Size]byte
 }
 
+// glance is a plate that was read within the window, in memory alone.
+type glance struct {
+	at           time.Time // of its first report; zero: none
+	plate        devices.Ident
+	jurisdiction string
+	confidence   float64
+}
+
 // Open takes over a port whose Read gives 0, nil on silence. Nothing is sent to
 // a camera but answers. The port is closed on an error.
 func Open(ctx context.Context, p io.ReadWriteCloser, cfg Config) (*Reader, error) {
 	r := &Reader{port: p, cfg: cfg, codec: &scanner{}, pause: cutOff}
 	if cfg.Packets {
 		r.codec, r.pause = &packets{}, packetCutOff
+	}
+	if cfg.Window == 0 {
+		r.cfg.Window = windowUsual
 	}
 	var err error
 	switch r.ack, err = parseAck(cfg.Ack); {
@@ -131,17 +148,14 @@ func Open(ctx context.Context, p io.ReadWriteCloser, cfg Config) (*Reader, error
 // Close gives up the port.
 func (r *Reader) Close() error { return r.port.Close() }
 
-// Counters tells what was counted up to the last Read. Any goroutine may ask.
+// Counters tells what was counted up to the last Read: repeats are reports that
+// were sent again, or told a plate again. Any goroutine may ask.
 func (r *Reader) Counters() devices.Counters {
 	if c := r.count.Load(); c != nil {
 		return *c
 	}
 	return devices.Counters{}
 }
-
-// Repeats tells how many reports were sent again and not read again. Any
-// goroutine may ask.
-func (r *Reader) Repeats() uint64 { return r.repeats.Load() }
 
 // Reads yields every plate report until ctx ends or the camera does; the error
 // comes last, once. A report is answered when its read has been taken.
@@ -211,6 +225,7 @@ func (r *Reader) hear() error {
 		r.tell(ErrNoise)
 	}
 	c := t.Counters
+	c.Repeats = r.repeats
 	r.count.Store(&c)
 	return err
 }
@@ -228,7 +243,7 @@ func (r *Reader) take(got report) {
 	} else {
 		again, restarted := r.last.follows(got)
 		if again {
-			r.repeats.Add(1)
+			r.repeats++
 			r.due = append(r.due, due{answer: r.ack.to(got)})
 			return
 		}
@@ -239,8 +254,13 @@ func (r *Reader) take(got report) {
 	}
 	d := due{begun: got.begun, answer: r.ack.to(got)} // it came whole: to send it again would help nobody
 	if err == nil {
-		r.bad, d.plate = 0, &plate
+		r.bad = 0
 		r.tell(state)
+		if r.again(plate, got.begun) {
+			r.repeats++
+		} else {
+			d.plate = &plate
+		}
 	} else {
 		r.codec.tallied().CheckErrors++
 		if r.bad++; r.bad >= badMost {
@@ -278,6 +298,31 @@ func (s *seen) follows(r report) (again, restarted bool) {
 	restarted = s.some && !again && (r.id == 1 || r.id < s.id)
 	*s = next
 	return again, restarted
+}
+
+// again tells whether a report says a plate again within the window and adds
+// nothing to it; else it is remembered. What is not read repeats nothing: two
+// vehicles without a plate are two.
+func (r *Reader) again(p devices.Plate, at time.Time) bool {
+	if p.NoRead {
+		return false
+	}
+	now := glance{at: at, plate: p.Text, jurisdiction: p.Jurisdiction, confidence: p.Confidence}
+	place := 0
+	for i, was := range r.plates {
+		if !was.at.IsZero() && was.plate == now.plate && at.Sub(was.at) < r.cfg.Window {
+			if now.confidence <= was.confidence && (now.jurisdiction == "" || now.jurisdiction == was.jurisdiction) {
+				return true
+			}
+			place = i
+			break
+		}
+		if was.at.Before(r.plates[place].at) {
+			place = i
+		}
+	}
+	r.plates[place] = now
+	return false
 }
 
 // tell says what is wrong when that has changed.

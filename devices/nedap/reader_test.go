@@ -127,11 +127,11 @@ func TestAnswers(t *testing.T) {
 			f := play(t, cam, Config{Ack: c.ack}, func(f *follow) {
 				for _, plate := range []string{"AAA1", "AAA1", "BBB2"} { // the second is another vehicle's report
 					f.do(cam.Plate(plate, "ON", 0))
-					time.Sleep(5 * time.Second)
+					time.Sleep(windowUsual)
 				}
 			})
-			if got := f.texts(); got != "AAA1 AAA1 BBB2" || cam.Sent() != c.sent || f.r.Repeats() != c.repeats || f.r.Counters().Frames != uint64(c.sent) {
-				t.Errorf("read %q, sent %d times, %d repeats, %+v", got, cam.Sent(), f.r.Repeats(), f.r.Counters())
+			if got := f.texts(); got != "AAA1 AAA1 BBB2" || cam.Sent() != c.sent || f.r.Counters().Repeats != c.repeats || f.r.Counters().Frames != uint64(c.sent) {
+				t.Errorf("read %q, sent %d times, %+v", got, cam.Sent(), f.r.Counters())
 			}
 		})
 	}
@@ -150,8 +150,8 @@ func TestLostAnswers(t *testing.T) {
 		f.do(cam.Plate("AAA1", "ON", 0))
 		time.Sleep(10 * time.Second)
 	})
-	if f.texts() != "AAA1" || cam.Sent() != 3 || f.r.Repeats() != 2 {
-		t.Errorf("read %q, sent %d times, %d repeats", f.texts(), cam.Sent(), f.r.Repeats())
+	if f.texts() != "AAA1" || cam.Sent() != 3 || f.r.Counters().Repeats != 2 {
+		t.Errorf("read %q, sent %d times, %+v", f.texts(), cam.Sent(), f.r.Counters())
 	}
 }
 
@@ -180,7 +180,7 @@ func TestIDs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cam := &Camera{Little: true}
-			f := play(t, cam, Config{}, func(f *follow) {
+			f := play(t, cam, Config{Window: time.Nanosecond}, func(f *follow) {
 				for _, s := range c.says {
 					f.do(cam.Raw(cam.frame(s.id, s.text)))
 				}
@@ -195,6 +195,74 @@ func TestIDs(t *testing.T) {
 				t.Errorf("read %q, want %q; faults %v", got, c.want, f.faults)
 			}
 		})
+	}
+}
+
+// The same plate within the window updates what is known of it and is no other
+// vehicle; whatever tells it again is answered.
+func TestWindow(t *testing.T) {
+	type said struct {
+		after         time.Duration
+		text, country string
+		confidence    float64
+	}
+	for _, c := range []struct {
+		name    string
+		window  time.Duration
+		says    []said
+		want    string
+		repeats uint64
+	}{
+		{"again", 0, []said{{0, "AAA1", "ON", 0.9}, {windowUsual - time.Second, "AAA1", "ON", 0.9}}, "AAA1/ON/0.9", 1},
+		{"when it is over", 0, []said{{0, "AAA1", "ON", 0.9}, {windowUsual, "AAA1", "ON", 0.9}}, "AAA1/ON/0.9 AAA1/ON/0.9", 0},
+		{"less sure", 0, []said{{0, "AAA1", "ON", 0.9}, {time.Second, "AAA1", "ON", 0.5}, {time.Second, "AAA1", "", 0.5}}, "AAA1/ON/0.9", 2},
+		{"surer", 0, []said{{0, "AAA1", "ON", 0.5}, {time.Second, "AAA1", "ON", 0.9}, {time.Second, "AAA1", "ON", 0.9}}, "AAA1/ON/0.5 AAA1/ON/0.9", 1},
+		{"with its jurisdiction", 0, []said{{0, "AAA1", "", 0.9}, {time.Second, "AAA1", "ON", 0.9}}, "AAA1//0.9 AAA1/ON/0.9", 0},
+		{"of another jurisdiction", 0, []said{{0, "AAA1", "NY", 0.9}, {time.Second, "AAA1", "ON", 0.9}}, "AAA1/NY/0.9 AAA1/ON/0.9", 0},
+		{"another plate between", 0, []said{{0, "AAA1", "ON", 0.9}, {time.Second, "BBB2", "ON", 0.9}, {time.Second, "AAA1", "ON", 0.9}}, "AAA1/ON/0.9 BBB2/ON/0.9", 1},
+		{"two without a plate", 0, []said{{0, "", "", 0}, {time.Second, "", "", 0}}, "//0 //0", 0},
+		{"of its own", 2 * time.Second, []said{{0, "AAA1", "ON", 0.9}, {2 * time.Second, "AAA1", "ON", 0.9}}, "AAA1/ON/0.9 AAA1/ON/0.9", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cam := &Camera{Packets: true}
+			f := play(t, cam, Config{Window: c.window}, func(f *follow) {
+				for _, s := range c.says {
+					time.Sleep(s.after)
+					f.do(cam.Plate(s.text, s.country, s.confidence))
+				}
+			})
+			var got []string
+			for _, r := range f.reads {
+				got = append(got, fmt.Sprintf("%s/%s/%.3g", r.Plate.Text.Reveal(), r.Plate.Jurisdiction, r.Plate.Confidence))
+			}
+			if s := strings.Join(got, " "); s != c.want || f.r.Counters().Repeats != c.repeats {
+				t.Errorf("read %s, want %s; %+v", s, c.want, f.r.Counters())
+			}
+		})
+	}
+	cam := &Camera{Retries: 3, Answer: func(uint32) []byte { return []byte{0x06} }}
+	f := play(t, cam, Config{Ack: "06"}, func(f *follow) {
+		f.do(cam.Plate("AAA1", "ON", 0))
+		f.do(cam.Plate("AAA1", "ON", 0)) // the next report of the same plate
+	})
+	if f.texts() != "AAA1" || cam.Sent() != 2 || f.r.Counters().Repeats != 1 {
+		t.Errorf("read %q, sent %d times, %+v", f.texts(), cam.Sent(), f.r.Counters())
+	}
+}
+
+// However many plates pass, so many are remembered, and the oldest gives way.
+func TestWindowIsBounded(t *testing.T) {
+	cam := &Camera{}
+	f := play(t, cam, Config{Window: time.Minute}, func(f *follow) {
+		for n := range 3 * recent {
+			f.do(cam.Plate(plateOf(n), "ON", 0))
+		}
+		f.do(cam.Plate(plateOf(3*recent-1), "ON", 0)) // the newest
+		f.do(cam.Plate(plateOf(2*recent), "ON", 0))   // the oldest that is remembered
+		f.do(cam.Plate(plateOf(2*recent-1), "ON", 0)) // the one before it
+	})
+	if c := f.r.Counters(); len(f.reads) != 3*recent+1 || c.Repeats != 2 {
+		t.Errorf("%d reads, %+v", len(f.reads), c)
 	}
 }
 

@@ -47,6 +47,7 @@ var (
 // Spec says which port and how.
 type Spec struct {
 	Path    string // device file, by a stable name, or "tcp://host:port"
+	From    string // the device connects to this box at Path, a tcp:// of its own, from this address alone; "": this box connects to it
 	Baud    int    // 8N1; ignored for TCP
 	LockDir string // where lock files are kept; empty: none
 }
@@ -60,10 +61,17 @@ type Port interface {
 }
 
 // Open opens the port. It is exclusive: by the kernel's flag, which root
-// ignores, and by a lock file, which root does not.
+// ignores, and by a lock file, which root does not. Where the device connects, it
+// waits for that until ctx ends.
 func Open(ctx context.Context, s Spec) (Port, error) {
 	if addr, ok := strings.CutPrefix(s.Path, "tcp://"); ok {
+		if s.From != "" {
+			return listen(ctx, addr, s.From)
+		}
 		return dial(ctx, addr)
+	}
+	if s.From != "" {
+		return nil, fmt.Errorf("opening %s: nobody connects to a device file", s.Path)
 	}
 	lock, err := lockFor(s)
 	if err != nil {

@@ -9,7 +9,9 @@
 // Edges gives an error at once and the caller opens again. An error means that
 // the level is unknown: it is never "no vehicle" and never "off".
 //
-// What the relays do when board or box lose power is the wiring's business. An
+// What the relays do when board or box lose power is the wiring's business. They
+// stay as they are when this process dies, but for those that lapse: the board
+// itself releases them. An
 // LCUS board without answers is only believed, and told again twice a second.
 //
 // Source: GPIO and relays: LCUS, Numato, Modbus-RTU, inputs, outputs; timings
@@ -61,8 +63,10 @@ type Board struct {
 	inMask  levels
 
 	// These belong to run.
-	told    levels // the relays as last told
-	strikes int    // looks in a row that went wrong
+	told    levels    // the relays as last told
+	lapsing levels    // those that the board releases by itself
+	renewed time.Time // when they were told again
+	strikes int       // looks in a row that went wrong
 
 	orders  chan *order
 	quit    chan struct{}
@@ -121,6 +125,7 @@ func (b *Board) wire() {
 		b.outs[c.Point] = &Out{cfg: c, board: b}
 		b.outs[c.Point].commanded.Store(c.Safe)
 		b.outMask = b.outMask.with(c.Channel, true)
+		b.lapsing = b.lapsing.with(c.Channel, c.Lapses)
 	}
 	for _, c := range b.cfg.In {
 		b.ins[c.Point] = newIn(c, b)
@@ -284,9 +289,23 @@ func lives(err error) bool {
 	return err == nil || errors.As(err, &refused) || errors.Is(err, ErrDisobeys)
 }
 
+// renew tells the relays that lapse again while they are to be on, three times
+// within their lapse. If nobody does, the board puts them out.
+func (b *Board) renew() error {
+	lit := b.told & b.lapsing
+	if lit == 0 || time.Since(b.renewed) < b.cfg.Lapse/3 {
+		return nil
+	}
+	b.renewed = time.Now()
+	return b.speak.drive(lit, lit)
+}
+
 // look compares the board with what it was told, and reads its inputs.
 func (b *Board) look() error {
-	err := b.lookOut()
+	err := b.lookOut() // first: what has lapsed is found, and told
+	if err == nil {
+		err = b.renew()
+	}
 	if err == nil {
 		err = b.lookIn()
 	}

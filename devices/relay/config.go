@@ -35,6 +35,10 @@ type Config struct {
 	Baud     int // of the port, for the silence between frames; 9600 if not given
 	Out      []OutConfig
 	In       []InConfig
+	// Lapse is how long a relay of an output that Lapses stays on after it was last
+	// told to: the board's own timer, on Modbus boards of coils that have the flash
+	// command. 0: until it is told otherwise. 1 to 10 s.
+	Lapse time.Duration
 	// Health is told ErrReboot, from the board's own goroutine: it must not block
 	// and must not call the board. May be nil.
 	Health func(error)
@@ -46,6 +50,9 @@ type OutConfig struct {
 	Channel   int    // from 1
 	ActiveLow bool   // active while the relay is released
 	Safe      bool   // logical level from Open on, and again at Close
+	// Lapses says that the board is to put it out by itself when it is not told
+	// again, because this process or the line is gone.
+	Lapses bool
 }
 
 // InConfig is one input.
@@ -59,6 +66,13 @@ type InConfig struct {
 // Edge is a change of one input, or its level at start; At is the arrival of
 // the answer in which it was first seen.
 type Edge = gpio.Edge
+
+// How short and long a lapse may be; ours. A relay is told again three times
+// within it, and a board that answers late takes 0.9 s at most.
+const (
+	lapseLeast = time.Second
+	lapseMost  = 10 * time.Second
+)
 
 // debounceMost is the longest debounce that makes sense; ours.
 const debounceMost = 10 * time.Second
@@ -91,7 +105,32 @@ func (c Config) complete() (Config, error) {
 	case len(c.In) > 0 && !inputs:
 		return c, fmt.Errorf("input %s: protocol %s: %w", c.In[0].Point, c.Protocol, errNoInputs)
 	}
+	if err := c.lapses(); err != nil {
+		return c, err
+	}
 	return c, c.points(most)
+}
+
+// lapses checks what the board is to put out by itself.
+func (c Config) lapses() error {
+	some := false
+	for _, o := range c.Out {
+		if o.Lapses && (o.Safe || o.ActiveLow) {
+			return fmt.Errorf("output %s: a relay that lapses is released, and the output must be safe so", o.Point)
+		}
+		some = some || o.Lapses
+	}
+	switch {
+	case c.Lapse == 0 && !some:
+		return nil
+	case c.Lapse == 0 || !some:
+		return errors.New("a lapse and the outputs that lapse go together")
+	case c.Protocol != Modbus:
+		return fmt.Errorf("protocol %s has no command that lapses", c.Protocol)
+	case c.Lapse < lapseLeast || c.Lapse > lapseMost || c.Lapse%flashUnit != 0:
+		return fmt.Errorf("lapse of %v, not %v to %v in steps of %v", c.Lapse, lapseLeast, lapseMost, flashUnit)
+	}
+	return nil
 }
 
 // points checks that every point has a name and a channel of its own.
@@ -130,7 +169,11 @@ func (c Config) points(most int) error {
 func (c Config) speaker(l *link) speaker {
 	switch c.Protocol {
 	case Modbus, ModbusRegisters:
-		return &modbus{link: l, unit: byte(c.Address), registers: c.Protocol == ModbusRegisters}
+		m := &modbus{link: l, unit: byte(c.Address), registers: c.Protocol == ModbusRegisters, flash: uint16(c.Lapse / flashUnit)}
+		for _, o := range c.Out {
+			m.lapsing = m.lapsing.with(o.Channel, o.Lapses)
+		}
+		return m
 	case Numato:
 		return &numato{l}
 	}

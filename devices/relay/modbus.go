@@ -20,6 +20,13 @@ const (
 	exceptionBit = 0x80
 )
 
+// A coil at 0200 and over is that relay's flash: it is on for so long and then
+// released by the board itself (Modbus-RTU: Waveshare, of memory there).
+const (
+	flashBase = 0x0200
+	flashUnit = 100 * time.Millisecond
+)
+
 // frameMost is the longest Modbus-RTU frame (Modbus specification).
 const frameMost = 256
 

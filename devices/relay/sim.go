@@ -20,6 +20,8 @@ type Sim struct {
 	Channels int  // relays, and as many inputs; 8 if not given
 	Single   bool // does not know the write of several coils
 	Stuck    int  // a relay that stays released whatever it is told; 0: none
+	Flash    bool // has the command of Modbus boards that puts a relay on for a while
+	Once     bool // and does not begin anew when it is told again meanwhile
 	// Moved is told every change of a relay, in order. It must not call the
 	// board's methods; nil: nobody is told.
 	Moved func(channel int, on bool)
@@ -33,7 +35,8 @@ type Sim struct {
 	garble int  // answers whose last byte is damaged, still to come
 	wire   io.Writer
 	held   []byte
-	at     time.Time // of the last byte
+	at     time.Time           // of the last byte
+	until  map[int]*time.Timer // relays that are put on for a while
 }
 
 // simGap is the silence that ends a frame; longer than the standard's, since a
@@ -164,6 +167,10 @@ func (s *Sim) step() (answer []byte, used int) {
 
 // set drives one relay.
 func (s *Sim) set(channel int, on bool) {
+	if t := s.until[channel]; t != nil {
+		t.Stop()
+		delete(s.until, channel)
+	}
 	if on && s.Stuck == channel {
 		return
 	}

@@ -1,6 +1,9 @@
 package relay
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // Exception codes that a simulated board gives.
 const (
@@ -78,6 +81,10 @@ func (s *Sim) readWords(function byte, from levels, address, count int) ([]byte,
 
 // writeCoil knows the address for all relays of the Waveshare boards, too.
 func (s *Sim) writeCoil(p []byte, address, word int) ([]byte, byte) {
+	if s.Flash && address >= 0x200 && address < 0x200+s.Channels {
+		s.flash(address-0x200+1, time.Duration(word)*100*time.Millisecond)
+		return p, 0
+	}
 	if word != 0 && word != 0xFF00 {
 		return nil, simNoValue
 	}
@@ -92,6 +99,26 @@ func (s *Sim) writeCoil(p []byte, address, word int) ([]byte, byte) {
 		s.set(address+1, word != 0)
 	}
 	return p, 0
+}
+
+// flash puts a relay on for a while. The caller holds mu.
+func (s *Sim) flash(channel int, long time.Duration) {
+	if s.until[channel] != nil && s.Once {
+		return
+	}
+	s.set(channel, true)
+	if s.until == nil {
+		s.until = make(map[int]*time.Timer)
+	}
+	var t *time.Timer
+	t = time.AfterFunc(long, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.until[channel] == t { // it was not told otherwise meanwhile
+			s.set(channel, false)
+		}
+	})
+	s.until[channel] = t
 }
 
 func (s *Sim) writeCoils(p []byte, address, count int) ([]byte, byte) {

@@ -75,8 +75,10 @@ func oneByOne(mask, to levels, one func(channel int, on bool) error) error {
 type modbus struct {
 	*link
 	unit      byte
-	registers bool // relays are holding registers, inputs are input registers
-	single    bool // the board knows no write of several coils
+	registers bool   // relays are holding registers, inputs are input registers
+	single    bool   // the board knows no write of several coils
+	lapsing   levels // relays that are told to be on for a while
+	flash     uint16 // how long, in flashUnits
 }
 
 // ask exchanges one request; take gets the data of a read.
@@ -94,7 +96,8 @@ func (m *modbus) hello() error { return nil } // the first write is answered or 
 
 func (m *modbus) drive(mask, to levels) error {
 	return confirm(m, mask, to, func() error {
-		if mask.contiguous() && mask.lowest() != mask.highest() && !m.registers && !m.single {
+		// Several at once are on until they are told otherwise.
+		if mask.contiguous() && mask.lowest() != mask.highest() && !m.registers && !m.single && mask&to&m.lapsing == 0 {
 			err := m.ask(m.several(mask, to), nil)
 			var refused Exception
 			if !errors.As(err, &refused) || refused.Code != 1 {
@@ -112,6 +115,9 @@ func (m *modbus) several(mask, to levels) []byte {
 }
 
 func (m *modbus) one(channel int, on bool) []byte {
+	if on && m.lapsing.on(channel) {
+		return appendRequest(nil, m.unit, fnWriteCoil, uint16(flashBase+channel-1), m.flash)
+	}
 	if !m.registers {
 		return appendRequest(nil, m.unit, fnWriteCoil, uint16(channel-1), coilWord(on))
 	}

@@ -20,6 +20,7 @@ const (
 	stuckMost    = 10 * time.Millisecond  // a line that is low longer is cut or shorted
 	lookEvery    = 500 * time.Millisecond // how often idle lines are looked at; ours
 	babbleMost   = 2 * time.Second        // 64 bits last 1.3 s at the longest interval
+	lookFor      = time.Millisecond       // how long a look at silent lines takes; it is part of the silence. Ours
 )
 
 // Ways a reader ends.
@@ -132,7 +133,7 @@ func (r *Reader) look(ctx context.Context) (p devices.Pulse, ok bool, err error)
 	if err != nil {
 		return p, false, err
 	}
-	wait := time.Millisecond
+	wait := lookFor
 	if before != [2]bool{} {
 		wait += stuckMost
 	}
@@ -179,7 +180,7 @@ func (r *Reader) run(ctx context.Context, yield func(devices.Read) bool) error {
 	for {
 		wait := lookEvery
 		if r.scan.begun {
-			wait = r.cfg.Silence
+			wait = r.cfg.Silence - lookFor
 		}
 		p, ok, err := r.lines.Next(ctx, wait)
 		silent := err == nil && !ok

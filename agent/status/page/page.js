@@ -5,7 +5,7 @@ const SILENT_MS = 3000; // three missed beats
 const VEIL_MS = 4000; // the veil falls by itself, even if this script hangs
 const RETRY_MS = 3000;
 const OUTPUTS = ["traveller_red", "traveller_amber", "traveller_green", "officer_green", "officer_amber",
-  "officer_red", "officer_health", "buzzer", "gate_open", "gate_close"];
+  "officer_red", "officer_health", "buzzer", "gate_open", "gate_close", "reader_light", "reader_beeper"];
 const STATES = { idle: "no vehicle", approach: "approaching", at_booth: "at the booth", acted: "officer has acted", clearing: "clearing" };
 const OUTCOMES = ["EXPEDITE", "PRIMARY", "REFER", "HOLD"];
 const still = matchMedia("(prefers-reduced-motion: reduce)");
