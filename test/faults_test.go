@@ -169,7 +169,10 @@ func (k *faulted) attack(a attack) {
 	if !k.until(3*time.Minute, func() bool { return k.expedited(mended) }) {
 		k.Errorf("%v: nobody is expedited again (%d calls failed)", a, failed)
 	}
-	k.longest = max(k.longest, time.Since(mended))
+	took := time.Since(mended)
+	if k.longest = max(k.longest, took); took > 5*time.Second { // the bound is held in virtual time; here the machine counts, too
+		k.Logf("%v: expedites again after %v", a, took)
+	}
 	select {
 	case <-k.dead:
 		k.Errorf("%v: boothd ended: %v", a, k.how)
