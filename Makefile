@@ -50,7 +50,7 @@ LONG ?= 1
 LIMIT ?= 40m
 
 test-long: $(STATICCHECK)
-	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize' ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
+	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence' ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run '/^unplugged' ./devices/...
 	cd test/faults && $(GO) vet $(GOFLAGS_) . && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) . && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
 	GO=$(GO) .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)

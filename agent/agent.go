@@ -91,6 +91,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
 	}
 	w.Notify("WATCHDOG=1") // the lane feeds it once it runs; a large journal takes a moment
+	b.known(ctx)
 	b.past(ctx)
 	w.Notify("WATCHDOG=1")
 	b.hello(ctx)

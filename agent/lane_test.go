@@ -379,6 +379,7 @@ func TestLaneOutcomes(t *testing.T) {
 		"revoked":            {func(b *bench) { b.card(goodCard, passage.Issued, passage.Revoked); b.arrive(goodCard) }, []string{"REFER [407 500]"}},
 		"stale":              {func(b *bench) { b.age = 5 * time.Hour; b.arrive(goodCard) }, []string{"PRIMARY [204 500]"}},
 		"clock at 1970":      {func(b *bench) { b.clock = passage.ClockUnset; b.arrive(goodCard) }, []string{"PRIMARY [202 500]"}},
+		"clock restored":     {func(b *bench) { b.clock = passage.ClockRestored; b.arrive(goodCard) }, []string{"PRIMARY [202 500]"}},
 		"no key":             {func(b *bench) { b.lane.key = nil; b.arrive(goodCard) }, []string{"PRIMARY [214 401 500 600]"}},
 		"officer refers":     {func(b *bench) { b.arrive(goodCard); b.press("refer") }, []string{"PRIMARY [500]", "REFER [500 901]"}},
 		"count differs":      {func(b *bench) { b.arrive(goodCard); b.press("count_2") }, []string{"PRIMARY [500]", "PRIMARY [501]"}},

@@ -111,7 +111,7 @@ func (b *booth) tls() (*tls.Config, error) {
 	if !secure {
 		return nil, nil
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13}
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, Time: b.time.certificates}
 	if m.CA != "" {
 		pem, err := b.world.Secret(m.CA)
 		if err != nil {

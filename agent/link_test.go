@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"boothd/agent/contract"
+	"boothd/agent/passage"
 	"boothd/agent/uplink"
 	"boothd/agent/uplink/uplinktest"
 	"boothd/configs"
@@ -100,7 +101,8 @@ func TestTheLinkTakesUpRenewedCertificates(t *testing.T) {
 	place("cert", oldBooth.cert)
 	place("key", oldBooth.key)
 
-	b := &booth{cfg: &configs.Config{}, bulletin: &bulletin{}, log: slog.New(slog.DiscardHandler)}
+	b := &booth{cfg: &configs.Config{}, bulletin: &bulletin{}, log: slog.New(slog.DiscardHandler), time: newTimekeeper(World{
+		Mono: func() time.Duration { return 0 }, Clock: func() (passage.Clock, time.Duration) { return passage.ClockSynced, 0 }}, "host")}
 	b.world.Secret = func(ref configs.Ref) ([]byte, error) { return os.ReadFile(string(ref)) }
 	b.cfg.MQTT = configs.MQTT{Brokers: []configs.Broker{configs.Broker("ssl://" + l.Addr().String())}, CA: configs.Ref(at("ca")), Cert: configs.Ref(at("cert")), Key: configs.Ref(at("key"))}
 	conf, err := b.tls()

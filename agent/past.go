@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +14,34 @@ import (
 
 // goodbyeLimit is how long the last words may take.
 const goodbyeLimit = time.Second
+
+// knownMost is how many of the newest events are looked at for a time that is
+// known to be right: a box that starts again and again without one stores some at
+// each.
+const knownMost = 1024
+
+// known finds the last time that the journal knows to have been. Events tell how
+// far their clock could be trusted; a wrong one must not bind a later run.
+func (b *booth) known(ctx context.Context) {
+	j := b.outbox.journal.Load()
+	if j == nil {
+		return
+	}
+	last := j.Last()
+	for r, err := range j.Range(ctx, last-min(last, knownMost)+1, last) {
+		if err != nil {
+			return // past says so
+		}
+		e, err := contract.Decode(r.Body)
+		if err != nil {
+			continue
+		}
+		var d struct{ Clock contract.Clock }
+		if json.Unmarshal(e.Data, &d) == nil && d.Clock.Quality == contract.Quality(passage.ClockSynced) && e.Time.After(b.time.least) {
+			b.time.least = e.Time
+		}
+	}
+}
 
 // past reads what this run must know of those before it: which cards have just
 // passed (413), and which passage was going on when the last run ended.

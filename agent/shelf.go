@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	// shelfAgain is the pause before a list store that could not be opened, or
-	// an announcement that could not be stored, is tried again.
-	shelfAgain = 5 * time.Second
+	// shelfAgain is the pause before a list store, or one list of it, that could
+	// not be opened, or an announcement that could not be stored, is tried again:
+	// the booth is to be back within 5 s of a fault's end (reliability reference,
+	// R2).
+	shelfAgain = 2 * time.Second
 	// neverVouched is the age of a list whose heartbeat nobody has seen, or that
 	// claims to come from the future: over every limit.
 	neverVouched = 100 * 365 * 24 * time.Hour
@@ -96,6 +98,7 @@ func (s *shelf) run(ctx context.Context) {
 		case f := <-s.damaged:
 			s.discard(ctx, f)
 		case <-again.C:
+			s.reopen(ctx)
 			s.announce(ctx, "restart")
 		case <-upkeep.C:
 			s.upkeep(ctx)
@@ -110,23 +113,66 @@ func (s *shelf) run(ctx context.Context) {
 
 // start opens the store and the trust.
 func (s *shelf) start(ctx context.Context) error {
+	s.taking.Lock()
+	defer s.taking.Unlock()
 	st, err := eligibility.Open(ctx, filepath.Join(s.dir, "lists"))
 	if err != nil {
 		return err
 	}
+	s.serve(st)
+	return nil
+}
+
+// reopen opens the store once more when there is a list in it that could not be
+// opened, and does so for a reason that may pass: descriptors or the disk were
+// lacking. The store itself would say the same of that list for ever.
+func (s *shelf) reopen(ctx context.Context) {
+	old := s.open.Load()
+	if readable(old) || !s.taking.TryLock() {
+		return
+	}
+	defer s.taking.Unlock()
+	st, err := eligibility.Open(ctx, filepath.Join(s.dir, "lists"))
+	if err != nil {
+		return // the look-ups say so
+	}
+	if !readable(st) {
+		_ = st.Close() // nothing was done with it
+		return
+	}
+	s.serve(st)
+	s.log.Info("lists can be opened again")
+	if err := old.Close(); err != nil {
+		s.log.Warn("closing lists", "err", err)
+	}
+}
+
+// readable tells whether every active list can be looked up in. One that is
+// damaged can: it is dropped for that, and comes anew.
+func readable(st *eligibility.Store) bool {
+	v := st.View()
+	defer v.Release()
+	for _, g := range v.Generations() {
+		if _, _, err := v.Lookup(g.Kind, eligibility.Token{}); err != nil && !errors.Is(err, eligibility.ErrCorrupt) {
+			return false
+		}
+	}
+	return true
+}
+
+// serve takes an open store into use. s.taking is held.
+func (s *shelf) serve(st *eligibility.Store) {
 	for _, f := range st.Faults() {
 		s.log.Error("list was damaged", "err", f)
 	}
-	s.taking.Lock()
-	defer s.taking.Unlock()
 	if s.root != nil {
+		var err error
 		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st, TokenKeys: s.tokenKeys})
 		if err != nil {
 			s.log.Error("no list will be taken", "err", err)
 		}
 	}
 	s.open.Store(st)
-	return nil
 }
 
 // lookup finds a token's row and appends it to dst.

@@ -26,6 +26,10 @@ type timekeeper struct {
 	ask    func() (passage.Clock, time.Duration)
 	store  func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
 
+	// least is a time that has certainly passed: the program's, or that of an
+	// event in the journal whose clock was disciplined.
+	least time.Time
+
 	watch  clockWatch
 	unsaid []remark // oldest first, waiting for the journal
 
@@ -47,7 +51,7 @@ type remark struct {
 
 // newTimekeeper looks once, so that there is a judgement from the first moment.
 func newTimekeeper(w World, source string) *timekeeper {
-	k := &timekeeper{began: time.Now(), mono: w.Mono(), boot: w.Boot, source: source, ask: w.Clock,
+	k := &timekeeper{began: time.Now(), mono: w.Mono(), boot: w.Boot, source: source, ask: w.Clock, least: w.Built,
 		watch: clockWatch{floor: w.Built}}
 	k.look()
 	return k
@@ -105,6 +109,18 @@ func (k *timekeeper) say(ctx context.Context) {
 }
 
 func (k *timekeeper) quality() passage.Clock { return k.judgement.Load().quality }
+
+// certificates is the time by which they are judged. A box without a battery
+// begins in 1970, when none is valid yet, and it needs the link before its clock
+// is set (mqtt contract, section 4).
+func (k *timekeeper) certificates() time.Time {
+	now := time.Now()
+	q := k.quality()
+	if q != passage.ClockSynced && q != passage.ClockHoldover && now.Before(k.least) {
+		return k.least
+	}
+	return now
+}
 
 // stamp describes the time of an event. Its monotonic part tells where in the
 // boot it was, so that a stepped wall clock can be put right afterwards.

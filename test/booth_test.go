@@ -29,7 +29,12 @@ import (
 // programs is where TestMain has built them.
 var programs string
 
+const programsEnv = "BOOTHD_TEST_PROGRAMS"
+
 func TestMain(m *testing.M) {
+	if programs = os.Getenv(programsEnv); programs != "" {
+		os.Exit(m.Run()) // the test that built them has started this one
+	}
 	dir, err := os.MkdirTemp("", "boothd-programs-")
 	if err == nil {
 		err = sources()
@@ -76,15 +81,15 @@ func mosquitto(t *testing.T) (addr string) {
 }
 
 // recorded is mosquitto, with what was heard.
-func recorded(t *testing.T) (string, *recorder) {
+func recorded(t *testing.T, lines ...string) (string, *recorder) {
 	t.Helper()
 	const ears = "HQ-ears" // beside the names of the access list
-	addr := startMosquitto(t, "user "+ears+"\ntopic read #\n")
+	addr := startMosquitto(t, "user "+ears+"\ntopic read #\n", lines...)
 	return addr, record(t, addr, ears)
 }
 
-// startMosquitto runs the broker with more lines of access.
-func startMosquitto(t testing.TB, more string) (addr string) {
+// startMosquitto runs the broker with more lines of access, and of configuration.
+func startMosquitto(t testing.TB, more string, lines ...string) (addr string) {
 	t.Helper()
 	bin, err := exec.LookPath("mosquitto")
 	if err != nil {
@@ -116,6 +121,9 @@ func startMosquitto(t testing.TB, more string) (addr string) {
 	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(dir, "mosquitto.conf")
 	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\nacl_file " + list + "\npersistence false\nlog_type error\nlog_type warning\n"
+	for _, line := range lines {
+		text += line + "\n"
+	}
 	if os.Geteuid() == 0 {
 		text += "user root\n" // the access list lies in a folder of ours
 	}

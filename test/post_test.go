@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,7 +39,13 @@ func plateFor(i int) string { return fmt.Sprintf("BX%05d", i) }
 
 func newCenter(t *testing.T) *center {
 	t.Helper()
-	c := &center{t: t, dir: t.TempDir(), broker: mosquitto(t), people: 512}
+	return newCenterOn(t, mosquitto(t))
+}
+
+// newCenterOn is headquarters with a broker that runs.
+func newCenterOn(t *testing.T, broker string) *center {
+	t.Helper()
+	c := &center{t: t, dir: t.TempDir(), broker: broker, people: 512}
 	csv, office, phrase := filepath.Join(c.dir, "csv"), filepath.Join(c.dir, "hq"), filepath.Join(c.dir, "phrase")
 	var members, cards, vehicles strings.Builder
 	members.WriteString("member,status,programs,valid_from,valid_until\n")
@@ -128,6 +135,7 @@ type post struct {
 	how    error     // how the last one ended; after dead
 	dead   chan struct{}
 	env    []string
+	within []string // the command that boothd is run by; nil: none
 }
 
 // newPost lays a booth of the center; words of its configuration may be
@@ -221,7 +229,8 @@ func (b *post) start() {
 			b.Fatal(err)
 		}
 	}
-	b.cmd, b.dead = exec.Command(filepath.Join(programs, "boothd"), b.file), make(chan struct{})
+	line := append(slices.Clone(b.within), filepath.Join(programs, "boothd"), b.file)
+	b.cmd, b.dead = exec.Command(line[0], line[1:]...), make(chan struct{})
 	b.cmd.Env = append(os.Environ(), b.env...)
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(b.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -256,8 +265,13 @@ func (b *post) picture() (status.Picture, error) {
 // await waits until boothd shows what is wanted.
 func (b *post) await(what string, ok func(status.Picture) bool) (p status.Picture) {
 	b.Helper()
+	return b.awaitFor(40*time.Second, what, ok)
+}
+
+func (b *post) awaitFor(most time.Duration, what string, ok func(status.Picture) bool) (p status.Picture) {
+	b.Helper()
 	var err error
-	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-b.dead:
 			b.Fatalf("boothd ended: %v", b.how)

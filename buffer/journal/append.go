@@ -258,6 +258,7 @@ func (w *writer) store(rows []stored) error {
 		return w.fault(err)
 	}
 	w.commits++
+	w.pause = 0
 	return nil
 }
 

@@ -19,10 +19,11 @@ const (
 	stateReceipted   = 1
 	stateQuarantined = 2
 
-	// reopenPause to reopenLongest, doubling, keep a broken disk from being
-	// hammered.
+	// reopenPause to reopenLongest, doubling until something is stored again,
+	// keep a broken disk from being hammered. The longest leaves the lane time to
+	// be back within 5 s of the fault's end (reliability reference, R2).
 	reopenPause   = 100 * time.Millisecond
-	reopenLongest = 5 * time.Second
+	reopenLongest = 3 * time.Second
 	// walKept is the size in bytes that the WAL falls back to after a reader
 	// held it up. It is overwritten in place, which is cheaper than to grow it.
 	walKept = 16 << 20

@@ -17,8 +17,15 @@ const (
 	silentAfter  = 3 * time.Minute  // health comes every minute
 	backlogAfter = 5 * time.Minute  // an event without receipt goes again after one
 	spreadAfter  = 10 * time.Minute // booths fetch a list within five of its notice, and build it
-	mostText     = 80               // bytes shown of a word that a booth chose
-	mostFaults   = 20               // of a booth
+	// Two boxes under one name throw each other off the broker, which makes them
+	// wait up to five minutes for the next try; a journal's last events may come in
+	// behind the first of the one that follows it.
+	twinsWithin = time.Hour
+	behindMost  = 10 * time.Minute
+	newsFor     = 24 * time.Hour // that a journal or a counter began anew is told
+
+	mostText   = 80 // bytes shown of a word that a booth chose
+	mostFaults = 20 // of a booth
 )
 
 // board is who is on, who is late and who lacks what, at one moment.
@@ -56,6 +63,10 @@ type boothRow struct {
 	Rejected  uint64    `json:"rejected"`
 	Conflicts uint64    `json:"conflicts"`
 	Again     int64     `json:"again"`
+	Epoch     string    `json:"epoch,omitempty"`   // of the journal heard last
+	Journals  int       `json:"journals"`          // heard of in all
+	EpochAt   time.Time `json:"epoch_at,omitzero"` // when the newest of several began; zero: there is one
+	Falls     uint64    `json:"conn_falls"`        // times that a lower connection number followed
 	Outbox    *outbox   `json:"outbox,omitempty"`
 	Lists     []listRow `json:"lists,omitempty"`
 }
@@ -188,6 +199,7 @@ func judgeBooth(s receiver.Standing, said states, newest, spread map[string]uint
 		Booth: s.Booth, Port: clip(said.info.Port), Direction: clip(said.info.Direction), Lane: clip(said.info.Lane), Version: clip(s.Version),
 		Simulated: said.info.Simulated, On: s.Status == contract.Online, Status: cmp.Or(s.Status, "never heard"), Conn: s.Conn, Since: s.StatusAt,
 		HealthAt: said.healthAt, HeardAt: s.HeardAt, Upto: s.Upto, Last: s.Last, Missing: s.Missing, Rejected: s.Rejected, Conflicts: s.Conflicts, Again: s.Again,
+		Epoch: s.Epoch, Journals: s.Journals.Count, Falls: s.Falls.Count,
 	}
 	if row.On {
 		// The connection may be newer than what it said last.
@@ -213,9 +225,32 @@ func judgeBooth(s receiver.Standing, said states, newest, spread map[string]uint
 	if s.Conflicts > 0 {
 		row.Lacks = append(row.Lacks, fault{"conflicts", fmt.Sprintf("%d times other bytes under a number that was taken", s.Conflicts)})
 	}
+	row.identity(s, now)
 	row.lists(said, newest, spread)
 	row.Lacks = row.Lacks[:min(len(row.Lacks), mostFaults)]
 	return row
+}
+
+// identity adds what tells of a second box under the name, or of one whose
+// store was lost or put back. Two boxes take turns: of their journals the older
+// goes on behind the newer, and their connection numbers fall again and again.
+func (r *boothRow) identity(s receiver.Standing, now time.Time) {
+	j, f := s.Journals, s.Falls
+	recent := func(at time.Time, within time.Duration) bool { return !at.IsZero() && now.Sub(at) < within }
+	journals := recent(j.Other, twinsWithin) && recent(j.HeardAt, twinsWithin) && j.Other.Sub(j.BeganAt) > behindMost
+	numbers := recent(f.At, twinsWithin) && !f.Before.IsZero() && f.At.Sub(f.Before) < twinsWithin
+	if journals || numbers {
+		r.Lacks = append(r.Lacks, fault{"twins", "two boxes speak under its name: take one away, and its certificate"})
+	}
+	if j.Count > 1 {
+		r.EpochAt = j.BeganAt
+		if !journals && recent(j.BeganAt, newsFor) {
+			r.Lacks = append(r.Lacks, fault{"journal", "its journal began anew at " + when(j.BeganAt) + ": what the old one had not sent is there alone"})
+		}
+	}
+	if !numbers && recent(f.At, newsFor) {
+		r.Lacks = append(r.Lacks, fault{"counter", fmt.Sprintf("its connections were counted anew at %s, %d now: its status counts from %d on again", when(f.At), f.Conn, s.Conn)})
+	}
 }
 
 // healthFaults is what the booth itself says that it lacks.

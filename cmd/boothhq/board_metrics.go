@@ -37,7 +37,7 @@ type boardSeries struct {
 // The words of late and lacks, so that a series does not vanish with its fault.
 var (
 	lateCodes  = []string{"silent", "backlog"}
-	lacksCodes = []string{"out", "device", "clock", "quarantine", "list", "events", "rejected", "conflicts"}
+	lacksCodes = []string{"out", "device", "clock", "quarantine", "list", "events", "rejected", "conflicts", "twins", "journal", "counter"}
 )
 
 func newBoardCollector(s *boardSource) *boardCollector {
@@ -56,6 +56,8 @@ func newBoardCollector(s *boardSource) *boardCollector {
 	}
 	number("on", "1 if the booth's latest word is that it is on.", gauge, func(r boothRow) float64 { return bit(r.On) })
 	number("connections_total", "Connections that the booth has made in its life.", counter, func(r boothRow) float64 { return float64(r.Conn) })
+	number("connections_fallen_total", "Times that a lower connection number followed: a counter that was lost, or two boxes under one name.", counter, func(r boothRow) float64 { return float64(r.Falls) })
+	number("journals", "Journals (epochs) that the booth's events have come of; one more when it is made anew.", gauge, func(r boothRow) float64 { return float64(r.Journals) })
 	number("events_upto", "Every event of the booth's journal up to here is in the database.", gauge, func(r boothRow) float64 { return float64(r.Upto) })
 	number("events_last", "The highest event number heard of.", gauge, func(r boothRow) float64 { return float64(r.Last) })
 	number("events_missing", "Event numbers below the highest that are not here.", gauge, func(r boothRow) float64 { return float64(r.Missing) })

@@ -90,6 +90,30 @@ func TestWhoIsLateAndWhoLacksWhat(t *testing.T) {
 			h.Lists[0] = contract.ListAge{Kind: "plates", AgeS: -1}
 			l.Lists = append(l.Lists, contract.ListState{ListRef: contract.ListRef{Kind: "plates", Generation: 1}})
 		}, false, nil, nil},
+		{"a journal that began anew", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Journals = receiver.Journals{Count: 2, BeganAt: noon.Add(-time.Hour), HeardAt: noon, Other: noon.Add(-time.Hour + behindMost)}
+		}, false, nil, []string{"journal"}},
+		{"and long ago", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Journals = receiver.Journals{Count: 2, BeganAt: noon.Add(-newsFor), HeardAt: noon, Other: noon.Add(-newsFor)}
+		}, false, nil, nil},
+		{"two journals in turn", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Journals = receiver.Journals{Count: 2, BeganAt: noon.Add(-time.Hour), HeardAt: noon, Other: noon.Add(-time.Hour + behindMost + time.Second)}
+		}, false, nil, []string{"twins"}},
+		{"which is over", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Journals = receiver.Journals{Count: 2, BeganAt: noon.AddDate(0, -1, 0), HeardAt: noon, Other: noon.Add(-twinsWithin)}
+		}, false, nil, nil},
+		{"counted anew", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Falls = receiver.Falls{Conn: 1, Count: 1, At: noon.Add(-time.Minute)}
+		}, false, nil, []string{"counter"}},
+		{"counted anew twice in a year", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Falls = receiver.Falls{Conn: 1, Count: 2, At: noon.Add(-time.Minute), Before: noon.AddDate(-1, 0, 0)}
+		}, false, nil, []string{"counter"}},
+		{"connections in turn", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Falls = receiver.Falls{Conn: 8, Count: 2, At: noon.Add(-time.Minute), Before: noon.Add(-10 * time.Minute)}
+		}, false, nil, []string{"twins"}},
+		{"which was yesterday", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
+			s.Falls = receiver.Falls{Conn: 8, Count: 2, At: noon.Add(-newsFor), Before: noon.Add(-newsFor - 10*time.Minute)}
+		}, false, nil, nil},
 		{"torn states", func(s *receiver.Standing, _ H, _ *contract.StateLists) {
 			for kind := range s.State {
 				s.State[kind] = receiver.State{Body: []byte(`{"at":7`), At: noon}
@@ -223,6 +247,46 @@ func TestI7_TheBoardTellsOfBoothsAndNotOfPeople(t *testing.T) {
 	}
 	if r, _ := get("/nothing", "localhost"); r.StatusCode != http.StatusNotFound {
 		t.Errorf("/nothing: %s", r.Status)
+	}
+}
+
+// Two boxes under one name, as their words come to the database, are told to
+// people, programs and Prometheus.
+func TestTheBoardTellsTwins(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	s, err := receiver.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, conn := range []uint64{412, 7, 413, 8} {
+		at := now.Add(time.Duration(i-4) * time.Minute)
+		word := contract.Status{S: contract.Online, Conn: conn, Boot: []string{"a", "b"}[i%2], At: at}
+		if err := s.Hear(t.Context(), map[string]receiver.Said{booth: {Status: &word, Came: []contract.Status{word}}}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := receiver.OpenReport(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	h := boardPages(&boardSource{report: r, log: slog.New(slog.DiscardHandler)})
+	for path, want := range map[string][]string{
+		"/":           {"two boxes speak under its name"},
+		"/board.json": {`"code":"twins"`, `"conn":413`, `"conn_falls":2`},
+		"/metrics":    {`boothhq_booth_lacks{booth="` + booth + `",code="twins"} 1`, `boothhq_booth_lacks{booth="` + booth + `",code="journal"} 0`, `boothhq_booth_connections_fallen_total{booth="` + booth + `"} 2`},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
+		for _, x := range want {
+			if !strings.Contains(w.Body.String(), x) {
+				t.Errorf("%s has no %s:\n%.2000s", path, x, w.Body.String())
+			}
+		}
 	}
 }
 

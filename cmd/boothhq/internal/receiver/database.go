@@ -13,7 +13,7 @@ import (
 )
 
 // schemaVersion is what this program writes and reads.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // Times are microseconds UTC: the driver keeps or loses the zone of a time
 // value by surprise.
@@ -174,7 +174,12 @@ func migrate(ctx context.Context, db *sql.DB, write bool) error {
 			return fmt.Errorf("taking over the lookout hits of schema %d: %w", version, err)
 		}
 	}
-	if _, err := tx.ExecContext(ctx, stateSchema); err != nil {
+	if version < 3 {
+		if _, err := tx.ExecContext(ctx, stateSchema); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, presenceSchema); err != nil {
 		return err
 	}
 	return tx.Commit()

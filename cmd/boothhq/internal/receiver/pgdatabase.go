@@ -229,11 +229,15 @@ func (d *pgDatabase) migrate(ctx context.Context, c *pgx.Conn) error {
 		case !there && !d.write:
 			return errors.New("no tables of ours in it: start boothhq receive once")
 		case !there:
-			_, err := tx.Exec(ctx, pgSchema)
+			_, err := tx.Exec(ctx, pgSchema+pgPresenceSchema)
 			return err
 		}
 		var version int
 		if err := tx.QueryRow(ctx, "SELECT max(version) FROM schema_version").Scan(&version); err != nil {
+			return err
+		}
+		if version == 3 && d.write {
+			_, err := tx.Exec(ctx, pgPresenceSchema)
 			return err
 		}
 		if version != schemaVersion {

@@ -109,6 +109,17 @@ func (p *Postgres) Hear(ctx context.Context, said map[string]Said, at time.Time)
 			present, words, conns, versions, at.UnixMicro()); err != nil {
 			return err
 		}
+		var words pgx.Batch
+		for _, name := range names {
+			for _, s := range said[name].Came {
+				words.Queue(cameQuery, name, int64(s.Conn), s.Boot, s.At.UnixMicro(), at.UnixMicro())
+			}
+		}
+		if words.Len() > 0 {
+			if err := tx.SendBatch(ctx, &words).Close(); err != nil {
+				return err
+			}
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO state (booth, kind, body, at)
 			SELECT b.id, u.kind, u.body, u.at FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[]) AS u (name, kind, body, at)
 			JOIN booth b ON b.name = u.name ORDER BY u.name COLLATE "C", u.kind COLLATE "C"

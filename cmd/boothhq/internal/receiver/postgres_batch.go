@@ -317,7 +317,7 @@ func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
 		for _, r := range e.marks.have {
 			held = append(held, int64(r[0]), int64(r[1]))
 		}
-		all.Queue("UPDATE epoch SET upto = $2, held = $3, again = again + $4, conflicts = conflicts + $5, heard_at = greatest(heard_at, $6) WHERE id = $1",
+		all.Queue("UPDATE epoch SET upto = $2, held = $3, again = again + $4, conflicts = conflicts + $5, heard_at = greatest(heard_at, $6), began_at = CASE began_at WHEN 0 THEN $6 ELSE began_at END WHERE id = $1",
 			e.id, int64(e.marks.upto), held, e.again, e.conflicts, e.at)
 	}
 	return tx.SendBatch(ctx, &all).Close()

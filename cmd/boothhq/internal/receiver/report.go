@@ -74,12 +74,13 @@ type storedEpoch struct {
 	again       int64
 	conflicts   uint64
 	heardAt     int64
+	beganAt     int64
 	marks       marks
 }
 
 // readEpochs reads every epoch, the one heard last being last, with its marks.
 func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
-	rows, err := db.query(ctx, `SELECT e.id, b.name, e.name, e.upto, e.again, e.conflicts, e.heard_at
+	rows, err := db.query(ctx, `SELECT e.id, b.name, e.name, e.upto, e.again, e.conflicts, e.heard_at, e.began_at
 		FROM epoch e JOIN booth b ON b.id = e.booth ORDER BY e.heard_at, e.id`)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
 	var out []storedEpoch
 	for rows.Next() {
 		var e storedEpoch
-		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflicts, &e.heardAt); err != nil {
+		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflicts, &e.heardAt, &e.beganAt); err != nil {
 			return nil, err
 		}
 		out = append(out, e)

@@ -45,6 +45,7 @@ func (r *Receiver) hear(said map[string]Said, m message, now time.Time) bool {
 		if all.Status == nil || later(s, *all.Status) {
 			all.Status = &s
 		}
+		all.Came = came(all.Came, s, m.kept)
 		said[booth] = all
 		return true
 	}

@@ -16,6 +16,7 @@ func TestWhatABoothSaysOfItself(t *testing.T) {
 	var log bytes.Buffer
 	r := &Receiver{cfg: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
 	old := `{"at":"2026-11-20T12:00:00Z","secret":"AB123"}`
+	on := contract.Status{S: "online", Conn: 4, Boot: "b", At: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Version: "1"}
 	future := `{"at":"2026-11-25T12:00:00Z"}`
 	for _, tt := range []struct {
 		name string
@@ -39,7 +40,9 @@ func TestWhatABoothSaysOfItself(t *testing.T) {
 		{"another level", message{topic: contract.HealthTopic(boothA) + "/x", body: []byte(old)}, false, nil, ""},
 		{"no booth", message{topic: contract.HealthTopic("HQ-receiver"), body: []byte(old)}, false, nil, ""},
 		{"presence", message{topic: contract.StatusTopic(boothA), body: []byte(`{"s":"online","conn":4,"bootid":"b","at":"2026-11-20T12:00:00Z","v":"1"}`)}, true,
-			map[string]Said{boothA: {Status: &contract.Status{S: "online", Conn: 4, Boot: "b", At: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Version: "1"}}}, ""},
+			map[string]Said{boothA: {Status: &on, Came: []contract.Status{on}}}, ""},
+		{"presence that the broker had kept", message{topic: contract.StatusTopic(boothA), body: []byte(`{"s":"online","conn":4,"bootid":"b","at":"2026-11-20T12:00:00Z","v":"1"}`), kept: true}, true,
+			map[string]Said{boothA: {Status: &on}}, ""},
 		{"torn presence", message{topic: contract.StatusTopic(boothA), body: []byte(`{"s":"here","v":"AB123"}`)}, true, nil, "malformed status"},
 		{"presence that was cleared", message{topic: contract.StatusTopic(boothA)}, true, nil, ""},
 	} {

@@ -222,7 +222,7 @@ func (b *batchTx) finish(at time.Time) error {
 		for _, seq := range b.added[e] {
 			m.add(seq)
 		}
-		if _, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET upto = ?, heard_at = ? WHERE id = ?", int64(m.upto), at.UnixMicro(), e.id); err != nil {
+		if _, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET upto = ?1, heard_at = ?2, began_at = CASE began_at WHEN 0 THEN ?2 ELSE began_at END WHERE id = ?3", int64(m.upto), at.UnixMicro(), e.id); err != nil {
 			return err
 		}
 	}
@@ -258,6 +258,11 @@ func hear(ctx context.Context, tx *sql.Tx, booth string, said Said, at time.Time
 	if st := said.Status; st != nil {
 		if _, err := tx.ExecContext(ctx, `UPDATE booth SET status = ?2, conn = ?3, version = ?4, status_at = ?5
 			WHERE id = ?1 AND (?3 > conn OR ?3 = conn AND ?2 <> 'online' OR status = '')`, id, st.S, int64(st.Conn), st.Version, at.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	for _, s := range said.Came {
+		if _, err := tx.ExecContext(ctx, numbered(cameQuery), booth, int64(s.Conn), s.Boot, s.At.UnixMicro(), at.UnixMicro()); err != nil {
 			return err
 		}
 	}

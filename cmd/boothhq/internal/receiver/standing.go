@@ -19,6 +19,9 @@ type Standing struct {
 	Last    uint64
 	HeardAt time.Time
 
+	Falls    Falls
+	Journals Journals
+
 	// Of all epochs.
 	Missing   uint64 // sequence numbers below the highest that are not here
 	Rejected  uint64
@@ -26,6 +29,23 @@ type Standing struct {
 	Conflicts uint64
 
 	State map[string]State // by kind: info, health, lists
+}
+
+// Falls is how often a booth's connection number came lower than the one before
+// it, of another boot: once if its counter was lost, in turn if two boxes have one
+// name.
+type Falls struct {
+	Conn       uint64    // that came last
+	Count      uint64    // in all
+	At, Before time.Time // the last fall, and the one before it; zero: none
+}
+
+// Journals are the epochs that a booth's events have come of.
+type Journals struct {
+	Count   int
+	BeganAt time.Time // of the newest: its first event came in
+	HeardAt time.Time // of the newest: its latest
+	Other   time.Time // when one of the others was heard last; zero: there is none
 }
 
 // Standings tells of every booth, by name. It reads no events, so that a page
@@ -51,6 +71,7 @@ func (r *Report) Standings(ctx context.Context) ([]Standing, error) {
 	for _, e := range epochs { // the one heard last comes last
 		x := &out[index[e.booth]]
 		x.Epoch, x.Upto, x.Last, x.HeardAt = e.name, e.marks.upto, e.marks.last(), time.UnixMicro(e.heardAt).UTC()
+		x.Journals = x.Journals.with(e)
 		x.Missing += e.marks.missing()
 		x.Again += e.again
 		x.Conflicts += e.conflicts
@@ -58,7 +79,31 @@ func (r *Report) Standings(ctx context.Context) ([]Standing, error) {
 	if err := readRefused(ctx, tx, index, out); err != nil {
 		return nil, err
 	}
+	if err := readPresence(ctx, tx, index, out); err != nil {
+		return nil, err
+	}
 	return out, readStates(ctx, tx, index, out)
+}
+
+// with adds an epoch.
+func (j Journals) with(e storedEpoch) Journals {
+	began, heard := moment(e.beganAt), moment(e.heardAt)
+	other := heard
+	if j.Count++; j.Count == 1 || began.After(j.BeganAt) {
+		other, j.BeganAt, j.HeardAt = j.HeardAt, began, heard
+	}
+	if other.After(j.Other) {
+		j.Other = other
+	}
+	return j
+}
+
+// moment is a time of the database; 0 is none.
+func moment(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
 }
 
 func readRefused(ctx context.Context, db querier, index map[string]int, out []Standing) error {

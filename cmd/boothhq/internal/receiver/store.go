@@ -84,7 +84,8 @@ type Heard struct {
 // Said is what a booth says of itself, beside its events.
 type Said struct {
 	Status *contract.Status
-	State  map[string]State // by kind: info, health, lists
+	Came   []contract.Status // each that says it is on, as they came; none that a broker had kept
+	State  map[string]State  // by kind: info, health, lists
 }
 
 // State is one retained state of a booth: its exact bytes, and since when it

@@ -288,7 +288,7 @@ func testState(t *testing.T, fresh func() string) {
 	}
 	want := []Standing{
 		{Booth: "lacolle-2", State: map[string]State{stateHealth: {[]byte(`{"level":"out"}`), noon}}},
-		{Booth: boothA, Epoch: epochA, Upto: 2, Last: 5, HeardAt: noon, Missing: 2, State: map[string]State{
+		{Booth: boothA, Epoch: epochA, Upto: 2, Last: 5, HeardAt: noon, Journals: Journals{Count: 1, BeganAt: noon, HeardAt: noon}, Missing: 2, State: map[string]State{
 			stateHealth: {[]byte(`{"level":"degraded"}`), noon.Add(time.Minute)}, stateLists: {[]byte(`{"lists":[]}`), noon},
 		}},
 	}
