@@ -37,17 +37,16 @@ func newChronicle(t *testing.T, floor time.Time, kernel passage.Clock) *chronicl
 		d.said = append(d.said, events...)
 		return 100 + uint64(len(d.said)), nil
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { d.run(ctx); close(done) }()
-	t.Cleanup(func() { stop(); <-done })
 	return d
 }
 
 // looks lets so many looks be taken.
 func (d *chronicle) looks(n int) {
-	time.Sleep(time.Duration(n) * lookEvery)
-	synctest.Wait()
+	for range n {
+		time.Sleep(lookEvery)
+		d.look()
+		d.say(d.t.Context())
+	}
 }
 
 // step sets the wall clock: time in a bubble runs on by itself, so that it is

@@ -106,6 +106,8 @@ type faulted struct {
 	*killing
 	disk badDisk
 
+	halted, parked atomic.Bool // no vehicle is to come, none does
+
 	heard          uint64 // event
 	struck, missed int
 	longest        time.Duration // until a vehicle was expedited again
@@ -150,12 +152,17 @@ func (k *faulted) attack(a attack) {
 	if a.lasts > 0 {
 		most = math.MaxInt64 / 2
 	}
-	if a.start {
+	if a.start { // between two vehicles: who is on the road meanwhile is another's test
+		k.halted.Store(true)
+		if !k.until(2*time.Minute, k.parked.Load) {
+			k.Fatal("a vehicle does not get through")
+		}
 		k.kill()
 	}
 	k.disk.arm(a.diskFault, inJournal|inLists, a.n, most)
 	if a.start {
 		k.start()
+		k.halted.Store(false)
 	}
 	k.until(2500*time.Millisecond, func() bool { return !k.disk.struck().IsZero() })
 	from := k.disk.struck()
@@ -194,9 +201,14 @@ func (k *faulted) attack(a attack) {
 func (k *faulted) idle() {
 	for end := time.Now().Add(70 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if p, err := k.picture(); err != nil || p.Lane.State == "idle" {
-			return // or it is being started
+			break // or it is being started
 		}
 	}
+	for k.halted.Load() {
+		k.parked.Store(true)
+		time.Sleep(10 * time.Millisecond)
+	}
+	k.parked.Store(false)
 }
 
 // until waits for something; it tells whether it came.
