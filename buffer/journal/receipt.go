@@ -37,10 +37,8 @@ type Reject struct {
 	Reason string // at most 500 bytes of it are kept
 }
 
-// Receipted notes what headquarters has and waits until that is done; to apply a
-// receipt again, or an older one, does no harm. It is durable with the next
-// event that is stored: a power cut before that takes it back, and headquarters
-// says it again, or has the rows a second time. It is ErrEpoch or
+// Receipted notes what headquarters has. It waits until that is durable; to
+// apply a receipt again, or an older one, does no harm. It is ErrEpoch or
 // ErrBeyond for a receipt that cannot be ours, of which nothing is applied.
 //
 // When ctx ends before, the rest is still applied.
@@ -120,7 +118,7 @@ func (w *writer) receipted(ranges [][2]uint64) (left [][2]uint64, err error) {
 	var n [2]int64 // rows marked; the second are alerts
 	lowest := uint64(0)
 	left = ranges
-	err = w.loosely(func() error {
+	err = w.atomically(func() error {
 		for looked := 0; len(left) > 0 && looked < rangeSlice; looked++ {
 			for alert := range n {
 				room := receiptSlice - n[0] - n[1]

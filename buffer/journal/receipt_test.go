@@ -200,24 +200,3 @@ func fill(n int) []Entry {
 	}
 	return out
 }
-
-// A receipt is noted without a sync, and what is stored after it with one.
-func TestI4_EventsAreSyncedAfterAReceipt(t *testing.T) {
-	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
-	add(t, j, event("crossing"))
-	for range 2 {
-		if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Upto: 1}); err != nil {
-			t.Fatal(err)
-		}
-		var level int64
-		err := j.do(t.Context(), func(w *writer) (bool, error) {
-			var err error
-			level, err = w.conn.Int("PRAGMA synchronous")
-			return false, err
-		})
-		if err != nil || level != 2 {
-			t.Fatalf("synchronous is %d, want 2 (FULL): %v", level, err)
-		}
-		add(t, j, event("crossing"))
-	}
-}

@@ -352,25 +352,6 @@ func (w *writer) atomically(f func() error) error {
 	return err
 }
 
-// loosely is atomically without a sync: in WAL mode the commit is in order, and
-// a power cut takes it back or not, unless something durable was committed after
-// it. It is for what does no harm when it has to be done again.
-func (w *writer) loosely(f func() error) error {
-	if err := w.conn.Exec("PRAGMA synchronous=NORMAL"); err != nil {
-		return err
-	}
-	err := w.atomically(f)
-	// Whatever happened: the next commit must not be lost. The connection that
-	// does not promise it is given up, whatever its words (see fault).
-	if strictErr := w.conn.Exec("PRAGMA synchronous=FULL"); strictErr != nil {
-		return fmt.Errorf("%w: %v, after %v", errLoose, strictErr, err)
-	}
-	return err
-}
-
-// errLoose says that the connection can no longer be relied on to sync.
-var errLoose = errors.New("journal's connection does not sync")
-
 // fail gives the connection up and tells what for.
 func (w *writer) fail(err error) error {
 	_ = w.close() // the fault that led here is the one to tell
