@@ -57,6 +57,11 @@ func device(p status.Picture, name string) *status.Device {
 // officer's count.
 func (f *field) arrive(text string) {
 	f.Helper()
+	// The same plate again within the camera's window is the same read.
+	f.shows("the camera's window over", func(p status.Picture) bool {
+		last := device(p, "front").ReadAt
+		return last.IsZero() || p.At.Sub(last) > 11*time.Second
+	})
 	f.stamps = append(f.stamps, f.pull("approach_loop", true))
 	f.shows("a vehicle", func(p status.Picture) bool { return p.Lane.State == "approach" })
 	f.reader.Present(mercury.SimTag{EPC: card, RSSIDBm: -52, Antenna: 1})
