@@ -71,6 +71,9 @@ type Tag struct {
 	RSSIDBm    int
 	Antenna    int
 	Unreadable bool // a tag answered, but its EPC failed the check (reason 401)
+	// DeviceAt is when the tag was last seen by the reader's own clock, zero if not
+	// told. It may be wrong, so nothing is decided by it: it is shown beside At.
+	DeviceAt time.Time
 }
 
 // Plate is one plate report.

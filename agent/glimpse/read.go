@@ -66,17 +66,14 @@ func (l Labels) Of(r devices.Read, begun time.Time) Read {
 	switch {
 	case r.Tag != nil:
 		x.What, x.ID, x.TID = "tag", l.of(r.Tag.EPC), l.of(r.Tag.TID)
-		x.RSSIDBm, x.Antenna, x.Unreadable = r.Tag.RSSIDBm, r.Tag.Antenna, r.Tag.Unreadable
+		x.RSSIDBm, x.Antenna, x.Unreadable, x.DeviceAt = r.Tag.RSSIDBm, r.Tag.Antenna, r.Tag.Unreadable, told(r.Tag.DeviceAt)
 	case r.Plate != nil:
 		p := r.Plate
 		x.What, x.ID, x.Jurisdiction, x.NoRead, x.Camera = "plate", l.of(p.Text), p.Jurisdiction, p.NoRead, p.Camera
 		if p.Confidence >= 0 {
 			x.Confidence = &p.Confidence
 		}
-		if !p.DeviceAt.IsZero() {
-			at := p.DeviceAt.UTC()
-			x.DeviceAt = &at
-		}
+		x.DeviceAt = told(p.DeviceAt)
 	case r.Document != nil:
 		x.What, x.ID, x.Issuer = "document", l.of(r.Document.Number), r.Document.Issuer
 		x.CheckFailed, x.Unreadable = r.Document.CheckFailed, r.Document.Unreadable
@@ -86,6 +83,15 @@ func (l Labels) Of(r devices.Read, begun time.Time) Read {
 		x.What, x.ID, x.Jurisdiction, x.Button = "key", l.of(r.Key.Plate), r.Key.Jurisdiction, r.Key.Button
 	}
 	return x
+}
+
+// told is a device's own time, or nil if it told none.
+func told(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	at = at.UTC()
+	return &at
 }
 
 // String is the read on a line, without its time.

@@ -5,7 +5,8 @@
 // A tag number is text of up to 20 characters, blanks included; a Read carries
 // the hex of its ASCII codes ("KING 1302" is 4B494E472031333032), and lists
 // must be made alike. The reader tells no signal strength: RSSIDBm is 0. Times
-// are arrival at this box; the reader's own clock is not looked at. With ECP a
+// are arrival at this box; the reader's own clock, if it is appended, is shown
+// as DeviceAt, its digits taken for UTC. With ECP a
 // damaged frame is asked for again and a repeated one handed on once; without,
 // a damaged character goes unseen unless it cannot be printed. A reader that
 // signs on anew has restarted and ends Reads with an error, as does one that is
@@ -213,7 +214,7 @@ func (r *Reader) data(f frame) error {
 
 // hold keeps a tag for the caller; the oldest gives way.
 func (r *Reader) hold(m message) {
-	tag := devices.Tag{EPC: ident(m.id)}
+	tag := devices.Tag{EPC: ident(m.id), DeviceAt: m.at}
 	if m.antenna >= 0 {
 		tag.Antenna = m.antenna + 1 - r.cfg.FirstAntenna
 	}

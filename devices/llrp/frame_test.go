@@ -173,10 +173,23 @@ func TestReportVectors(t *testing.T) {
 			continue
 		}
 		for i, r := range reports {
+			if tc.utc > 0 {
+				tc.want[i].DeviceAt = time.UnixMicro(int64(tc.utc)).UTC()
+			}
 			if got := r.tag(); got != tc.want[i] || r.utc != tc.utc || r.seen != tc.seen || r.pc != tc.pc && len(r.epc) > 0 {
 				t.Errorf("%s: tag %d is %s of antenna %d, %d dBm, TID %s, seen at %d %d times, PC %04X", tc.name, i, got.EPC.Reveal(), got.Antenna, got.RSSIDBm,
 					got.TID.Reveal(), r.utc, r.seen, r.pc)
 			}
+		}
+	}
+}
+
+// A clock that is off the calendar is none: its time could not be written down.
+func TestClockOffTheCalendar(t *testing.T) {
+	for utc, told := range map[uint64]bool{0: false, 1: true, utcMost: true, utcMost + 1: false, 1<<64 - 1: false} {
+		at := report{bits: 96, utc: utc}.tag().DeviceAt
+		if _, err := at.MarshalText(); err != nil || at.IsZero() == told {
+			t.Errorf("%d us: %v, %v", utc, at, err)
 		}
 	}
 }
