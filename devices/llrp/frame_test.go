@@ -173,6 +173,7 @@ func TestReportVectors(t *testing.T) {
 			continue
 		}
 		for i, r := range reports {
+			tc.want[i].Gen2 = true
 			if tc.utc > 0 {
 				tc.want[i].DeviceAt = time.UnixMicro(int64(tc.utc)).UTC()
 			}
@@ -180,6 +181,15 @@ func TestReportVectors(t *testing.T) {
 				t.Errorf("%s: tag %d is %s of antenna %d, %d dBm, TID %s, seen at %d %d times, PC %04X", tc.name, i, got.EPC.Reveal(), got.Antenna, got.RSSIDBm,
 					got.TID.Reveal(), r.utc, r.seen, r.pc)
 			}
+		}
+	}
+}
+
+// A tag whose PC says ISO has a number that is no EPC.
+func TestISOTag(t *testing.T) {
+	for pc, want := range map[uint16]bool{0x3000: false, 0x31A2: true, 0x30FF: false} {
+		if got := (report{bits: 96, pc: pc}).tag(); !got.Gen2 || got.ISO != want {
+			t.Errorf("PC %04X: ISO %t, want %t", pc, got.ISO, want)
 		}
 	}
 }

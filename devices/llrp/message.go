@@ -85,7 +85,7 @@ func (r report) tag() devices.Tag {
 		id = append([]byte(nil), id...)
 		id[len(id)-1] &= 0xFF << (8 - extra)
 	}
-	tag := devices.Tag{EPC: hexOf(id), TID: hexOf(r.tid), RSSIDBm: r.rssi, Antenna: r.antenna, Unreadable: r.bits == 0}
+	tag := devices.Tag{EPC: hexOf(id), TID: hexOf(r.tid), RSSIDBm: r.rssi, Antenna: r.antenna, Unreadable: r.bits == 0, Gen2: true, ISO: r.pc&0x0100 != 0}
 	if r.utc > 0 && r.utc <= utcMost {
 		tag.DeviceAt = time.UnixMicro(int64(r.utc)).UTC()
 	}

@@ -134,7 +134,7 @@ func TestReadsTags(t *testing.T) {
 		synctest.Wait()
 		at := time.Now().Add(-500 * time.Millisecond)
 		its := time.UnixMicro(at.Add(time.Hour).UnixMicro()).UTC() // its clock is wrong
-		want := []devices.Tag{{EPC: cardEPC, RSSIDBm: -50, Antenna: 1, DeviceAt: its}, {EPC: cardEPC + "AABBCCDD", RSSIDBm: -61, Antenna: 4, DeviceAt: its}}
+		want := []devices.Tag{{EPC: cardEPC, RSSIDBm: -50, Antenna: 1, Gen2: true, DeviceAt: its}, {EPC: cardEPC + "AABBCCDD", RSSIDBm: -61, Antenna: 4, Gen2: true, DeviceAt: its}}
 		if len(b.reads) != 2 {
 			t.Fatalf("%d reads", len(b.reads))
 		}

@@ -3,6 +3,7 @@ package mercury
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -106,11 +107,11 @@ func TestResponseVectors(t *testing.T) {
 func TestTagRecords(t *testing.T) {
 	read := func(frame string) (devices.Tag, error) { return tagRecord(unhex(t, frame)[5:][:40]) }
 	a, err := read(sparkfun)
-	if want := (devices.Tag{EPC: "000000000000000000001545", RSSIDBm: -60, Antenna: 1}); err != nil || a != want {
+	if want := (devices.Tag{EPC: "000000000000000000001545", RSSIDBm: -60, Antenna: 1, Gen2: true}); err != nil || a != want {
 		t.Errorf("SparkFun record: %+v %q %v", a, a.EPC.Reveal(), err)
 	}
 	b, err := read(gid)
-	if want := (devices.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -47, Antenna: 1}); err != nil || b != want {
+	if want := (devices.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -47, Antenna: 1, Gen2: true}); err != nil || b != want {
 		t.Errorf("GID record: %+v %q %v", b, b.EPC.Reveal(), err)
 	}
 	withTID, err := SimTag{EPC: "AABB", TID: "E2003412012345", RSSIDBm: -70, Antenna: 3}.Record()
@@ -121,8 +122,19 @@ func TestTagRecords(t *testing.T) {
 		t.Errorf("with TID: %+v %v", c, err)
 	}
 	damaged, _ := SimTag{EPC: "AABB", TID: "E200", Damaged: true}.Record()
-	if d, err := tagRecord(damaged); err != nil || !d.Unreadable || d.EPC != "" || d.TID != "" {
+	if d, err := tagRecord(damaged); err != nil || !d.Unreadable || d.EPC != "" || d.TID != "" || d.Gen2 {
 		t.Errorf("damaged: %+v %v", d, err)
+	}
+	blank, _ := SimTag{}.Record()
+	if e, err := tagRecord(blank); err != nil || !e.Unreadable || !e.Gen2 || e.EPC != "" {
+		t.Errorf("blank: %+v %v", e, err)
+	}
+	iso, _ := SimTag{EPC: "AABB"}.Record()
+	body := iso[len(iso)-6 : len(iso)-2] // PC and number; the check value follows
+	binary.BigEndian.PutUint16(body, 0x09A2)
+	binary.BigEndian.PutUint16(iso[len(iso)-2:], tagCRC(body))
+	if f, err := tagRecord(iso); err != nil || !f.ISO || !f.Gen2 || f.EPC != "AABB" {
+		t.Errorf("ISO: %+v %v", f, err)
 	}
 	for n := range withTID { // truncated at every byte
 		if _, err := tagRecord(withTID[:n]); err == nil {
