@@ -315,3 +315,19 @@ func TestGreatestMessage(t *testing.T) {
 		t.Errorf("buffer of %d bytes afterwards", cap(s.buf))
 	}
 }
+
+// The kill and access passwords are never read or written (EPC Gen2, bank 00): a
+// tag is asked for words of bank 2 alone, without a password, and no operation
+// writes, kills, locks or erases.
+func TestPasswordsAreLeftAlone(t *testing.T) {
+	spec := addAccessSpec()
+	read := tlv(nil, parRead, u16(tidOp), u32(0), []byte{2 << 6}, u16(0, tidWords))
+	if bytes.Count(spec, []byte{parRead >> 8, parRead & 0xFF}) != 1 || !bytes.Contains(spec, read) {
+		t.Errorf("it reads other than the chip number: % X", spec)
+	}
+	for typ := uint16(parRead + 1); typ <= 347; typ++ { // write, kill, lock, erase and write of blocks
+		if bytes.Contains(spec, u16(typ)) {
+			t.Errorf("operation %d: % X", typ, spec)
+		}
+	}
+}

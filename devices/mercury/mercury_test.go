@@ -411,3 +411,50 @@ func TestOverAPTY(t *testing.T) {
 		t.Errorf("%d reads", reads)
 	}
 }
+
+// overheard is a line whose host is listened to.
+type overheard struct {
+	pipe
+	said *[][]byte
+}
+
+func (o overheard) Write(b []byte) (int, error) {
+	*o.said = append(*o.said, bytes.Clone(b))
+	return o.pipe.Write(b)
+}
+
+// The kill and access passwords are never read or written (EPC Gen2, bank 00):
+// of a tag's memory nothing is asked for but the chip number, and nothing of it is
+// written, locked or killed.
+func TestPasswordsAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		m := &Sim{}
+		served := make(chan error, 1)
+		go func() { served <- m.Serve(far) }()
+		line := overheard{pipe{near}, &[][]byte{}}
+		r, err := Open(t.Context(), line, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		_ = far.Close()
+		<-served
+		harmless := []byte{opVersion, opBootFW, opBaud, opProgram, opClear, opStream, opAntennas, opPower, opProtocol, opRegion, opParameter, opAutonomy, opTemp}
+		reads := 0
+		for _, f := range *line.said {
+			f = bytes.TrimLeft(f, "\xFF") // the start, and what ends a former owner's frame
+			if !bytes.Contains(harmless, f[1:2]) {
+				t.Errorf("command %02X: % X", f[1], f)
+			}
+			if i := bytes.IndexByte(f, opReadData); f[1] == opStream && i > 0 {
+				if reads++; f[i+4] != 2 {
+					t.Errorf("bank %d is read: % X", f[i+4], f)
+				}
+			}
+		}
+		if reads == 0 {
+			t.Error("the chip number was not asked for: nothing was tried")
+		}
+	})
+}
