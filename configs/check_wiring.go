@@ -86,7 +86,7 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 	} else if scheme == "" && !slices.Contains(bauds, b.Baud) {
 		c.refuse(sub(p, "baud"), fmt.Sprintf("%d is not one of %s", b.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
 	}
-	most := map[BoardProtocol]int{BoardModbus: 64, BoardRegisters: 64, BoardLCUS: 8, BoardLCUSReply: 8, BoardNumato: 32}[b.Protocol]
+	most := map[BoardProtocol]int{BoardModbus: 64, BoardRegisters: 64, BoardLCUS: 8, BoardLCUSReply: 8, BoardLCUSText: 8, BoardNumato: 32}[b.Protocol]
 	modbus := b.Protocol == BoardModbus || b.Protocol == BoardRegisters
 	if modbus {
 		c.count(sub(p, "address"), b.Address, 1, 247)
@@ -94,11 +94,11 @@ func (c *checker) board(first map[string]place, p string, b *Board) {
 		c.refuse(sub(p, "address"), "only Modbus boards have an address", "")
 	}
 	c.lapse(p, b)
-	if (b.Protocol == BoardLCUS || b.Protocol == BoardLCUSReply) && len(b.In) > 0 {
+	if (b.Protocol == BoardLCUS || b.Protocol == BoardLCUSReply || b.Protocol == BoardLCUSText) && len(b.In) > 0 {
 		c.refuse(sub(p, "in"), "these boards have no inputs", "wire them to the GPIO chip or another board")
 	}
 	if b.Protocol == BoardLCUS {
-		c.warn(sub(p, "protocol"), "this board never answers: that a lamp is lit is only believed", "use a board that answers for traveller_green and the gate")
+		c.warn(sub(p, "protocol"), "this board never answers: that a lamp is lit is only believed", "use a board that answers for traveller_green and the gate; boothctl probe tells whether this one does after all")
 	}
 	taken := map[string]map[int]string{"in": {}, "out": {}}
 	channel := func(table, name string, known, others []string, n int) {

@@ -221,12 +221,13 @@ const (
 	BoardRegisters BoardProtocol = "modbus-registers" // relays are holding registers, inputs input registers
 	BoardLCUS      BoardProtocol = "lcus"             // up to 8 relays, no answers
 	BoardLCUSReply BoardProtocol = "lcus-answer"      // one that answers
+	BoardLCUSText  BoardProtocol = "lcus-text"        // one that says in words how its relays stand
 	BoardNumato    BoardProtocol = "numato"           // in words
 )
 
 // UnmarshalText takes a protocol.
 func (p *BoardProtocol) UnmarshalText(b []byte) error {
-	return choose(p, b, BoardModbus, BoardRegisters, BoardLCUS, BoardLCUSReply, BoardNumato)
+	return choose(p, b, BoardModbus, BoardRegisters, BoardLCUS, BoardLCUSReply, BoardLCUSText, BoardNumato)
 }
 
 // AmtechMode is the protocol of an Amtech reader.

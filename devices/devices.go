@@ -71,6 +71,12 @@ type Tag struct {
 	RSSIDBm    int
 	Antenna    int
 	Unreadable bool // a tag answered, but its EPC failed the check (reason 401)
+	// Gen2 says that EPC and TID are the memory of a Gen2 UHF tag; with Unreadable,
+	// that it is blank. ISO says of such a tag that its number is no EPC of GS1.
+	Gen2, ISO bool
+	// DeviceAt is when the tag was last seen by the reader's own clock, zero if not
+	// told. It may be wrong, so nothing is decided by it: it is shown beside At.
+	DeviceAt time.Time
 }
 
 // Plate is one plate report.

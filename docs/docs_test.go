@@ -51,7 +51,7 @@ func TestHardwareTellsEveryDriver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := []string{"`modbus`", "`modbus-registers`", "`lcus`", "`lcus-answer`", "`numato`"}
+	words := []string{"`modbus`", "`modbus-registers`", "`lcus`", "`lcus-answer`", "`lcus-text`", "`numato`"}
 	for _, d := range configs.Drivers() {
 		if d != configs.Line {
 			words = append(words, "`"+string(d)+"`")

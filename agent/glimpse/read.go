@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"boothd/agent/passage"
+	"boothd/agent/token"
 	"boothd/devices"
 )
 
@@ -47,6 +48,11 @@ type Read struct {
 	Token    passage.Token `json:"token,omitempty"`
 	TIDToken passage.Token `json:"tid_token,omitempty"`
 
+	// Scheme and Chip are what a Gen2 tag's numbers are of, as in SGTIN-96 and
+	// Impinj: of a kind, not of a card.
+	Scheme string `json:"scheme,omitempty"`
+	Chip   string `json:"chip,omitempty"`
+
 	RSSIDBm      int        `json:"rssi_dbm,omitempty"`
 	Antenna      int        `json:"antenna,omitempty"`
 	Jurisdiction string     `json:"jurisdiction,omitempty"`
@@ -66,17 +72,15 @@ func (l Labels) Of(r devices.Read, begun time.Time) Read {
 	switch {
 	case r.Tag != nil:
 		x.What, x.ID, x.TID = "tag", l.of(r.Tag.EPC), l.of(r.Tag.TID)
-		x.RSSIDBm, x.Antenna, x.Unreadable = r.Tag.RSSIDBm, r.Tag.Antenna, r.Tag.Unreadable
+		x.Scheme, x.Chip = token.Kind(*r.Tag)
+		x.RSSIDBm, x.Antenna, x.Unreadable, x.DeviceAt = r.Tag.RSSIDBm, r.Tag.Antenna, r.Tag.Unreadable, told(r.Tag.DeviceAt)
 	case r.Plate != nil:
 		p := r.Plate
 		x.What, x.ID, x.Jurisdiction, x.NoRead, x.Camera = "plate", l.of(p.Text), p.Jurisdiction, p.NoRead, p.Camera
 		if p.Confidence >= 0 {
 			x.Confidence = &p.Confidence
 		}
-		if !p.DeviceAt.IsZero() {
-			at := p.DeviceAt.UTC()
-			x.DeviceAt = &at
-		}
+		x.DeviceAt = told(p.DeviceAt)
 	case r.Document != nil:
 		x.What, x.ID, x.Issuer = "document", l.of(r.Document.Number), r.Document.Issuer
 		x.CheckFailed, x.Unreadable = r.Document.CheckFailed, r.Document.Unreadable
@@ -86,6 +90,15 @@ func (l Labels) Of(r devices.Read, begun time.Time) Read {
 		x.What, x.ID, x.Jurisdiction, x.Button = "key", l.of(r.Key.Plate), r.Key.Jurisdiction, r.Key.Button
 	}
 	return x
+}
+
+// told is a device's own time, or nil if it told none.
+func told(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	at = at.UTC()
+	return &at
 }
 
 // String is the read on a line, without its time.
@@ -100,8 +113,10 @@ func (x Read) String() string {
 	add(x.What == "plate" && x.NoRead, "no plate seen")
 	add(x.Unreadable, "unreadable")
 	add(x.CheckFailed, "a check digit is wrong")
-	add(x.TID != "", "chip %s", x.TID)
+	add(x.TID != "" && x.Chip == "", "chip %s", x.TID)
+	add(x.TID != "" && x.Chip != "", "chip %s of %s", x.TID, x.Chip)
 	add(x.What == "tag", "%d dBm, antenna %d", x.RSSIDBm, x.Antenna)
+	add(x.Scheme != "", "%s", x.Scheme)
 	add(x.Jurisdiction != "", "of %s", x.Jurisdiction)
 	add(x.Confidence != nil, "confidence %.2f", deref(x.Confidence))
 	add(x.Issuer != "", "of %s", x.Issuer)

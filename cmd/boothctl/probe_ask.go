@@ -62,7 +62,7 @@ func (c *probeCmd) questions() []question {
 		all = append(all, modbusQuestion(byte(unit)))
 	}
 	all = append(all, question{
-		name: "LCUS state of all relays", match: match{Driver: board, Settings: []string{`protocol = "lcus-answer"`}},
+		name: "LCUS state of all relays", match: match{Driver: board, Settings: []string{`protocol = "lcus-text"`}},
 		send: []byte{0xFF}, bauds: []int{9600}, wait: 200 * time.Millisecond,
 		is: func(b []byte) (string, []string, bool) { return "LCUS", nil, lcusText.Match(b) },
 	})

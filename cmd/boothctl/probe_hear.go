@@ -28,6 +28,8 @@ type text struct {
 // fits several is likelier the first. (Licence plate readers, section 1; Amtech;
 // MRZ; bar codes.)
 var texts = [...]text{
+	// It takes the first byte of Mercury's question for its own.
+	{match{board, []string{`protocol = "lcus-text"`}, "LCUS"}, regexp.MustCompile(`CH[1-8]: ?O(?:N|FF)\r\n`)},
 	{match{"amtech", nil, "basic protocol"}, regexp.MustCompile(`#[ -"$-~]{1,72}\r\n`)},
 	{match{"line", []string{`template = "axxon"`}, ""}, regexp.MustCompile(`\x02[0-9]{16}[^\x02\x03]{0,32}\x03`)},
 	{match{"line", []string{`template = "csv-generic"`}, ""}, regexp.MustCompile(`[0-9][0-9T :./+Z-]{7,34},[^,\r\n]{0,20},[0-9.]{1,6},[^,\r\n]{0,32}\r?\n`)},

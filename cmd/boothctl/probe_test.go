@@ -56,6 +56,7 @@ func TestProbeAsksEveryPolledProtocol(t *testing.T) {
 		{"modbus", &relay.Sim{Protocol: relay.Modbus, Address: 1}, nil, []string{": board at 9600 baud (Modbus coil 0 of unit 1): Modbus, unit 1, coils", "[[board]]", `protocol = "modbus"`, "address = 1"}},
 		{"modbus in registers", &relay.Sim{Protocol: relay.ModbusRegisters, Address: 3}, []string{"--unit", "1,3"}, []string{"Modbus, unit 3; coils are refused with exception 1", `protocol = "modbus-registers"`, "address = 3"}},
 		{"numato", &relay.Sim{Protocol: relay.Numato}, nil, []string{": board at 9600 baud (Numato prompt and relays): Numato, 8 relays", `protocol = "numato"`}},
+		{"lcus that says how it stands", &relay.Sim{Protocol: relay.LCUSText}, nil, []string{": board at 9600 baud (heard): LCUS", "[[board]]", `protocol = "lcus-text"`}},
 		{"lcus that answers", &relay.Sim{Protocol: relay.LCUSAnswer}, []string{"--ask-lcus"}, []string{": board at 9600 baud (LCUS state of relay 1): LCUS, with answers", `protocol = "lcus-answer"`}},
 		{"amtech", &amtech.Sim{}, nil, []string{": amtech at 9600 baud (Amtech sign-on): basic protocol; Model"}},
 		{"amtech, ECP", &amtech.Sim{Mode: amtech.ECP}, nil, []string{"(Amtech sign-on, ECP): ECP; Model", `mode = "ecp"`}},
@@ -138,7 +139,7 @@ func TestProbeIsNotFooledByAnEcho(t *testing.T) {
 // Nothing that is asked sets or switches anything, on any device.
 func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 	board := func(p relay.Protocol) *relay.Sim { return &relay.Sim{Protocol: p, Address: 1} }
-	boards := []*relay.Sim{board(relay.Modbus), board(relay.ModbusRegisters), board(relay.LCUS), board(relay.LCUSAnswer), board(relay.Numato)}
+	boards := []*relay.Sim{board(relay.Modbus), board(relay.ModbusRegisters), board(relay.LCUS), board(relay.LCUSAnswer), board(relay.LCUSText), board(relay.Numato)}
 	var told []string
 	reader := &pd.Device{Key: pd.DefaultKey, Told: func(code byte, _ []byte) { told = append(told, "osdp is commanded") }}
 	reader.Card(0, 26, []byte{0x96, 0xB4, 0xD2, 0xC0})

@@ -132,6 +132,8 @@ type scanner struct {
 	ended bool // CR was seen
 	bad   bool // a character of it cannot be
 	count devices.Counters
+
+	starts uint64 // frames begun
 }
 
 // take reads p up to the end of the first frame, and tells how much that was.
@@ -158,6 +160,7 @@ func (s *scanner) add(raw byte) (frame, bool) {
 			s.count.Resyncs++
 		}
 		s.open, s.n, s.ended, s.bad = true, 0, false, false
+		s.starts++
 	case !s.open: // lone ends of lines too
 	case s.ended && c == lf && !wrong:
 		return s.whole()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"boothd/devices/devicestest"
 )
@@ -144,6 +145,19 @@ func TestMessages(t *testing.T) {
 		m := read([]byte(tc.text))
 		if m.kind != tc.kind || string(m.id) != tc.id || m.kind == kindTag && m.antenna != tc.antenna {
 			t.Errorf("%q: kind %d, id %q, antenna %d", tc.text, m.kind, m.id, m.antenna)
+		}
+	}
+	its := time.Date(2026, 11, 23, 12, 34, 56, 780_000_000, time.UTC)
+	for text, want := range map[string]time.Time{
+		"KING 1302&12:34:56.78 11/23/26":               its,
+		"KING 1302&EAC&12:34:56.78 11/23/26%0A-1-1F-3": its,
+		"KING 1302&EAC":                  {},
+		"KING 1302&24:34:56.78 11/23/26": {},
+		"KING 1302&12:34:56.78 00/00/00": {}, // not set
+		"KING 1302":                      {},
+	} {
+		if m := read([]byte(text)); m.kind != kindTag || m.at != want {
+			t.Errorf("%q: kind %d at %v, want %v", text, m.kind, m.at, want)
 		}
 	}
 	if got := read([]byte("Error08")).alarm; got != 8 {

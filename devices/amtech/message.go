@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"strings"
+	"time"
 
 	"boothd/devices"
 )
@@ -27,9 +28,10 @@ const (
 // message is a frame's text, understood.
 type message struct {
 	kind    kind
-	id      []byte // of a tag, as sent
-	antenna int    // as the reader numbers them; -1 if it does not say
-	alarm   int    // of an alarm
+	id      []byte    // of a tag, as sent
+	antenna int       // as the reader numbers them; -1 if it does not say
+	at      time.Time // by the reader's clock; zero if it does not say
+	alarm   int       // of an alarm
 }
 
 // read tells what a frame says.
@@ -61,13 +63,24 @@ func read(text []byte) message {
 		body = body[:i]
 	}
 	if i := bytes.IndexByte(body, '&'); i >= 0 {
-		body = body[:i] // page data and the reader's own clock, which is wrong
+		m.at = clock(body[i+1:])
+		body = body[:i]
 	}
 	if len(body) == 0 || len(body) > idMost || bytes.IndexByte(body, '%') >= 0 || len(bytes.TrimSpace(body)) == 0 {
 		return message{}
 	}
 	m.id = body
 	return m
+}
+
+// clock reads the reader's time, the last of what is appended behind page data.
+// The reader tells no zone: its digits are taken for UTC.
+func clock(appended []byte) time.Time {
+	at, err := time.Parse("15:04:05.00 01/02/06", string(appended[bytes.LastIndexByte(appended, '&')+1:]))
+	if err != nil {
+		return time.Time{} // page data, or a clock that is not set
+	}
+	return at
 }
 
 // auxiliary reads xx-y-zz-q: reader, antenna, reads of the tag before, inputs.

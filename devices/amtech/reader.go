@@ -5,7 +5,8 @@
 // A tag number is text of up to 20 characters, blanks included; a Read carries
 // the hex of its ASCII codes ("KING 1302" is 4B494E472031333032), and lists
 // must be made alike. The reader tells no signal strength: RSSIDBm is 0. Times
-// are arrival at this box; the reader's own clock is not looked at. With ECP a
+// are arrival at this box; the reader's own clock, if it is appended, is shown
+// as DeviceAt, its digits taken for UTC. With ECP a
 // damaged frame is asked for again and a repeated one handed on once; without,
 // a damaged character goes unseen unless it cannot be printed. A reader that
 // signs on anew has restarted and ends Reads with an error, as does one that is
@@ -29,11 +30,16 @@ import (
 
 // Timings.
 const (
-	byteGap    = 250 * time.Millisecond // without CR LF: the frame is dropped
+	endWait    = 250 * time.Millisecond // from a frame's first byte, without CR LF: it is dropped; see overdue
+	byteGap    = 250 * time.Millisecond // without a byte of it: the same
 	answerWait = 500 * time.Millisecond // ours
 	tries      = 3                      // of one command; ours
 	idleMost   = 60 * time.Second       // without a frame: the reader is asked who it is
 	inquireAt  = 200 * time.Millisecond // how often a reader that buffers is asked; ours
+
+	// slowest is what a character takes on the slowest line that can be configured:
+	// 1200 baud, ten bits.
+	slowest = time.Second * 10 / 1200
 )
 
 // Ways a reader ends.
@@ -208,7 +214,7 @@ func (r *Reader) data(f frame) error {
 
 // hold keeps a tag for the caller; the oldest gives way.
 func (r *Reader) hold(m message) {
-	tag := devices.Tag{EPC: ident(m.id)}
+	tag := devices.Tag{EPC: ident(m.id), DeviceAt: m.at}
 	if m.antenna >= 0 {
 		tag.Antenna = m.antenna + 1 - r.cfg.FirstAntenna
 	}
@@ -255,6 +261,9 @@ func (r *Reader) frame() (frame, bool, error) {
 		r.pending, r.lastAt = r.in[:n], now
 	}
 	f, ok := r.next()
+	if !ok && r.overdue(now) { // after what has come: a box that was busy may have it all
+		r.scan.stale()
+	}
 	r.tell()
 	if ok {
 		err = nil // it comes again with the next Read
@@ -262,12 +271,21 @@ func (r *Reader) frame() (frame, bool, error) {
 	return f, ok, err
 }
 
+// overdue tells whether the frame that has begun lasts too long. The 250 ms count
+// from its first byte, so that a line which says a character now and then does
+// not hold one open. But at 1200 baud the longest frame takes 0.83 s to send:
+// each character that came adds what it takes there, and with 100 of them at
+// most a frame is over, one way or the other, within 1.1 s on any line.
+func (r *Reader) overdue(now time.Time) bool {
+	return r.scan.partial() && now.Sub(r.at) >= endWait+time.Duration(r.scan.n)*slowest
+}
+
 // next gives the next frame of what was received.
 func (r *Reader) next() (frame, bool) {
-	begun := r.scan.partial()
+	begun := r.scan.starts
 	used, f, ok := r.scan.take(r.pending)
 	r.pending = r.pending[used:]
-	if !begun {
+	if r.scan.starts != begun { // one that was begun before may have been given up
 		r.at = r.lastAt
 	}
 	if ok && !f.damaged {

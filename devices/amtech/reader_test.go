@@ -200,6 +200,41 @@ func TestHalfFrames(t *testing.T) {
 	})
 }
 
+// The 250 ms count from a frame's first byte: characters that come now and then
+// do not hold it open. A line of 1200 baud, on which the longest frame takes
+// longer, is read all the same.
+func TestFrameThatLasts(t *testing.T) {
+	play(t, &Sim{}, Config{}, func(b *bench) {
+		dribble := func(text string, each time.Duration) {
+			for _, c := range text {
+				b.raw(string(c))
+				b.wait(each)
+			}
+		}
+		dribble("#KING 1\r\n", 100*time.Millisecond)
+		b.want()
+		if c := b.r.Counters(); c.Timeouts != 1 {
+			b.Errorf("dribbled: %+v", c)
+		}
+		long := "KING 1302&" + strings.Repeat("x", textMost-10)
+		dribble("#"+long+"\r\n", time.Second*10/1200)
+		b.want("KING 1302")
+		dribble("#"+strings.Repeat("x", frameMost-1), time.Second*10/1200) // no end, and then silence
+		b.wait(time.Second)
+		if c := b.r.Counters(); c.Timeouts != 2 {
+			b.Errorf("without an end: %+v", c)
+		}
+		b.raw("#KING 1303\r\n")
+		b.want("KING 1303")
+		b.raw("#KING 13") // its end was lost, and the next one begins its own time
+		b.wait(200 * time.Millisecond)
+		b.raw("#KING ")
+		b.wait(200 * time.Millisecond)
+		b.raw("1304\r\n")
+		b.want("KING 1304")
+	})
+}
+
 // A reader that signs on has lost what it was told: it is acknowledged, and
 // opened again.
 func TestSignOnEndsReads(t *testing.T) {

@@ -67,6 +67,9 @@ type TID struct {
 
 const serialBytes = 6 // 48 bits
 
+// ClassGen2 is the class of a TID whose fields are known.
+const ClassGen2 = 0xE2
+
 // ParseTID reads a TID: at least the class and designer, 32 bits. A serial cut
 // short by a short read is left empty.
 func ParseTID(b []byte) (TID, error) {
@@ -80,7 +83,7 @@ func ParseTID(b []byte) (TID, error) {
 	switch t.Class {
 	case 0xE0:
 		return t, nil
-	case 0xE2:
+	case ClassGen2:
 	default:
 		return TID{}, fmt.Errorf("reading a TID: %w: class %02X is neither E2 nor E0", ErrFormat, t.Class)
 	}

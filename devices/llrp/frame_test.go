@@ -173,10 +173,33 @@ func TestReportVectors(t *testing.T) {
 			continue
 		}
 		for i, r := range reports {
+			tc.want[i].Gen2 = true
+			if tc.utc > 0 {
+				tc.want[i].DeviceAt = time.UnixMicro(int64(tc.utc)).UTC()
+			}
 			if got := r.tag(); got != tc.want[i] || r.utc != tc.utc || r.seen != tc.seen || r.pc != tc.pc && len(r.epc) > 0 {
 				t.Errorf("%s: tag %d is %s of antenna %d, %d dBm, TID %s, seen at %d %d times, PC %04X", tc.name, i, got.EPC.Reveal(), got.Antenna, got.RSSIDBm,
 					got.TID.Reveal(), r.utc, r.seen, r.pc)
 			}
+		}
+	}
+}
+
+// A tag whose PC says ISO has a number that is no EPC.
+func TestISOTag(t *testing.T) {
+	for pc, want := range map[uint16]bool{0x3000: false, 0x31A2: true, 0x30FF: false} {
+		if got := (report{bits: 96, pc: pc}).tag(); !got.Gen2 || got.ISO != want {
+			t.Errorf("PC %04X: ISO %t, want %t", pc, got.ISO, want)
+		}
+	}
+}
+
+// A clock that is off the calendar is none: its time could not be written down.
+func TestClockOffTheCalendar(t *testing.T) {
+	for utc, told := range map[uint64]bool{0: false, 1: true, utcMost: true, utcMost + 1: false, 1<<64 - 1: false} {
+		at := report{bits: 96, utc: utc}.tag().DeviceAt
+		if _, err := at.MarshalText(); err != nil || at.IsZero() == told {
+			t.Errorf("%d us: %v, %v", utc, at, err)
 		}
 	}
 }
@@ -290,5 +313,21 @@ func TestGreatestMessage(t *testing.T) {
 	s.feed([]byte{4})
 	if cap(s.buf) > bufferKeep {
 		t.Errorf("buffer of %d bytes afterwards", cap(s.buf))
+	}
+}
+
+// The kill and access passwords are never read or written (EPC Gen2, bank 00): a
+// tag is asked for words of bank 2 alone, without a password, and no operation
+// writes, kills, locks or erases.
+func TestPasswordsAreLeftAlone(t *testing.T) {
+	spec := addAccessSpec()
+	read := tlv(nil, parRead, u16(tidOp), u32(0), []byte{2 << 6}, u16(0, tidWords))
+	if bytes.Count(spec, []byte{parRead >> 8, parRead & 0xFF}) != 1 || !bytes.Contains(spec, read) {
+		t.Errorf("it reads other than the chip number: % X", spec)
+	}
+	for typ := uint16(parRead + 1); typ <= 347; typ++ { // write, kill, lock, erase and write of blocks
+		if bytes.Contains(spec, u16(typ)) {
+			t.Errorf("operation %d: % X", typ, spec)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"boothd/devices"
 )
@@ -37,10 +38,11 @@ const (
 	parClosed         = 257
 	parStatus         = 287
 	parReadResult     = 349
-	epcMost           = 62  // bytes: the length field of a tag's PC has 5 bits, of words
-	textMost          = 120 // characters kept of what a reader says in words; ours
-	powersMost        = 256 // entries of a power table; readers have up to 100
-	antennaMost       = 256 // antennas; readers have up to 32, with hubs
+	epcMost           = 62                      // bytes: the length field of a tag's PC has 5 bits, of words
+	textMost          = 120                     // characters kept of what a reader says in words; ours
+	powersMost        = 256                     // entries of a power table; readers have up to 100
+	utcMost           = 253_402_300_799_999_999 // us: the year 9999 ends; a later time has no text
+	antennaMost       = 256                     // antennas; readers have up to 32, with hubs
 	statusSuccess     = 0
 	attemptSuccess    = 0
 	attemptReaderHeld = 1
@@ -83,7 +85,11 @@ func (r report) tag() devices.Tag {
 		id = append([]byte(nil), id...)
 		id[len(id)-1] &= 0xFF << (8 - extra)
 	}
-	return devices.Tag{EPC: hexOf(id), TID: hexOf(r.tid), RSSIDBm: r.rssi, Antenna: r.antenna, Unreadable: r.bits == 0}
+	tag := devices.Tag{EPC: hexOf(id), TID: hexOf(r.tid), RSSIDBm: r.rssi, Antenna: r.antenna, Unreadable: r.bits == 0, Gen2: true, ISO: r.pc&0x0100 != 0}
+	if r.utc > 0 && r.utc <= utcMost {
+		tag.DeviceAt = time.UnixMicro(int64(r.utc)).UTC()
+	}
+	return tag
 }
 
 func hexOf(b []byte) devices.Ident { return devices.Ident(strings.ToUpper(hex.EncodeToString(b))) }

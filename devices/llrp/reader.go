@@ -3,12 +3,13 @@
 //
 // RSSI is in dBm and 0 if the reader does not tell it, antenna ports count from
 // 1, power is in hundredths of a dBm, times are arrival at this box; the
-// reader's own clock only tells whether a report is from before we came. The
-// reader checks the tags' CRC and TCP keeps the rest, so a message that breaks
-// the format within itself is skipped and counted; one that cannot be skipped
-// ends Reads with an error, as does a reader that is silent for three keep-alive
-// periods, closes or restarts, and the caller connects again from the start.
-// An error may have a RetryAfter method: the least time until it makes sense to.
+// reader's own clock goes with a tag as DeviceAt, and tells only whether a report
+// is from before we came. The reader checks the tags' CRC and TCP keeps the rest,
+// so a message that breaks the format within itself is skipped and counted; one
+// that cannot be skipped ends Reads with an error, as does a reader that is
+// silent for three keep-alive periods, closes or restarts, and the caller
+// connects again from the start. An error may have a RetryAfter method: the least
+// time until it makes sense to.
 //
 // Source: LLRP 1.0.1, client side; layouts and codes from there, timings from
 // there or marked as ours. Power, antenna events and the reading of chip

@@ -122,7 +122,7 @@ func openError(t *testing.T, s *Sim, cfg Config) (took time.Duration, end error)
 }
 
 func TestReadsTags(t *testing.T) {
-	play(t, &Sim{Every: time.Second}, Config{}, func(b *bench) {
+	play(t, &Sim{Every: time.Second, Ahead: time.Hour}, Config{}, func(b *bench) {
 		if want := []uint16{1, 3, 3, 21, 41, 20, 24}; !slices.Equal(b.sim.Heard(), want) {
 			t.Errorf("set-up by %d, want %d", b.sim.Heard(), want)
 		}
@@ -133,7 +133,8 @@ func TestReadsTags(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
 		at := time.Now().Add(-500 * time.Millisecond)
-		want := []devices.Tag{{EPC: cardEPC, RSSIDBm: -50, Antenna: 1}, {EPC: cardEPC + "AABBCCDD", RSSIDBm: -61, Antenna: 4}}
+		its := time.UnixMicro(at.Add(time.Hour).UnixMicro()).UTC() // its clock is wrong
+		want := []devices.Tag{{EPC: cardEPC, RSSIDBm: -50, Antenna: 1, Gen2: true, DeviceAt: its}, {EPC: cardEPC + "AABBCCDD", RSSIDBm: -61, Antenna: 4, Gen2: true, DeviceAt: its}}
 		if len(b.reads) != 2 {
 			t.Fatalf("%d reads", len(b.reads))
 		}

@@ -194,6 +194,7 @@ func tagRecord(data []byte) (devices.Tag, error) {
 		return t, nil
 	}
 	pc, id := binary.BigEndian.Uint16(body), body[2:]
+	t.Gen2, t.ISO = true, pc&0x0100 != 0
 	if pc&0x0200 != 0 { // XPC_W1, and with its top bit XPC_W2
 		x := 2
 		if len(id) >= 2 && id[0]&0x80 != 0 {

@@ -3,6 +3,7 @@ package mercury
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -106,11 +107,11 @@ func TestResponseVectors(t *testing.T) {
 func TestTagRecords(t *testing.T) {
 	read := func(frame string) (devices.Tag, error) { return tagRecord(unhex(t, frame)[5:][:40]) }
 	a, err := read(sparkfun)
-	if want := (devices.Tag{EPC: "000000000000000000001545", RSSIDBm: -60, Antenna: 1}); err != nil || a != want {
+	if want := (devices.Tag{EPC: "000000000000000000001545", RSSIDBm: -60, Antenna: 1, Gen2: true}); err != nil || a != want {
 		t.Errorf("SparkFun record: %+v %q %v", a, a.EPC.Reveal(), err)
 	}
 	b, err := read(gid)
-	if want := (devices.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -47, Antenna: 1}); err != nil || b != want {
+	if want := (devices.Tag{EPC: "3500E86F8000A9E000000586", RSSIDBm: -47, Antenna: 1, Gen2: true}); err != nil || b != want {
 		t.Errorf("GID record: %+v %q %v", b, b.EPC.Reveal(), err)
 	}
 	withTID, err := SimTag{EPC: "AABB", TID: "E2003412012345", RSSIDBm: -70, Antenna: 3}.Record()
@@ -121,8 +122,19 @@ func TestTagRecords(t *testing.T) {
 		t.Errorf("with TID: %+v %v", c, err)
 	}
 	damaged, _ := SimTag{EPC: "AABB", TID: "E200", Damaged: true}.Record()
-	if d, err := tagRecord(damaged); err != nil || !d.Unreadable || d.EPC != "" || d.TID != "" {
+	if d, err := tagRecord(damaged); err != nil || !d.Unreadable || d.EPC != "" || d.TID != "" || d.Gen2 {
 		t.Errorf("damaged: %+v %v", d, err)
+	}
+	blank, _ := SimTag{}.Record()
+	if e, err := tagRecord(blank); err != nil || !e.Unreadable || !e.Gen2 || e.EPC != "" {
+		t.Errorf("blank: %+v %v", e, err)
+	}
+	iso, _ := SimTag{EPC: "AABB"}.Record()
+	body := iso[len(iso)-6 : len(iso)-2] // PC and number; the check value follows
+	binary.BigEndian.PutUint16(body, 0x09A2)
+	binary.BigEndian.PutUint16(iso[len(iso)-2:], tagCRC(body))
+	if f, err := tagRecord(iso); err != nil || !f.ISO || !f.Gen2 || f.EPC != "AABB" {
+		t.Errorf("ISO: %+v %v", f, err)
 	}
 	for n := range withTID { // truncated at every byte
 		if _, err := tagRecord(withTID[:n]); err == nil {
@@ -398,4 +410,51 @@ func TestOverAPTY(t *testing.T) {
 	if reads < 10 {
 		t.Errorf("%d reads", reads)
 	}
+}
+
+// overheard is a line whose host is listened to.
+type overheard struct {
+	pipe
+	said *[][]byte
+}
+
+func (o overheard) Write(b []byte) (int, error) {
+	*o.said = append(*o.said, bytes.Clone(b))
+	return o.pipe.Write(b)
+}
+
+// The kill and access passwords are never read or written (EPC Gen2, bank 00):
+// of a tag's memory nothing is asked for but the chip number, and nothing of it is
+// written, locked or killed.
+func TestPasswordsAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		m := &Sim{}
+		served := make(chan error, 1)
+		go func() { served <- m.Serve(far) }()
+		line := overheard{pipe{near}, &[][]byte{}}
+		r, err := Open(t.Context(), line, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		_ = far.Close()
+		<-served
+		harmless := []byte{opVersion, opBootFW, opBaud, opProgram, opClear, opStream, opAntennas, opPower, opProtocol, opRegion, opParameter, opAutonomy, opTemp}
+		reads := 0
+		for _, f := range *line.said {
+			f = bytes.TrimLeft(f, "\xFF") // the start, and what ends a former owner's frame
+			if !bytes.Contains(harmless, f[1:2]) {
+				t.Errorf("command %02X: % X", f[1], f)
+			}
+			if i := bytes.IndexByte(f, opReadData); f[1] == opStream && i > 0 {
+				if reads++; f[i+4] != 2 {
+					t.Errorf("bank %d is read: % X", f[i+4], f)
+				}
+			}
+		}
+		if reads == 0 {
+			t.Error("the chip number was not asked for: nothing was tried")
+		}
+	})
 }

@@ -29,7 +29,7 @@ func (p pipe) Read(b []byte) (int, error) {
 	return n, err
 }
 
-var protocols = []Protocol{Modbus, ModbusRegisters, LCUS, LCUSAnswer, Numato}
+var protocols = []Protocol{Modbus, ModbusRegisters, LCUS, LCUSAnswer, LCUSText, Numato}
 
 // config is a board with a red lamp that is on at rest by a released relay, a
 // green one, a gate, and inputs if the protocol has them.
@@ -39,7 +39,7 @@ func config(p Protocol) Config {
 		{Point: "green", Channel: 2},
 		{Point: "stop", Channel: 4, Safe: true},
 	}}
-	if p != LCUS && p != LCUSAnswer {
+	if p != LCUS && p != LCUSAnswer && p != LCUSText {
 		c.In = []InConfig{{Point: "loop", Channel: 1, Debounce: 50 * time.Millisecond}, {Point: "button", Channel: 3, ActiveLow: true}}
 	}
 	return c

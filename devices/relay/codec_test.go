@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,66 @@ func TestLCUSAnswers(t *testing.T) {
 			t.Errorf("%s: %t, used %d, %v", tc.bytes, on, used, err)
 		}
 	}
+}
+
+// The text is from memory in the page; derived for more relays than one.
+func TestLCUSLines(t *testing.T) {
+	const four = "CH1: OFF\r\nCH2: ON\r\nCH3: OFF\r\nCH4: ON\r\n"
+	for _, tc := range []struct {
+		said    string
+		highest int
+		got     levels
+		used    int
+		err     error
+	}{
+		{four, 4, 0b1010, len(four), nil},
+		{four, 2, 0b1010, len(four), nil}, // a board has more relays than are used
+		{"CH1:ON\r\n", 1, 1, 8, nil},
+		{four + four, 4, 0b1010, len(four), nil},
+		{four, 5, 0, 0, nil}, // the fifth may come yet
+		{four[:len(four)-1], 4, 0, 0, nil},
+		{"CH1: O", 1, 0, 0, nil},
+		{"", 1, 0, 0, nil},
+		{four[10:], 4, 0, 1, errStray}, // its beginning was lost
+		{"CH1: OF\r\nCH2: ON\r\n", 2, 0, 1, errStray},
+		{"CH2: ON\r\nCH1: ON\r\n", 2, 0, 1, errStray},
+		{"\xA0\x01\x01\xA2", 1, 0, 1, errStray},
+	} {
+		if got, used, err := lcusLines(tc.highest, []byte(tc.said)); got != tc.got || used != tc.used || !errors.Is(err, tc.err) {
+			t.Errorf("%q of %d: %b, used %d, %v", tc.said, tc.highest, got, used, err)
+		}
+	}
+	for bit := range 8 * len(four) { // no check value, but no bit makes ON of OFF
+		said := []byte(four)
+		said[bit/8] ^= 1 << (bit % 8)
+		if got, used, err := lcusLines(4, said); used > 1 && err == nil && got != 0b1010 {
+			t.Errorf("bit %d: %b of %q", bit, got, said)
+		}
+	}
+}
+
+func FuzzLCUSLines(f *testing.F) {
+	f.Add([]byte("CH1: OFF\r\nCH2: ON\r\n"), 2)
+	f.Add([]byte("xCH1:ON\r\nCH2"), 1)
+	f.Fuzz(func(t *testing.T, b []byte, highest int) {
+		highest = 1 + highest&7
+		got, used, err := lcusLines(highest, b)
+		switch {
+		case used < 0 || used > len(b), err != nil && (used != 1 || got != 0), used == 0 && got != 0:
+			t.Fatalf("used %d of %d, %b, %v", used, len(b), got, err)
+		case used > 1:
+			said := ""
+			for channel := 1; len(said) < used; channel++ {
+				said += fmt.Sprintf("CH%d:%s\r\n", channel, map[bool]string{true: "ON", false: "OFF"}[got.on(channel)])
+				if channel > lcusChannels {
+					break
+				}
+			}
+			if compact := strings.ReplaceAll(string(b[:used]), " ", ""); !strings.HasPrefix(said, compact) {
+				t.Fatalf("%b of %q", got, b[:used])
+			}
+		}
+	})
 }
 
 func TestNumatoWords(t *testing.T) {

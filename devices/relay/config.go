@@ -22,6 +22,9 @@ const (
 	LCUS Protocol = "lcus"
 	// LCUSAnswer is one that answers operations 02, 03 and 05.
 	LCUSAnswer Protocol = "lcus-answer"
+	// LCUSText is one that does not answer when it is told, but says in words how
+	// its relays stand when it is asked.
+	LCUSText Protocol = "lcus-text"
 	// Numato is a board that is spoken to in words; channel n is its relay or
 	// GPIO n-1, printed 0..9, A..V on the board.
 	Numato Protocol = "numato"
@@ -90,12 +93,12 @@ func (c Config) complete() (Config, error) {
 		if c.Address < 1 || c.Address > 247 {
 			return c, fmt.Errorf("unit %d, not 1 to 247", c.Address)
 		}
-	case LCUS, LCUSAnswer:
+	case LCUS, LCUSAnswer, LCUSText:
 		most, inputs = lcusChannels, false
 	case Numato:
 		most = numatoChannels
 	default:
-		return c, fmt.Errorf("unknown protocol %q (have %s, %s, %s, %s, %s)", c.Protocol, Modbus, ModbusRegisters, LCUS, LCUSAnswer, Numato)
+		return c, fmt.Errorf("unknown protocol %q (have %s, %s, %s, %s, %s, %s)", c.Protocol, Modbus, ModbusRegisters, LCUS, LCUSAnswer, LCUSText, Numato)
 	}
 	switch {
 	case c.Baud < 300 || c.Baud > 921_600:
@@ -176,6 +179,8 @@ func (c Config) speaker(l *link) speaker {
 		return m
 	case Numato:
 		return &numato{l}
+	case LCUSText:
+		return &lcusText{l}
 	}
 	return &lcus{link: l, answers: c.Protocol == LCUSAnswer}
 }

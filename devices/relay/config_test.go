@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -84,6 +85,8 @@ func TestSimAnswers(t *testing.T) {
 		{"query (derived)", LCUSAnswer, "A0 01 05 A6", "A0 01 00 A1"},
 		{"toggle (derived)", LCUSAnswer, "A0 01 04 A5", "A0 01 01 A2"},
 		{"wrong sum", LCUSAnswer, "A0 01 05 A7", ""},
+		{"query of all (memory)", LCUSText, "FF", hex.EncodeToString([]byte("CH1: OFF\r\nCH2: OFF\r\nCH3: OFF\r\nCH4: OFF\r\nCH5: OFF\r\nCH6: OFF\r\nCH7: OFF\r\nCH8: OFF\r\n"))},
+		{"basic board asked for all", LCUS, "FF", ""},
 		{"basic board asked", LCUS, "A0 01 05 A6", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -186,7 +186,7 @@ func TestRelayThatDoesNotFollow(t *testing.T) {
 
 // What a board does not have is refused at Open.
 func TestBoardWithoutTheChannelIsRefused(t *testing.T) {
-	for p, want := range map[Protocol]error{Modbus: Exception{fnWriteCoil, 2}, ModbusRegisters: Exception{fnWriteRegister, 2}, LCUSAnswer: ErrSilent, Numato: ErrSilent} {
+	for p, want := range map[Protocol]error{Modbus: Exception{fnWriteCoil, 2}, ModbusRegisters: Exception{fnWriteRegister, 2}, LCUSAnswer: ErrSilent, LCUSText: ErrSilent, Numato: ErrSilent} {
 		t.Run(string(p), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				near, far := net.Pipe()

@@ -43,7 +43,7 @@ func follow(ctx context.Context, in *In) *following {
 
 // withInputs runs f for every protocol whose boards have inputs.
 func withInputs(t *testing.T, f func(t *testing.T, p Protocol)) {
-	each(t, f, LCUS, LCUSAnswer)
+	each(t, f, LCUS, LCUSAnswer, LCUSText)
 }
 
 func TestInputsGiveTheirFirstLevelAndThenChanges(t *testing.T) {

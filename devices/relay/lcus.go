@@ -1,5 +1,11 @@
 package relay
 
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
 // LCUS operations (GPIO and relays, LCUS serial relay). Those with an answer
 // are from memory there: confirm with the board.
 const (
@@ -9,6 +15,7 @@ const (
 	lcusOffAnswer = 0x02
 	lcusOnAnswer  = 0x03
 	lcusQuery     = 0x05
+	lcusQueryAll  = 0xFF // a byte by itself, answered in words
 
 	lcusSize     = 4
 	lcusChannels = 8
@@ -49,4 +56,51 @@ func lcusAnswer(channel int, b []byte) (on bool, used int, err error) {
 		return false, lcusSize, errStray
 	}
 	return b[2]&1 == 1, lcusSize, nil
+}
+
+// lcusLines looks for what a board says of all its relays at the front of b: a
+// line for each, "CH1: OFF" and so on, from the first to at least the highest
+// that is asked for. There is no check value: a line that is not exactly so is
+// none, and the answer is asked for again. used and err are as in modbusAnswer.
+func lcusLines(highest int, b []byte) (got levels, used int, err error) {
+	channel := 0
+	for channel < lcusChannels {
+		on, n := lcusLine(channel+1, b[used:])
+		if n == 0 {
+			break
+		}
+		channel++
+		got = got.with(channel, on)
+		used += n
+	}
+	switch rest := b[used:]; {
+	case channel >= highest:
+		return got, used, nil
+	case lcusBegins(channel+1, rest):
+		return 0, 0, nil
+	}
+	return 0, 1, errStray
+}
+
+// The lines of a channel, with the space or without.
+var lcusForms = [...]string{"CH%d: ON\r\n", "CH%d: OFF\r\n", "CH%d:ON\r\n", "CH%d:OFF\r\n"}
+
+// lcusLine reads the line of one channel; n is 0 if it is not there.
+func lcusLine(channel int, b []byte) (on bool, n int) {
+	for i, form := range lcusForms {
+		if line := fmt.Sprintf(form, channel); bytes.HasPrefix(b, []byte(line)) {
+			return i%2 == 0, len(line)
+		}
+	}
+	return false, 0
+}
+
+// lcusBegins tells whether b is less than the line of a channel.
+func lcusBegins(channel int, b []byte) bool {
+	for _, form := range lcusForms {
+		if strings.HasPrefix(fmt.Sprintf(form, channel), string(b)) {
+			return true
+		}
+	}
+	return false
 }

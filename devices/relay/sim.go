@@ -191,6 +191,13 @@ func (s *Sim) drive(to levels) {
 
 func (s *Sim) stepLCUS() (answer []byte, used int) {
 	b := s.held
+	if len(b) > 0 && b[0] == 0xFF && s.Protocol == LCUSText {
+		var text strings.Builder
+		for channel := 1; channel <= s.Channels; channel++ {
+			fmt.Fprintf(&text, "CH%d: %s\r\n", channel, map[bool]string{true: "ON", false: "OFF"}[s.relays.on(channel)])
+		}
+		return []byte(text.String()), 1
+	}
 	if len(b) > 0 && b[0] != 0xA0 {
 		return nil, 1
 	}

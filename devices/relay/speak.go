@@ -219,6 +219,32 @@ func (l *lcus) pace() time.Duration {
 	return refreshEvery
 }
 
+// lcusText is a board of relays that is told without an answer and asked for all
+// of them at once. One that is gone is missed as any other that answers.
+type lcusText struct{ *link }
+
+func (l *lcusText) hello() error { return nil } // the first write is looked for
+
+func (l *lcusText) drive(mask, to levels) error {
+	return confirm(l, mask, to, func() error { return l.shout(mask, to) })
+}
+
+func (l *lcusText) outputs(mask levels) (got levels, err error) {
+	err = l.exchange([]byte{lcusQueryAll}, func(b []byte) (used int, err error) {
+		got, used, err = lcusLines(mask.highest(), b)
+		return used, err
+	})
+	return got & mask, err
+}
+
+func (l *lcusText) inputs(levels) (levels, error) { return 0, errNoInputs }
+
+func (l *lcusText) shout(mask, to levels) error {
+	return oneByOne(mask, to, func(channel int, on bool) error { return l.send(appendLCUS(nil, channel, lcusOp(on, false))) })
+}
+
+func (l *lcusText) pace() time.Duration { return pollEvery }
+
 // numato is a board that is spoken to in words.
 type numato struct{ *link }
 

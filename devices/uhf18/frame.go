@@ -137,7 +137,7 @@ func tags(data []byte) ([]devices.Tag, error) {
 			return nil, errAnswer
 		}
 		epc := devices.Ident(strings.ToUpper(hex.EncodeToString(rest[1 : 1+n])))
-		out = append(out, devices.Tag{EPC: epc, Unreadable: n == 0})
+		out = append(out, devices.Tag{EPC: epc, Unreadable: n == 0, Gen2: true})
 		rest = rest[1+n:]
 	}
 	if len(rest) > 0 {

@@ -68,7 +68,7 @@ func TestAnswerVectors(t *testing.T) {
 			continue
 		}
 		got, err := tags(a.data)
-		same := slices.EqualFunc(got, tc.tags, func(t devices.Tag, id devices.Ident) bool { return t == devices.Tag{EPC: id} })
+		same := slices.EqualFunc(got, tc.tags, func(t devices.Tag, id devices.Ident) bool { return t == devices.Tag{EPC: id, Gen2: true} })
 		if err != nil || !same {
 			t.Errorf("%s: %+v, %v", tc.name, got, err)
 		}
@@ -125,6 +125,9 @@ func TestTags(t *testing.T) {
 		{"more than counted", "01 02 ABCD 02 ABCE", nil},
 		{"with a signal strength, as others of the maker", "01 02 ABCD 6B", nil},
 	} {
+		for i := range tc.want {
+			tc.want[i].Gen2 = true
+		}
 		got, err := tags(unhexed(t, tc.data))
 		if (err != nil) != (tc.want == nil) || !slices.Equal(got, tc.want) && tc.want != nil {
 			t.Errorf("%s: %+v, %v", tc.name, got, err)

@@ -1,0 +1,226 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/passage"
+	"boothd/agent/status"
+	"boothd/configs"
+	"boothd/devices/port"
+)
+
+// rogues are the ways in which a device misbehaves, each counted as it happens.
+type rogues struct {
+	babbled, stuck, cut atomic.Int64
+}
+
+// The ways, as paths of the devices.
+const (
+	babbles = "/dev/rogue-babbles" // talks without end, and nothing that it says is whole
+	deaf    = "/dev/rogue-deaf"    // takes no byte: a Write waits for ever
+	hangs   = "/dev/rogue-hangs"   // is there when it is opened, and gone with the first byte
+)
+
+// roguePort is a line to a device that misbehaves.
+type roguePort struct {
+	way    string
+	seen   *rogues
+	begins string // of a frame of its protocol
+	greets string // what a deaf one says first
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *roguePort) Read(b []byte) (int, error) {
+	silence := 100 * time.Millisecond
+	if p.way == babbles {
+		silence = time.Millisecond // a line of four million bytes a second
+	}
+	select {
+	case <-p.closed:
+		return 0, fmt.Errorf("reading %s: %w", p.way, port.ErrGone)
+	case <-time.After(silence):
+	}
+	switch p.way {
+	case babbles:
+		n := copy(b, p.begins)
+		for i := n; i < len(b); i++ {
+			b[i] = 0x80 | byte(rand.Uint32()) // neither the end of a report nor a character of one
+		}
+		p.seen.babbled.Add(int64(len(b)))
+		return len(b), nil
+	case deaf:
+		n := copy(b, p.greets)
+		p.greets = p.greets[n:]
+		return n, nil
+	case hangs:
+		p.seen.cut.Add(1)
+		return 0, fmt.Errorf("reading %s: %w", p.way, port.ErrGone)
+	}
+	return 0, nil
+}
+
+func (p *roguePort) Write(b []byte) (int, error) {
+	if p.way == deaf {
+		p.seen.stuck.Add(1)
+		<-p.closed
+		return 0, fmt.Errorf("writing %s: %w", p.way, port.ErrGone)
+	}
+	return len(b), nil
+}
+
+func (p *roguePort) SetBaud(int) error { return nil }
+
+func (p *roguePort) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+// caller posts to a webhook as a camera that misbehaves would.
+func (s *rogues) caller(ctx context.Context, way, at string) {
+	noise := make([]byte, 4096)
+	for i := range noise {
+		noise[i] = 0x80 | byte(i)
+	}
+	for sleep(ctx, 5*time.Millisecond) {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", at)
+		if err != nil {
+			continue // it does not listen yet
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+		_, err = c.Write([]byte("POST /plates HTTP/1.1\r\nHost: booth\r\nContent-Length: 100000000\r\n\r\n"))
+		switch way {
+		case babbles:
+			for err == nil && sleep(ctx, time.Millisecond) {
+				_, err = c.Write(noise)
+				s.babbled.Add(int64(len(noise)))
+			}
+		case deaf: // half a request, and it takes no answer
+			s.stuck.Add(1)
+			sleep(ctx, time.Second)
+		case hangs:
+			s.cut.Add(1)
+		}
+		stop()
+		_ = c.Close() // it may be closed already
+	}
+}
+
+// llrpGreeting is a reader's first word: the connection was made.
+const llrpGreeting = "\x04\x3F\x00\x00\x00\x20\x0A\xB2\x88\xC9\x00\xF6\x00\x16\x00\x80\x00\x0C\x00\x04\xF8\x53\x5B\xAA\xDA\xFF\x01\x00\x00\x06\x00\x00"
+
+// rogueDrivers are those of the devices on lines and of cameras that post, with
+// what begins a frame. answers tells that a device is written to: a scanner and a
+// keypad never are, nor a camera of which no report was whole.
+var rogueDrivers = []struct {
+	d       configs.Device
+	begins  string
+	answers bool
+	greets  string // what must be heard before it is written to
+}{
+	{configs.Device{Driver: configs.Mercury, Baud: 115200}, "\xFF\x1F\x22\x00\x00", true, ""},
+	{configs.Device{Driver: configs.LLRP}, "\x04\x3D\x00\x00\x10\x00\x00\x00\x00\x01", true, llrpGreeting},
+	{configs.Device{Driver: configs.UHF18, Baud: 57600}, "\x11\x00\x21\x00", true, ""},
+	{configs.Device{Driver: configs.Amtech, Baud: 9600}, "#KING 13", true, ""},
+	{configs.Device{Driver: configs.OSDP, Baud: 9600, Clear: true}, "\x53\x80\xFF\x01\x05", true, ""},
+	{configs.Device{Driver: configs.Line, Baud: 9600, Template: configs.TemplateLumo}, "ABC123;ON;9", false, ""},
+	{configs.Device{Driver: configs.Nedap, Baud: 9600, Template: configs.TemplateProtocolled, Ack: "06 01"}, "\x02", false, ""},
+	{configs.Device{Driver: configs.Barcode, Baud: 9600}, "9999PARS", false, ""},
+	{configs.Device{Driver: configs.MRZ, Baud: 9600}, "P<UTO", false, ""},
+	{configs.Device{Driver: configs.Keypad, Baud: 9600}, "12", false, ""},
+	{configs.Device{Driver: configs.Webhook, Template: configs.TemplatePlateRecognizer}, "", true, ""},
+}
+
+// TestI5_LaneIsUnmovedByADeviceThatMisbehaves: beside a good reader and a good
+// camera a driver's devices babble without end, take no bytes, and hang up again
+// and again. Their role is one that no decision asks for, so that a vehicle must
+// be decided on as without them; the lane's loop goes on feeding the watchdog
+// before, while and after it passes, and the booth ends when it is told to.
+func TestI5_LaneIsUnmovedByADeviceThatMisbehaves(t *testing.T) {
+	for _, c := range rogueDrivers {
+		t.Run(string(c.d.Driver), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.listed()
+			seen, fed := &rogues{}, atomic.Int64{}
+			r.world.Notify = func(state string) {
+				if strings.Contains(state, "WATCHDOG=1") {
+					fed.Add(1)
+				}
+			}
+			open := r.world.OpenPort
+			r.world.OpenPort = func(ctx context.Context, s port.Spec) (port.Port, error) {
+				if !strings.Contains(s.Path, "rogue") {
+					return open(ctx, s)
+				}
+				return &roguePort{way: "/dev/" + s.Path[strings.Index(s.Path, "rogue"):], seen: seen, begins: c.begins, greets: c.greets, closed: make(chan struct{})}, nil
+			}
+			token := filepath.Join(r.dir, "camera.token")
+			if err := os.WriteFile(token, []byte(cameraToken), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			good := len(r.cfg.Devices)
+			for _, way := range []string{babbles, deaf, hangs} {
+				d := c.d
+				d.Name, d.Role, d.Path = filepath.Base(way), configs.RoleSeal, configs.Port(way)
+				if d.Driver == configs.Webhook {
+					at := "127.0.0.1:" + freePort(t)
+					d.Path, d.Token = configs.Port("http://"+at+"/plates"), configs.Ref(token)
+					ctx, cancel := context.WithCancel(context.Background())
+					var gone sync.WaitGroup
+					gone.Go(func() { seen.caller(ctx, way, at) })
+					t.Cleanup(func() { cancel(); gone.Wait() })
+				}
+				r.cfg.Devices = append(r.cfg.Devices, d)
+			}
+			stop := r.run()
+			pulses := func(when string) {
+				t.Helper()
+				from := fed.Load()
+				r.await("fed "+when, func(status.Picture) bool { return fed.Load() >= from+3 })
+			}
+			r.await("at work, and misbehaved to", func(p status.Picture) bool {
+				return len(p.Devices) == good+4 && !slices.ContainsFunc(p.Devices, func(d status.Device) bool { return !d.Online && !strings.Contains(d.Name, "rogue") }) &&
+					seen.babbled.Load() > 1<<16 && (seen.stuck.Load() > 0 || !c.answers) && seen.cut.Load() > 1
+			})
+			pulses("before")
+			before := seen.babbled.Load()
+			r.come()
+			// A disk that others keep busy may cost her a 206, until the next pulse.
+			r.says(r.await("decided on as without them", func(p status.Picture) bool {
+				return p.Lane.State == "at_booth" && p.Lane.Now != nil && p.Lane.Now.Outcome == "EXPEDITE"
+			}), "EXPEDITE", passage.Eligible)
+			pulses("while she is there")
+			r.leaves()
+			pulses("after")
+			if seen.babbled.Load() == before {
+				t.Error("nothing babbled while she passed")
+			}
+			if err := stop(); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			decided := 0
+			for _, e := range r.events() {
+				if e.Type == contract.TypeCrossingDecided {
+					decided++
+				}
+			}
+			if got := strings.Count(types(r.events()), "crossing.ended"); got != 1 || decided < 2 {
+				t.Errorf("%d passages ended, %d decisions recorded", got, decided)
+			}
+		})
+	}
+}
