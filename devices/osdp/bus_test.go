@@ -1,0 +1,434 @@
+package osdp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"boothd/devices"
+	"boothd/devices/osdp/pd"
+)
+
+// shared is a line in memory with several readers, in virtual time. Each is kept
+// at work as the agent does it.
+type shared struct {
+	t       *testing.T
+	line    pd.Line
+	bus     *Bus
+	doors   []*door
+	ctx     context.Context
+	life    sync.WaitGroup
+	mu      sync.Mutex // the readers' goroutines and the test share what is below
+	near    *pipe
+	err     error // of the line, when it is lost or cannot be opened
+	opened  int
+	closed  int
+	asked   map[byte][]time.Time // commands sent, by address
+	overlap bool                 // a command while an answer was awaited
+}
+
+// door is one reader on the line.
+type door struct {
+	*pd.Device
+	cfg    Config
+	seat   *Seat
+	health []Health
+	reads  []string
+	ends   []error
+	opens  int
+	reader *Reader
+}
+
+// tap is the near end, seen by the test.
+type tap struct {
+	*pipe
+	s *shared
+}
+
+func (p tap) Write(b []byte) (int, error) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.err != nil {
+		return 0, p.s.err
+	}
+	p.s.asked[b[2]] = append(p.s.asked[b[2]], time.Now())
+	return p.pipe.Write(b)
+}
+
+func (p tap) Read(b []byte) (int, error) {
+	n, err := p.pipe.Read(b)
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.err != nil {
+		return 0, p.s.err
+	}
+	return n, err
+}
+
+func (p tap) Close() error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.s.closed++
+	return p.pipe.Close()
+}
+
+func (s *shared) open(context.Context) (io.ReadWriteCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	near, far := newLine(nil)
+	s.near = near
+	s.opened++
+	s.life.Go(func() { _ = s.line.Serve(far) }) // ends with the line
+	return tap{near, s}, nil
+}
+
+// share puts readers on one line and lets act play.
+func share(t *testing.T, act func(s *shared), doors ...*door) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &shared{t: t, doors: doors, ctx: ctx, asked: map[byte][]time.Time{}}
+		s.bus = NewBus(s.open)
+		for _, d := range doors {
+			s.line.Hang(d.Device)
+			d.cfg.Name, d.cfg.Role, d.cfg.Address = fmt.Sprint("r", d.Address), devices.RoleCard, d.Address
+			d.cfg.Health = func(h Health) { s.mu.Lock(); d.health = append(d.health, h); s.mu.Unlock() }
+			d.seat = s.bus.Seat()
+			d.cfg.Seat = d.seat
+			s.life.Go(func() { s.keep(d) })
+		}
+		act(s)
+		cancel()
+		s.life.Wait()
+		if s.opened != s.closed {
+			t.Errorf("the line was opened %d times and closed %d times", s.opened, s.closed)
+		}
+	})
+}
+
+// keep opens and reads one reader again and again.
+func (s *shared) keep(d *door) {
+	for s.ctx.Err() == nil {
+		err := s.once(d)
+		s.mu.Lock()
+		d.ends, d.reader = append(d.ends, err), nil
+		s.mu.Unlock()
+		wait := time.Second
+		if later := (interface{ RetryAfter() time.Duration })(nil); errors.As(err, &later) {
+			wait = max(wait, later.RetryAfter())
+		}
+		_ = pause(s.ctx, wait)
+	}
+}
+
+func (s *shared) once(d *door) error {
+	p, err := d.seat.Open(s.ctx)
+	if err != nil {
+		return err
+	}
+	r, err := Open(s.ctx, p, d.cfg)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	s.mu.Lock()
+	d.opens++
+	d.reader = r
+	s.mu.Unlock()
+	for read, err := range r.Reads(s.ctx) {
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		d.reads = append(d.reads, read.Device+" "+read.Tag.EPC.Reveal())
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (s *shared) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// unhurt tells whether a reader has been at work without a fault all the time.
+func (s *shared) unhurt(d *door) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.opens != 1 || len(d.ends) != 0 || d.reader == nil {
+		s.t.Errorf("%s was opened %d times, ended with %v", d.cfg.Name, d.opens, d.ends)
+		return
+	}
+	if c := d.reader.Counters(); c.Timeouts != 0 || c.CheckErrors != 0 || c.Reopens != 0 {
+		s.t.Errorf("%s counted %+v", d.cfg.Name, c)
+	}
+	if !d.cfg.Clear && !d.Secure() {
+		s.t.Errorf("%s has lost its channel", d.cfg.Name)
+	}
+}
+
+// gap is the longest time between two questions to a reader since from.
+func (s *shared) gap(d *door, from time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var most time.Duration
+	last := from
+	for _, at := range s.asked[d.Address] {
+		if at.After(from) {
+			most, last = max(most, at.Sub(last)), at
+		}
+	}
+	return max(most, time.Since(last))
+}
+
+// count is how often a reader was asked since from.
+func (s *shared) count(d *door, from time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(slices.DeleteFunc(slices.Clone(s.asked[d.Address]), func(at time.Time) bool { return !at.After(from) }))
+}
+
+// card has a reader read a card within the time it is asked in at the latest.
+func (s *shared) card(d *door, n int, within time.Duration) {
+	s.t.Helper()
+	d.Card(0, 32, number(n)[4:])
+	s.wait(within)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if want := fmt.Sprintf("%s 96B4%04X", d.cfg.Name, n); !slices.Equal(d.reads, []string{want}) {
+		s.t.Errorf("read %q, want %q", d.reads, want)
+	}
+	d.reads = nil
+}
+
+func secureDoor(address byte, key Key) *door {
+	return &door{Device: &pd.Device{Address: address, Key: key}, cfg: Config{Key: key}}
+}
+
+// What one reader may have to wait for another: its time-out, and its own poll.
+const oneTimeout = pollEvery + replyWait
+
+// Three readers, each with its own key or none, are read as one alone is.
+func TestBusThreeReaders(t *testing.T) {
+	told := map[byte][]byte{}
+	clear := &door{Device: &pd.Device{Address: 9}, cfg: Config{Clear: true}}
+	a, b := secureDoor(0, testKey), secureDoor(0x7E, otherKey)
+	for _, d := range []*door{a, b, clear} {
+		d.Told = func(code byte, _ []byte) { told[d.Address] = append(told[d.Address], code) }
+	}
+	share(t, func(s *shared) {
+		s.wait(time.Second)
+		from := time.Now()
+		for n := range 20 {
+			for i, d := range s.doors {
+				s.card(d, 100*i+n, 2*pollEvery)
+			}
+		}
+		if err := errors.Join(a.reader.Buzz(Buzz{Silence: true}), b.reader.Output(Output{})); err != nil {
+			t.Error(err)
+		}
+		b.Status(true, false)
+		s.wait(time.Hour)
+		for _, d := range s.doors {
+			s.unhurt(d)
+			if g := s.gap(d, from); g > 2*pollEvery {
+				t.Errorf("%s was not asked for %v", d.cfg.Name, g)
+			}
+			if tamper := d.health[len(d.health)-1].Tamper; tamper != (d == b) {
+				t.Errorf("%s: tamper %v", d.cfg.Name, tamper)
+			}
+		}
+		if want := map[byte][]byte{0: {cmdBuzzer}, 0x7E: {cmdOut}}; fmt.Sprint(told) != fmt.Sprint(want) {
+			t.Errorf("outputs went to %v, want %v", told, want)
+		}
+	}, a, b, clear)
+}
+
+// A reader that is dead, or whose every answer is damaged, costs the others one
+// time-out a round and then hardly any; they are never hurt. It is asked more
+// and more seldom and is back soon after it answers.
+func TestBusDeadReader(t *testing.T) {
+	for name, fail := range map[string]func(d *pd.Device){
+		"silent":     func(d *pd.Device) { d.Mute(true) },
+		"bad CRC":    func(d *pd.Device) { d.Spoil(func(b []byte, _ bool) []byte { b[len(b)-1] ^= 1; return b }) },
+		"cut off":    func(d *pd.Device) { d.Spoil(func(b []byte, _ bool) []byte { return b[:len(b)-1] }) },
+		"in another": func(d *pd.Device) { d.Spoil(func(b []byte, _ bool) []byte { b[1] ^= 1; return b }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			good, other, dead := secureDoor(1, testKey), secureDoor(2, otherKey), secureDoor(3, testKey)
+			share(t, func(s *shared) {
+				s.wait(10 * time.Second)
+				fail(dead.Device)
+				from := time.Now()
+				for n := range 60 {
+					s.card(good, n, oneTimeout)
+					s.card(other, n, oneTimeout)
+				}
+				late := time.Now()
+				s.wait(10 * time.Minute)
+				for _, d := range []*door{good, other} {
+					s.unhurt(d)
+					if g := s.gap(d, from); g > oneTimeout+replyWait/2 {
+						t.Errorf("%s was not asked for %v", d.cfg.Name, g)
+					}
+					// Of twelve thousand questions the dead one has cost a few.
+					if n := s.count(d, late); n < 11000 {
+						t.Errorf("%s was asked %d times in ten minutes", d.cfg.Name, n)
+					}
+				}
+				if n := s.count(dead, late); n < 60 || n > 80 {
+					t.Errorf("the dead reader was asked %d times in ten minutes", n)
+				}
+				if len(dead.ends) == 0 || !errors.Is(dead.ends[0], ErrSilent) {
+					t.Errorf("the dead reader ended with %v", dead.ends)
+				}
+				dead.Mute(false)
+				dead.Spoil(nil)
+				s.wait(seldomMost + time.Second)
+				s.card(dead, 7, time.Second)
+			}, good, other, dead)
+		})
+	}
+}
+
+// Readers that are all silent are in nobody's way: they are back within 3 s.
+func TestBusAllSilent(t *testing.T) {
+	a, b := secureDoor(1, testKey), secureDoor(2, otherKey)
+	share(t, func(s *shared) {
+		s.wait(time.Second)
+		a.Mute(true)
+		b.Mute(true)
+		s.wait(time.Hour)
+		a.Mute(false)
+		b.Mute(false)
+		s.wait(3 * time.Second)
+		s.card(a, 1, time.Second)
+		s.card(b, 2, time.Second)
+	}, a, b)
+}
+
+// A reader that got another key is told of and the other goes on.
+func TestBusRekeyedReader(t *testing.T) {
+	good, other := secureDoor(1, testKey), secureDoor(2, testKey)
+	share(t, func(s *shared) {
+		s.wait(time.Second)
+		from := time.Now()
+		s.line.Hang(&pd.Device{Address: 2, Key: otherKey}) // in its place
+		other.Address = 0x70
+		other.Reboot()
+		s.wait(time.Minute)
+		s.unhurt(good)
+		if g := s.gap(good, from); g > oneTimeout {
+			t.Errorf("%s was not asked for %v", good.cfg.Name, g)
+		}
+		if n := len(other.ends); n == 0 || !errors.Is(other.ends[n-1], ErrWrongKey) {
+			t.Errorf("the one with another key ended with %v", other.ends)
+		}
+	}, good, other)
+}
+
+// A reader that a flood of cards comes from keeps no other from its turn.
+func TestBusFlood(t *testing.T) {
+	loud, good := secureDoor(1, testKey), secureDoor(2, otherKey)
+	loud.Wire = func(b []byte, _ bool) []byte {
+		time.Sleep(10 * time.Millisecond)
+		loud.Card(0, 32, number(1)[4:])
+		return b
+	}
+	share(t, func(s *shared) {
+		s.wait(time.Second)
+		from := time.Now()
+		s.wait(time.Minute)
+		s.unhurt(good)
+		if g := s.gap(good, from); g > 2*pollEvery {
+			t.Errorf("%s was not asked for %v", good.cfg.Name, g)
+		}
+		if len(loud.reads) < 4000 {
+			t.Errorf("%d cards read", len(loud.reads))
+		}
+	}, loud, good)
+}
+
+// The line's loss takes all its readers, at once, and all are back with it.
+func TestBusLineLost(t *testing.T) {
+	a, b, c := secureDoor(1, testKey), secureDoor(2, otherKey), secureDoor(3, testKey)
+	gone := errors.New("line gone")
+	share(t, func(s *shared) {
+		for n := range 3 {
+			s.wait(10 * time.Second)
+			s.mu.Lock()
+			s.err = gone
+			s.mu.Unlock()
+			s.wait(2 * pollEvery)
+			for _, d := range s.doors {
+				if m := len(d.ends); d.reader != nil || m == 0 || !errors.Is(d.ends[m-1], gone) {
+					t.Errorf("%s ended with %v", d.cfg.Name, d.ends)
+				}
+			}
+			s.wait(time.Hour)
+			s.mu.Lock()
+			s.err = nil
+			s.mu.Unlock()
+			s.wait(3 * time.Second)
+			for _, d := range s.doors {
+				s.card(d, n, time.Second)
+				if d.opens != n+2 {
+					t.Errorf("%s was opened %d times", d.cfg.Name, d.opens)
+				}
+			}
+		}
+		if s.opened != 4 {
+			t.Errorf("the line was opened %d times", s.opened)
+		}
+	}, a, b, c)
+}
+
+// Closing one reader leaves the line to the other; the last one closes it. What
+// is not in its turn is refused.
+func TestBusCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{t: t, asked: map[byte][]time.Time{}}
+		s.bus = NewBus(s.open)
+		one, two := s.bus.Seat(), s.bus.Seat()
+		a, err := one.Open(t.Context())
+		b, err2 := two.Open(t.Context())
+		if err := errors.Join(err, err2); err != nil || s.opened != 1 {
+			t.Fatal(err, s.opened)
+		}
+		if _, err := a.Write(nil); !errors.Is(err, errNoTurn) {
+			t.Errorf("wrote out of turn: %v", err)
+		}
+		if err := one.take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		late, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := two.take(late); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("two have their turn at once: %v", err)
+		}
+		if _, err := two.bus.Seat().Open(late); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("opened in another's turn: %v", err)
+		}
+		one.give()
+		if err := errors.Join(a.Close(), a.Close()); err != nil || s.closed != 0 {
+			t.Errorf("%v; the line was closed under the other reader: %d", err, s.closed)
+		}
+		if err := one.take(t.Context()); err == nil {
+			t.Error("a closed reader has its turn")
+		}
+		if err := b.Close(); err != nil || s.closed != 1 {
+			t.Errorf("%v; the line was closed %d times", err, s.closed)
+		}
+		s.life.Wait()
+	})
+}
