@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,7 +77,7 @@ func (s *Seat) Open(ctx context.Context) (io.ReadWriteCloser, error) {
 		w.life++
 	}
 	w.stays++
-	s.stay = &stay{bus: s.bus, life: w.life, closed: make(chan struct{})}
+	s.stay = &stay{bus: s.bus, life: w.life, closed: make(chan struct{}), over: make(chan struct{})}
 	return s.stay, nil
 }
 
@@ -165,8 +165,9 @@ type stay struct {
 	bus    *Bus
 	life   int
 	wire   *wire // within the turn
-	once   sync.Once
-	closed chan struct{}
+	shut   atomic.Bool
+	closed chan struct{} // it is given up
+	over   chan struct{} // and that is done
 }
 
 var errNoTurn = errors.New("not this reader's turn on the line")
@@ -209,18 +210,21 @@ func (p *stay) use(b []byte, act func(io.ReadWriteCloser, []byte) (int, error)) 
 // Close gives up the reader's place, after the turn that may be going on. The
 // last one closes the line.
 func (p *stay) Close() error {
-	var err error
-	p.once.Do(func() {
-		close(p.closed)
-		w := <-p.bus.turn
-		defer func() { p.bus.turn <- w }()
-		if w.port == nil || w.life != p.life {
-			return
-		}
-		if w.stays--; w.stays == 0 {
-			err = w.port.Close()
-			w.port, w.lost = nil, net.ErrClosed
-		}
-	})
+	if p.shut.Swap(true) {
+		<-p.over
+		return nil
+	}
+	defer close(p.over)
+	close(p.closed)
+	w := <-p.bus.turn
+	defer func() { p.bus.turn <- w }()
+	if w.port == nil || w.life != p.life {
+		return nil
+	}
+	if w.stays--; w.stays > 0 {
+		return nil
+	}
+	err := w.port.Close()
+	w.port, w.lost = nil, net.ErrClosed
 	return err
 }
