@@ -18,19 +18,17 @@ import (
 // shared is a line in memory with several readers, in virtual time. Each is kept
 // at work as the agent does it.
 type shared struct {
-	t       *testing.T
-	line    pd.Line
-	bus     *Bus
-	doors   []*door
-	ctx     context.Context
-	life    sync.WaitGroup
-	mu      sync.Mutex // the readers' goroutines and the test share what is below
-	near    *pipe
-	err     error // of the line, when it is lost or cannot be opened
-	opened  int
-	closed  int
-	asked   map[byte][]time.Time // commands sent, by address
-	overlap bool                 // a command while an answer was awaited
+	t      *testing.T
+	line   pd.Line
+	bus    *Bus
+	doors  []*door
+	ctx    context.Context
+	life   sync.WaitGroup
+	mu     sync.Mutex // the readers' goroutines and the test share what is below
+	err    error      // of the line, when it is lost or cannot be opened
+	opened int
+	closed int
+	asked  map[byte][]time.Time // commands sent, by address
 }
 
 // door is one reader on the line.
@@ -85,7 +83,6 @@ func (s *shared) open(context.Context) (io.ReadWriteCloser, error) {
 		return nil, s.err
 	}
 	near, far := newLine(nil)
-	s.near = near
 	s.opened++
 	s.life.Go(func() { _ = s.line.Serve(far) }) // ends with the line
 	return tap{near, s}, nil
@@ -158,6 +155,13 @@ func (s *shared) once(d *door) error {
 func (s *shared) wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// of gives what is known of a reader: a copy, for it goes on.
+func (s *shared) of(d *door) door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return door{health: slices.Clone(d.health), reads: slices.Clone(d.reads), ends: slices.Clone(d.ends), opens: d.opens, reader: d.reader}
 }
 
 // unhurt tells whether a reader has been at work without a fault all the time.
@@ -234,7 +238,7 @@ func TestBusThreeReaders(t *testing.T) {
 				s.card(d, 100*i+n, 2*pollEvery)
 			}
 		}
-		if err := errors.Join(a.reader.Buzz(Buzz{Silence: true}), b.reader.Output(Output{})); err != nil {
+		if err := errors.Join(s.of(a).reader.Buzz(Buzz{Silence: true}), s.of(b).reader.Output(Output{})); err != nil {
 			t.Error(err)
 		}
 		b.Status(true, false)
@@ -244,8 +248,8 @@ func TestBusThreeReaders(t *testing.T) {
 			if g := s.gap(d, from); g > 2*pollEvery {
 				t.Errorf("%s was not asked for %v", d.cfg.Name, g)
 			}
-			if tamper := d.health[len(d.health)-1].Tamper; tamper != (d == b) {
-				t.Errorf("%s: tamper %v", d.cfg.Name, tamper)
+			if health := s.of(d).health; health[len(health)-1].Tamper != (d == b) {
+				t.Errorf("%s: health %+v", d.cfg.Name, health)
 			}
 		}
 		if want := map[byte][]byte{0: {cmdBuzzer}, 0x7E: {cmdOut}}; fmt.Sprint(told) != fmt.Sprint(want) {
@@ -289,8 +293,8 @@ func TestBusDeadReader(t *testing.T) {
 				if n := s.count(dead, late); n < 60 || n > 80 {
 					t.Errorf("the dead reader was asked %d times in ten minutes", n)
 				}
-				if len(dead.ends) == 0 || !errors.Is(dead.ends[0], ErrSilent) {
-					t.Errorf("the dead reader ended with %v", dead.ends)
+				if ends := s.of(dead).ends; len(ends) == 0 || !errors.Is(ends[0], ErrSilent) {
+					t.Errorf("the dead reader ended with %v", ends)
 				}
 				dead.Mute(false)
 				dead.Spoil(nil)
@@ -324,15 +328,14 @@ func TestBusRekeyedReader(t *testing.T) {
 		s.wait(time.Second)
 		from := time.Now()
 		s.line.Hang(&pd.Device{Address: 2, Key: otherKey}) // in its place
-		other.Address = 0x70
-		other.Reboot()
+		other.Mute(true)
 		s.wait(time.Minute)
 		s.unhurt(good)
 		if g := s.gap(good, from); g > oneTimeout {
 			t.Errorf("%s was not asked for %v", good.cfg.Name, g)
 		}
-		if n := len(other.ends); n == 0 || !errors.Is(other.ends[n-1], ErrWrongKey) {
-			t.Errorf("the one with another key ended with %v", other.ends)
+		if ends := s.of(other).ends; len(ends) == 0 || !errors.Is(ends[len(ends)-1], ErrWrongKey) {
+			t.Errorf("the one with another key ended with %v", ends)
 		}
 	}, good, other)
 }
@@ -353,8 +356,8 @@ func TestBusFlood(t *testing.T) {
 		if g := s.gap(good, from); g > 2*pollEvery {
 			t.Errorf("%s was not asked for %v", good.cfg.Name, g)
 		}
-		if len(loud.reads) < 4000 {
-			t.Errorf("%d cards read", len(loud.reads))
+		if n := len(s.of(loud).reads); n < 4000 {
+			t.Errorf("%d cards read", n)
 		}
 	}, loud, good)
 }
@@ -371,8 +374,9 @@ func TestBusLineLost(t *testing.T) {
 			s.mu.Unlock()
 			s.wait(2 * pollEvery)
 			for _, d := range s.doors {
-				if m := len(d.ends); d.reader != nil || m == 0 || !errors.Is(d.ends[m-1], gone) {
-					t.Errorf("%s ended with %v", d.cfg.Name, d.ends)
+				o := s.of(d)
+				if m := len(o.ends); o.reader != nil || m == 0 || !errors.Is(o.ends[m-1], gone) {
+					t.Errorf("%s ended with %v", d.cfg.Name, o.ends)
 				}
 			}
 			s.wait(time.Hour)
@@ -382,11 +386,13 @@ func TestBusLineLost(t *testing.T) {
 			s.wait(3 * time.Second)
 			for _, d := range s.doors {
 				s.card(d, n, time.Second)
-				if d.opens != n+2 {
-					t.Errorf("%s was opened %d times", d.cfg.Name, d.opens)
+				if o := s.of(d); o.opens != n+2 {
+					t.Errorf("%s was opened %d times", d.cfg.Name, o.opens)
 				}
 			}
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if s.opened != 4 {
 			t.Errorf("the line was opened %d times", s.opened)
 		}

@@ -42,7 +42,7 @@ var (
 type Health struct {
 	Secure bool // in the secure channel, under its own key
 	Status bool // it can tell Tamper and Power
-	Tamper bool
+	Tamper bool // its own, or of a reader that hangs on it
 	Power  bool // its power is at fault
 	Gone   bool // a reader that hangs on it is not connected
 }
