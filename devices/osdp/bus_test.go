@@ -309,15 +309,17 @@ func TestBusDeadReader(t *testing.T) {
 func TestBusAllSilent(t *testing.T) {
 	a, b := secureDoor(1, testKey), secureDoor(2, otherKey)
 	share(t, func(s *shared) {
-		s.wait(time.Second)
-		a.Mute(true)
-		b.Mute(true)
-		s.wait(time.Hour)
-		a.Mute(false)
-		b.Mute(false)
-		s.wait(3 * time.Second)
-		s.card(a, 1, time.Second)
-		s.card(b, 2, time.Second)
+		for n := range 10 { // at any moment between two tries
+			s.wait(time.Second)
+			a.Mute(true)
+			b.Mute(true)
+			s.wait(time.Hour + time.Duration(n)*900*time.Millisecond)
+			a.Mute(false)
+			b.Mute(false)
+			s.wait(3 * time.Second)
+			s.card(a, n, 2*pollEvery)
+			s.card(b, n, 2*pollEvery)
+		}
 	}, a, b)
 }
 
@@ -434,6 +436,52 @@ func TestBusCloses(t *testing.T) {
 		}
 		if err := b.Close(); err != nil || s.closed != 1 {
 			t.Errorf("%v; the line was closed %d times", err, s.closed)
+		}
+		s.life.Wait()
+	})
+}
+
+// A line that was lost and opened again by one reader is another line to those
+// who had it open before.
+func TestBusOldLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{t: t, asked: map[byte][]time.Time{}}
+		s.bus = NewBus(s.open)
+		one, two := s.bus.Seat(), s.bus.Seat()
+		a, err := one.Open(t.Context())
+		b, err2 := two.Open(t.Context())
+		if err := errors.Join(err, err2, two.take(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		s.err = errors.New("line gone")
+		if _, err := b.Write([]byte{mark, som, 0}); !errors.Is(err, s.err) {
+			t.Errorf("wrote: %v", err)
+		}
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, s.err) {
+			t.Errorf("read: %v", err)
+		}
+		two.give()
+		gone := s.err
+		s.err = nil
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		c, err := two.Open(t.Context())
+		if err != nil || s.opened != 2 {
+			t.Fatal(err, s.opened)
+		}
+		if err := one.take(t.Context()); !errors.Is(err, gone) {
+			t.Errorf("an old life goes on: %v", err)
+		}
+		if err := a.Close(); err != nil || s.closed != 1 {
+			t.Errorf("%v; the new line was closed by an old life", err)
+		}
+		if err := two.take(t.Context()); err != nil {
+			t.Error(err)
+		}
+		two.give()
+		if err := c.Close(); err != nil || s.closed != 2 {
+			t.Errorf("%v; closed %d times", err, s.closed)
 		}
 		s.life.Wait()
 	})
