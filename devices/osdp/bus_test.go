@@ -305,6 +305,39 @@ func TestBusDeadReader(t *testing.T) {
 	}
 }
 
+// Six of eight die at the same moment: the two others wait longer for a few
+// rounds, and lose nothing; then they hardly notice.
+func TestBusManyDead(t *testing.T) {
+	var doors []*door
+	for n := range byte(8) {
+		doors = append(doors, secureDoor(n, testKey))
+	}
+	share(t, func(s *shared) {
+		s.wait(10 * time.Second)
+		from := time.Now()
+		for _, d := range doors[2:] {
+			d.Mute(true)
+		}
+		for n := range 5 {
+			s.card(doors[0], n, 6*replyWait+2*pollEvery)
+			s.card(doors[1], n, 6*replyWait+2*pollEvery)
+		}
+		s.wait(time.Minute)
+		late := time.Now()
+		s.wait(10 * time.Minute)
+		for _, d := range doors[:2] {
+			s.unhurt(d)
+			t.Logf("%s: at most %v at first, %v later", d.cfg.Name, s.gap(d, from), s.gap(d, late))
+			if g := s.gap(d, from); g > 6*replyWait+2*pollEvery {
+				t.Errorf("%s was not asked for %v", d.cfg.Name, g)
+			}
+			if g := s.gap(d, late); g > oneTimeout+replyWait {
+				t.Errorf("%s was later not asked for %v", d.cfg.Name, g)
+			}
+		}
+	}, doors...)
+}
+
 // Readers that are all silent are in nobody's way: they are back within 3 s.
 func TestBusAllSilent(t *testing.T) {
 	a, b := secureDoor(1, testKey), secureDoor(2, otherKey)
