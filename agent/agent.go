@@ -36,6 +36,7 @@ import (
 	"boothd/buffer/eligibility"
 	"boothd/configs"
 	"boothd/devices"
+	"boothd/devices/osdp"
 )
 
 // ErrSecond says that another boothd has this booth's store.
@@ -53,6 +54,7 @@ type booth struct {
 	arrival  *arrival
 	fetcher  *fetcher
 	installs installs
+	seats    map[string]*osdp.Seat // of readers that share a line, by device
 	frames   frames
 	bulletin *bulletin
 	board    *status.Board
@@ -152,7 +154,7 @@ func (b *booth) live(ctx context.Context) {
 
 // build makes every part; none does anything yet.
 func build(cfg *configs.Config, w World) *booth {
-	b := &booth{cfg: cfg, world: w, log: w.Log, inbox: newInbox(), wires: wires(cfg), notices: make(chan remark, 16)}
+	b := &booth{cfg: cfg, world: w, log: w.Log, seats: seatsOf(cfg, w), inbox: newInbox(), wires: wires(cfg), notices: make(chan remark, 16)}
 	types, doubt := newLaneTypes(cfg)
 	if doubt != nil {
 		b.log.Error("the lane stays closed until the officer opens it", "type", cfg.Lane.Type, "err", doubt)

@@ -60,7 +60,11 @@ func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (
 	if err := b.installs.hold(ctx, d.Name); err != nil {
 		return nil, err
 	}
-	r, err := OpenDevice(ctx, b.frames.world(b.world, d.Name), d, Place{Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
+	w, seat := b.world, b.seats[d.Name]
+	if seat != nil {
+		w = seated(w, seat)
+	}
+	r, err := OpenDevice(ctx, b.frames.world(w, d.Name), d, Place{Seat: seat, Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
 		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }}, fault)
 	if errors.Is(err, osdp.ErrWrongKey) {
 		b.installs.refused(d.Name)
@@ -75,7 +79,10 @@ type Place struct {
 	// Install ends the window in which an OSDP reader fresh from the factory is
 	// given its own key. Zero: no window.
 	Install time.Time
-	Chip    string // GPIO chip that readers without a line of their own hang on
+	// Seat is an OSDP reader's place on a line that it shares, which OpenPort then
+	// gives; nil: the line is its own.
+	Seat *osdp.Seat
+	Chip string // GPIO chip that readers without a line of their own hang on
 	// Heard is told what such a reader sent, a card's number in clear, for who
 	// looks; nil: nobody does.
 	Heard func(bits []byte)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -85,10 +86,52 @@ func (b *booth) install(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, fmt.Sprintf("no device %q of driver osdp with a key", name), http.StatusUnprocessableEntity)
 }
 
+// seatsOf gives each OSDP reader whose line is another's too its place on it.
+func seatsOf(cfg *configs.Config, w World) map[string]*osdp.Seat {
+	on := map[configs.Port][]configs.Device{}
+	for _, d := range cfg.Devices {
+		if d.Driver == configs.OSDP {
+			on[d.Path] = append(on[d.Path], d)
+		}
+	}
+	seats := map[string]*osdp.Seat{}
+	for path, all := range on {
+		if len(all) < 2 {
+			continue
+		}
+		spec := port.Spec{Path: string(path), Baud: all[0].Baud, LockDir: filepath.Dir(string(cfg.Socket))}
+		bus := osdp.NewBus(func(ctx context.Context) (io.ReadWriteCloser, error) { return w.OpenPort(ctx, spec) })
+		for _, d := range all {
+			seats[d.Name] = bus.Seat()
+		}
+	}
+	return seats
+}
+
+// seated is a world whose port is a reader's place on its line.
+func seated(w World, s *osdp.Seat) World {
+	w.OpenPort = func(ctx context.Context, _ port.Spec) (port.Port, error) {
+		p, err := s.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return sharedPort{p}, nil
+	}
+	return w
+}
+
+// sharedPort is a place on a line whose speed is not one reader's to change.
+type sharedPort struct{ io.ReadWriteCloser }
+
+// SetBaud refuses.
+func (sharedPort) SetBaud(int) error {
+	return errors.New("the line's speed is not one reader's to change")
+}
+
 // openOSDP opens a card reader with its key. One that was secure once is never
 // read in clear again, whatever the configuration says.
 func openOSDP(ctx context.Context, w World, p port.Port, d configs.Device, at Place, fault func(error)) (Reader, error) {
-	c := osdp.Config{Name: d.Name, Role: devices.Role(d.Role), Address: byte(d.Address), Bits: d.Bits, Master: d.Master, Clear: d.Clear, InstallUntil: at.Install,
+	c := osdp.Config{Name: d.Name, Role: devices.Role(d.Role), Address: byte(d.Address), Bits: d.Bits, Master: d.Master, Clear: d.Clear, InstallUntil: at.Install, Seat: at.Seat,
 		Health: func(h osdp.Health) { fault(reading(h)) }}
 	err := secureOSDP(&c, w, d, at, fault)
 	if err != nil {
@@ -138,6 +181,9 @@ func reading(h osdp.Health) error {
 	}
 	if h.Power {
 		errs = append(errs, errors.New("the reader has trouble with its power"))
+	}
+	if h.Gone {
+		errs = append(errs, errors.New("a reader that hangs on it is not connected"))
 	}
 	return errors.Join(errs...)
 }

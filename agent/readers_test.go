@@ -177,7 +177,7 @@ func TestReaderTamper(t *testing.T) {
 	if err := reading(osdp.Health{Secure: true, Status: true}); err != nil {
 		t.Error(err)
 	}
-	if err := reading(osdp.Health{Tamper: true, Power: true}); err == nil || !strings.Contains(err.Error(), "case is open") || !strings.Contains(err.Error(), "power") {
+	if err := reading(osdp.Health{Tamper: true, Power: true, Gone: true}); err == nil || !strings.Contains(err.Error(), "not connected") || !strings.Contains(err.Error(), "case is open") || !strings.Contains(err.Error(), "power") {
 		t.Error(err)
 	}
 }

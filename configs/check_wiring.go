@@ -53,7 +53,9 @@ func (c *checker) devices() {
 			c.refuse(sub(p, "name"), quoted(d.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
 		}
 		c.once(first, sub(p, "name"), d.Name)
-		c.once(first, sub(p, "path"), string(d.Path))
+		if !c.shares(p, i) {
+			c.once(first, sub(p, "path"), string(d.Path))
+		}
 		if d.Role != RoleCard {
 			c.once(first, sub(p, "role"), string(d.Role))
 		}
@@ -147,6 +149,33 @@ func (c *checker) once(first map[string]place, path, v string) {
 		return
 	}
 	first[k] = c.place(path)
+}
+
+// shares tells whether a device is a reader on an earlier one's line. Of driver
+// osdp alone several may be, with one speed and an address each.
+func (c *checker) shares(p string, i int) bool {
+	d := &c.cfg.Devices[i]
+	if d.Driver != OSDP || d.Path == "" || c.bad[sub(p, "path")] {
+		return false
+	}
+	shared := false
+	for j := range c.cfg.Devices[:i] {
+		o, op := &c.cfg.Devices[j], item("device", j)
+		if o.Path != d.Path {
+			continue
+		}
+		if o.Driver != OSDP {
+			return false
+		}
+		if o.Baud != d.Baud {
+			c.refuse(sub(p, "baud"), fmt.Sprintf("%d, but the line is at %d, by %s", d.Baud, o.Baud, c.place(sub(op, "baud"))), "readers on one line have one speed")
+		}
+		if o.Address == d.Address {
+			c.refuse(sub(p, "address"), fmt.Sprintf("%d is taken on this line, by %s", d.Address, c.place(sub(op, "address"))), "readers on one line have an address each")
+		}
+		shared = true
+	}
+	return shared
 }
 
 func (c *checker) port(p string, d *Device) {

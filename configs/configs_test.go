@@ -565,3 +565,22 @@ func TestOtherTypes(t *testing.T) {
 		t.Errorf("%v", got.Policy.AcceptedPrograms)
 	}
 }
+
+// Readers of driver osdp may share a line, with one speed and an address each;
+// others on it are their own.
+func TestReadersShareALine(t *testing.T) {
+	b := example(t, "testdata/bad/osdp-line-baud.toml")
+	good := strings.Replace(string(b), "baud = 19200", "baud = 9600", 1)
+	third := strings.Replace(good, "[gpio.in]", "[[device]]\nname = \"c\"\ndriver = \"osdp\"\nrole = \"card\"\npath = \"/dev/serial/by-id/usb-a\"\naddress = 126\nclear = true\n[gpio.in]", 1)
+	for name, text := range map[string]string{"two": good, "three": third,
+		"on two lines, alike": strings.NewReplacer("address = 1", "address = 0", "usb-a\"\nclear = true\naddress", "usb-b\"\nclear = true\naddress").Replace(string(b))} {
+		cfg, err := Parse("x.toml", []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if n := strings.Count(text, "[[device]]"); len(cfg.Devices) != n || n < 2 {
+			t.Errorf("%s: %d devices of %d", name, len(cfg.Devices), n)
+		}
+	}
+}

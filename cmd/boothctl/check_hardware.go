@@ -60,12 +60,19 @@ func (k *check) device(d configs.Device, ports map[string]string) {
 		k.fix(name, describe(path, err), "")
 		return
 	}
-	if other, ok := ports[target]; ok {
+	if other, ok := ports[target]; ok && !k.shared(d, other) {
 		k.fix(name, fmt.Sprintf("%s: is the same port as that of device %s (%s)", path, other, target), "correct one of the two")
 		return
 	}
 	ports[target] = d.Name
 	k.ok(name, fmt.Sprintf("%s: there (%s)", path, target))
+}
+
+// shared tells whether two OSDP readers hang on one line, as configured.
+func (k *check) shared(d configs.Device, other string) bool {
+	return d.Driver == configs.OSDP && slices.ContainsFunc(k.cfg.Devices, func(o configs.Device) bool {
+		return o.Name == other && o.Driver == configs.OSDP && o.Path == d.Path
+	})
 }
 
 // pluggedIn lists the stable names there are, from the directory alone.

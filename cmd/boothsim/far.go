@@ -34,7 +34,8 @@ import (
 type far struct {
 	name  string
 	role  configs.Role
-	cable *cable // nil: it connects to the booth
+	cable *cable   // nil: it connects to the booth
+	bus   *pd.Line // of OSDP readers: one on the same path hangs on it, too
 
 	word     func(bits string) error // of a Wiegand reader
 	present  func(tags ...tag) error // puts these into its field and takes all others away
@@ -73,7 +74,7 @@ func (h *hardware) play(d configs.Device) (*far, error) {
 	case configs.Amtech:
 		f.amtech(d)
 	case configs.OSDP:
-		err = f.osdp(d)
+		err = f.osdp(d, h.sharing(d))
 	case configs.Wiegand:
 		f.wiegand(h, d)
 	case configs.Line:
@@ -93,7 +94,7 @@ func (h *hardware) play(d configs.Device) (*far, error) {
 	default:
 		err = fmt.Errorf("%s cannot be played", d.Driver)
 	}
-	if err == nil && f.cable != nil {
+	if err == nil && f.cable != nil && !slices.Contains(h.cables(), f.cable) {
 		err = f.cable.plug()
 	}
 	if err != nil {
@@ -193,7 +194,16 @@ func (f *far) amtech(d configs.Device) {
 	}
 }
 
-func (f *far) osdp(d configs.Device) error {
+// sharing gives the reader that is played on the same line already; nil: none.
+func (h *hardware) sharing(d configs.Device) *far {
+	i := slices.IndexFunc(h.far, func(f *far) bool { return f.bus != nil && d.Path != "" && f.cable.path == d.Path })
+	if i < 0 {
+		return nil
+	}
+	return h.far[i]
+}
+
+func (f *far) osdp(d configs.Device, first *far) error {
 	r := &pd.Device{Address: byte(d.Address)}
 	if !d.Clear {
 		raw, err := secret(d.ReaderKey)
@@ -208,7 +218,14 @@ func (f *far) osdp(d configs.Device) error {
 		}
 	}
 	bits := osdpBits(d)
-	f.cable.serve, f.mute, f.reboot = r.Serve, r.Mute, done(r.Reboot)
+	if first != nil {
+		f.cable, f.bus = first.cable, first.bus
+	} else {
+		f.bus = &pd.Line{}
+		f.cable.serve = f.bus.Serve
+	}
+	f.bus.Hang(r)
+	f.mute, f.reboot = r.Mute, done(r.Reboot)
 	f.present = func(tags ...tag) error { // each is told once
 		for _, t := range tags {
 			number, err := bytesOf(t)

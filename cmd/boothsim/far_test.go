@@ -84,6 +84,41 @@ func TestEveryDriverHasAFarEnd(t *testing.T) {
 	}
 }
 
+// Two readers on one path hang on one line, and each reads its own cards, also
+// after the plug was pulled.
+func TestReadersShareALine(t *testing.T) {
+	h, left := laidDevice(t, "left", everyDevice[7].toml)
+	right := left
+	right.Name, right.Address = "right", 1
+	if _, err := h.add(right); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.cables()); n != 1 {
+		t.Errorf("%d cables", n)
+	}
+	read := func(d configs.Device, number string) {
+		t.Helper()
+		reads, stop := opened(t, d, h.cfg.GPIO.Chip)
+		defer stop()
+		got := firstRead(t, reads, func() error {
+			_, err := h.command(t.Context(), "at", []string{d.Name, "tags", number})
+			return err
+		})
+		if got != "tag "+number {
+			t.Errorf("%s read %q, want %q", d.Name, got, number)
+		}
+	}
+	read(left, "12345678")
+	read(right, "87654321")
+	for _, verb := range []string{"unplug", "plug"} {
+		if _, err := h.command(t.Context(), verb, []string{"right"}); err != nil {
+			t.Fatalf("%s: %v", verb, err)
+		}
+	}
+	read(left, "12345679")
+	read(right, "87654322")
+}
+
 // laidDevice plays one device.
 func laidDevice(t *testing.T, name, toml string) (*hardware, configs.Device) {
 	t.Helper()

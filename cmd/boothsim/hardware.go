@@ -123,7 +123,7 @@ func (h *hardware) free() {
 func (h *hardware) cables() []*cable {
 	var out []*cable
 	for _, f := range h.far {
-		if f.cable != nil {
+		if f.cable != nil && !slices.Contains(out, f.cable) { // readers may share one
 			out = append(out, f.cable)
 		}
 	}

@@ -47,11 +47,8 @@ func (r *Reader) exchange(ctx context.Context, f frame) (answer, error) {
 		return answer{}, fmt.Errorf("command %02X of %d bytes to a reader that takes %d", f.code, size, r.receive)
 	}
 	begun := time.Now()
-	for try := 0; try < tries; {
-		if _, err := r.port.Write(r.out); err != nil {
-			return answer{}, err
-		}
-		a, v, err := r.await(ctx, f.code)
+	for try := 0; try < r.cfg.Seat.tries(); {
+		a, v, err := r.try(ctx, f.code)
 		switch {
 		case err != nil:
 			return answer{}, err
@@ -75,6 +72,23 @@ func (r *Reader) exchange(ctx context.Context, f frame) (answer, error) {
 		}
 	}
 	return answer{}, fmt.Errorf("%w to command %02X", ErrSilent, f.code)
+}
+
+// try sends the command in flight once and waits for what comes back. On a
+// shared line that is the reader's turn.
+func (r *Reader) try(ctx context.Context, code byte) (answer, verdict, error) {
+	if err := r.cfg.Seat.take(ctx); err != nil {
+		return answer{}, none, err
+	}
+	defer r.cfg.Seat.give()
+	if _, err := r.port.Write(r.out); err != nil {
+		return answer{}, none, err
+	}
+	a, v, err := r.await(ctx, code)
+	if v != none {
+		r.cfg.Seat.heard()
+	}
+	return a, v, err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

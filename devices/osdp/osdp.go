@@ -13,6 +13,8 @@
 // start. A reader that has rebooted or lost its channel is set up again from
 // sequence 0, a few times in a row; then that ends Reads too.
 //
+// Several readers may share a line (Bus), and are asked in turn.
+//
 // With a key there is no way to read in clear: replies outside the secure
 // channel are not believed, a reader that refuses the channel ends with
 // ErrInsecure, and what it says of itself in clear changes nothing. The default

@@ -42,8 +42,9 @@ var (
 type Health struct {
 	Secure bool // in the secure channel, under its own key
 	Status bool // it can tell Tamper and Power
-	Tamper bool
+	Tamper bool // its own, or of a reader that hangs on it
 	Power  bool // its power is at fault
+	Gone   bool // a reader that hangs on it is not connected
 }
 
 // Config says which reader and how. The zero value of what concerns security
@@ -74,6 +75,10 @@ type Config struct {
 	// InstallUntil ends the window in which a reader with the default key is
 	// given its own; at most an hour ahead. Zero: no window.
 	InstallUntil time.Time
+
+	// Seat is the reader's place on a line that it shares, and the port is what its
+	// Open gave. nil: the line is this reader's alone.
+	Seat *Seat
 
 	Health  func(Health)        // called from Open and Reads when it changes; may be nil
 	Refused func(NAK)           // called from Reads when an output is refused; may be nil
@@ -133,6 +138,9 @@ type Reader struct {
 	mute     bool // it tells no tamper and power
 	asked    time.Time
 	health   *Health
+	tamper   bool // its own, told last
+	opened   bool // a reader that hangs on it told of tamper
+	gone     bool // or that it is not connected
 }
 
 // Open sets the reader up: identity, capabilities, secure channel, status. It
@@ -153,7 +161,7 @@ func Open(ctx context.Context, p io.ReadWriteCloser, cfg Config) (*Reader, error
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return nil, fmt.Errorf("osdp %s: %w", cfg.Name, err)
+	return nil, fmt.Errorf("osdp %s: %w", cfg.Name, cfg.Seat.ended(err))
 }
 
 // Close gives up the port.
@@ -216,7 +224,7 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 		case errors.Is(err, net.ErrClosed):
 			yield(devices.Read{}, fmt.Errorf("osdp %s: closed", r.cfg.Name))
 		default:
-			yield(devices.Read{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, err))
+			yield(devices.Read{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, r.cfg.Seat.ended(err)))
 		}
 	}
 }
@@ -326,7 +334,9 @@ func (r *Reader) report(a answer, yield func(devices.Read) bool) error {
 		}
 	case repStatus:
 		r.status(a.data)
-	case repACK, repIn, repOut, repReader: // nothing of ours is wired to a reader
+	case repReader:
+		r.remotes(a.data)
+	case repACK, repIn, repOut: // nothing of ours is wired to a reader
 	default:
 		r.scan.count.CheckErrors++
 	}

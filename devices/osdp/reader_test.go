@@ -186,7 +186,7 @@ func TestCardsKeysTextAndStatus(t *testing.T) {
 				l.wait(time.Second)
 			})
 			sec := !cfg.Clear
-			if want := []Health{{sec, true, false, false}, {sec, true, true, false}, {sec, true, false, true}}; !slices.Equal(l.health, want) {
+			if want := []Health{{Secure: sec, Status: true}, {Secure: sec, Status: true, Tamper: true}, {Secure: sec, Status: true, Power: true}}; !slices.Equal(l.health, want) {
 				t.Errorf("health %+v, want %+v", l.health, want)
 			}
 			if len(l.text) != 1 || !strings.HasSuffix(l.text[0], "ABC123") {

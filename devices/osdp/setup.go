@@ -128,7 +128,7 @@ func (r *Reader) askStatus(ctx context.Context) error {
 	a, err := r.ask(ctx, cmdStatus)
 	if n, refused := refusal(err); refused && n.Code != nakCondition { // else it refuses everything, and is not there
 		r.mute = true
-		r.tell(Health{Secure: r.channel != nil})
+		r.tell(Health{})
 		return nil
 	}
 	if err != nil {
@@ -144,10 +144,32 @@ func (r *Reader) status(b []byte) {
 		r.scan.count.CheckErrors++
 		return
 	}
-	r.tell(Health{Secure: r.channel != nil, Status: true, Tamper: b[0] != 0, Power: b[1] != 0})
+	r.tell(Health{Status: true, Tamper: b[0] != 0, Power: b[1] != 0})
 }
 
+// remotes takes a report of the readers that hang on this one, a byte each: 0
+// as it should be, 1 not connected, 2 tamper. It comes unasked, and lasts until
+// the next one. Others have no meaning given and are taken for tamper.
+func (r *Reader) remotes(b []byte) {
+	if len(b) == 0 {
+		r.scan.count.CheckErrors++
+		return
+	}
+	r.opened, r.gone = false, false
+	for _, s := range b {
+		r.gone = r.gone || s == 1
+		r.opened = r.opened || s > 1
+	}
+	if r.health != nil {
+		r.tell(Health{Status: r.health.Status, Tamper: r.tamper, Power: r.health.Power})
+	}
+}
+
+// tell tells what is known, when it is something new. Of h the reader's own
+// status is taken; the rest is added here.
 func (r *Reader) tell(h Health) {
+	r.tamper = h.Tamper
+	h.Secure, h.Tamper, h.Gone = r.channel != nil, h.Tamper || r.opened, r.gone
 	if r.health != nil && *r.health == h {
 		return
 	}

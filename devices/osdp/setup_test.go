@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -127,6 +128,36 @@ func TestEncryptedNothing(t *testing.T) {
 	if a, v, err := r.judge(cmdPoll, f); err != nil || v != ours || a.code != repACK || len(a.data) != 0 || r.scan.count.CheckErrors != 1 {
 		t.Errorf("%+v, %d, %v, %+v", a, v, err, r.scan.count)
 	}
+}
+
+// What a reader tells unasked of the readers that hang on it is told on, beside
+// its own tamper, until it says otherwise.
+func TestRemoteReaders(t *testing.T) {
+	bothWays(t, func(t *testing.T, cfg Config) {
+		l := live(t, &pd.Device{Key: cfg.Key}, cfg, func(l *life) {
+			for _, act := range []func(){
+				func() { l.device.Readers(0, 2) },
+				func() { l.device.Status(false, false) }, // its own case is closed
+				func() { l.device.Readers(1, 0) },
+				func() { l.device.Status(true, false) },
+				func() { l.device.Readers(0, 0) },
+				func() { l.device.Status(false, false) },
+				func() { l.device.Readers() },
+			} {
+				act()
+				l.wait(2 * statusEvery)
+			}
+			if c := l.reader.Counters(); c.CheckErrors != 1 || c.Reopens != 0 {
+				t.Errorf("%+v", c)
+			}
+		})
+		h := func(tamper, gone bool) Health {
+			return Health{Secure: !cfg.Clear, Status: true, Tamper: tamper, Gone: gone}
+		}
+		if want := []Health{h(false, false), h(true, false), h(false, true), h(true, true), h(true, false), h(false, false)}; !slices.Equal(l.health, want) {
+			t.Errorf("health %+v, want %+v", l.health, want)
+		}
+	})
 }
 
 // What a poll may be answered with that is none of ours is no fault of the line.

@@ -174,8 +174,32 @@ func (d *Device) OwnKey() [16]byte {
 	return d.Key
 }
 
+// Readers reports the readers that hang on this one, a byte each: 0 as it
+// should be, 1 not connected, 2 tamper.
+func (d *Device) Readers(states ...byte) { d.report(0x4B, states) }
+
 // Serve plays the reader on a wire until it fails or is closed.
 func (d *Device) Serve(wire io.ReadWriter) error {
+	var l Line
+	l.Hang(d)
+	return l.Serve(wire)
+}
+
+// Line is a line that several readers hang on, each with an address of its own.
+type Line struct {
+	mu      sync.Mutex // Serve and Hang share the readers
+	devices []*Device
+}
+
+// Hang puts a reader on the line, also while it is served.
+func (l *Line) Hang(d *Device) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.devices = append(l.devices, d)
+}
+
+// Serve plays all readers of the line on a wire until it fails or is closed.
+func (l *Line) Serve(wire io.ReadWriter) error {
 	var buf []byte
 	chunk := make([]byte, 512)
 	for {
@@ -190,15 +214,26 @@ func (d *Device) Serve(wire io.ReadWriter) error {
 			if b == nil {
 				break
 			}
-			out := d.hear(b, time.Now())
-			if len(out) == 0 {
-				continue
-			}
-			if _, err := wire.Write(out); err != nil {
+			if err := l.hear(b, wire); err != nil {
 				return fmt.Errorf("simulated OSDP reader: %w", err)
 			}
 		}
 	}
+}
+
+// hear lets every reader hear one whole command.
+func (l *Line) hear(b []byte, wire io.Writer) error {
+	l.mu.Lock()
+	devices := slices.Clone(l.devices)
+	l.mu.Unlock()
+	for _, d := range devices {
+		if out := d.hear(b, time.Now()); len(out) > 0 {
+			if _, err := wire.Write(out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // hear takes one whole command and gives what goes on the wire.
