@@ -185,14 +185,15 @@ const batch = 128
 
 // writer checks rows and seals them.
 type writer struct {
-	spec   Spec
-	seed   uint32
-	pace   *pacer
-	load   *loader
-	digest *digest
-	sum    Sum
-	last   Token
-	buf    []byte // of one sealed value
+	spec    Spec
+	seed    uint32
+	pace    *pacer
+	load    *loader
+	digest  *digest // not of an overlay
+	written uint64  // rows
+	sum     Sum
+	last    Token
+	buf     []byte // of one sealed value
 }
 
 func (w *writer) fill(ctx context.Context, rows iter.Seq2[Row, error]) (err error) {
@@ -204,8 +205,12 @@ func (w *writer) fill(ctx context.Context, rows iter.Seq2[Row, error]) (err erro
 			return err
 		}
 	}
-	if sum := w.digest.sum(); w.digest.rows != w.spec.Rows || sum != w.spec.Digest {
-		return fmt.Errorf("%w: %d rows with digest %x, want %d with %x", ErrMismatch, w.digest.rows, sum[:4], w.spec.Rows, w.spec.Digest[:4])
+	sum := w.spec.Digest // of an overlay it was made of these very rows
+	if w.spec.base == nil {
+		sum = w.digest.sum()
+	}
+	if w.written != w.spec.Rows || sum != w.spec.Digest {
+		return fmt.Errorf("%w: %d rows with digest %x, want %d with %x", ErrMismatch, w.written, sum[:4], w.spec.Rows, w.spec.Digest[:4])
 	}
 	if err := w.put(lastToken, nil); err != nil {
 		return err
@@ -216,19 +221,21 @@ func (w *writer) fill(ctx context.Context, rows iter.Seq2[Row, error]) (err erro
 func (w *writer) add(ctx context.Context, r Row) error {
 	switch {
 	case bytes.Compare(r.Token[:], w.last[:]) <= 0:
-		return fmt.Errorf("%w: row %d is not above the one before", ErrMismatch, w.digest.rows)
+		return fmt.Errorf("%w: row %d is not above the one before", ErrMismatch, w.written)
 	case r.Token == lastToken:
-		return fmt.Errorf("%w: row %d has the token that ends a list", ErrMismatch, w.digest.rows)
+		return fmt.Errorf("%w: row %d has the token that ends a list", ErrMismatch, w.written)
 	case len(r.Value) == 0 || len(r.Value) > MaxValue && (w.spec.base == nil || len(r.Value) > MaxValue+1): // an overlay's has its mark
-		return fmt.Errorf("%w: row %d has a value of %d bytes, want 1 to %d", ErrMismatch, w.digest.rows, len(r.Value), MaxValue)
-	case w.digest.rows == w.spec.Rows:
+		return fmt.Errorf("%w: row %d has a value of %d bytes, want 1 to %d", ErrMismatch, w.written, len(r.Value), MaxValue)
+	case w.written == w.spec.Rows:
 		return fmt.Errorf("%w: more than %d rows", ErrMismatch, w.spec.Rows)
 	}
-	w.digest.add(r)
+	if w.written++; w.spec.base == nil {
+		w.digest.add(r)
+	}
 	if w.spec.published == nil {
 		w.sum.add(r)
 	}
-	if err := w.put(r.Token, r.Value); err != nil || w.digest.rows%batch != 0 {
+	if err := w.put(r.Token, r.Value); err != nil || w.written%batch != 0 {
 		return err
 	}
 	return w.pace.wrote(ctx, batch*(len(r.Token)+len(r.Value)+sealBytes+4))

@@ -285,6 +285,9 @@ func (f *file) shift(ctx context.Context, first int, rows []Row, ops []Op, lost 
 
 // merge joins sorted rows; of the same token the newer counts.
 func merge(old, fresh []Row) []Row {
+	if len(old) == 0 {
+		return fresh
+	}
 	out := make([]Row, 0, len(old)+len(fresh))
 	for len(old) > 0 && len(fresh) > 0 {
 		switch c := bytes.Compare(old[0].Token[:], fresh[0].Token[:]); {
