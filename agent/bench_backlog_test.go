@@ -76,7 +76,7 @@ func (r *rig) waiting(b *testing.B, events int) *backlog {
 	}
 	const head = 1 + 2 + 2 + 2 // of a publication: type, length, length of the topic, identifier
 	w.each = int64(head + len(contract.EventTopic(w.booth, "crossing")) + len(body))
-	addr := plainBroker(b)
+	addr := plainBroker(b, aside)
 	r.cfg.MQTT.Brokers = []configs.Broker{configs.Broker("tcp://" + addr)}
 	dial := r.world.Dial
 	r.world.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -25,7 +25,7 @@ import (
 )
 
 // plainBroker runs mosquitto on loopback, without a word to anybody.
-func plainBroker(b *testing.B) (addr string) {
+func plainBroker(b *testing.B, command func(name string, args ...string) *exec.Cmd) (addr string) {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,8 +45,7 @@ func plainBroker(b *testing.B) (addr string) {
 	if err := l.Close(); err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(bin, "-c", conf)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := command(bin, "-c", conf)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -210,7 +209,7 @@ func used(b *testing.B) time.Duration {
 // processor).
 func BenchmarkP9Drain(b *testing.B) {
 	const rounds, events, window = 5, 40_000, 256
-	addr := plainBroker(b)
+	addr := plainBroker(b, child)
 	body := []byte(`{"pad":"` + strings.Repeat("0123456789", 59) + `"}`)
 	var ratios, ours, bare, core []float64
 	for b.Loop() {
