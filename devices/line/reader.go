@@ -29,9 +29,6 @@ const (
 	// cutOff is how long a report may pause before it counts as cut off. Ours: a
 	// report of 512 bytes takes 0.53 s at 9600 baud.
 	cutOff = time.Second
-	// recent is how many plates are remembered for the window: more than can be
-	// in view of one camera.
-	recent = 8
 	// A line is at fault after so many reports in a row that could not be used, or
 	// so many bytes without a whole report; and says so once a minute at most.
 	// (Licence plate readers, section 1; the first two are ours.)
@@ -66,7 +63,7 @@ type Reader struct {
 	ack, nak answer
 	answers  []byte // to the reports of the bytes last read, not yet sent
 
-	seen [recent]devices.Read // given lately; a later one replaces the oldest
+	seen devices.Glances
 
 	bad, noise int // reports and bytes since the last usable report
 	faulty     bool
@@ -212,35 +209,11 @@ func (r *Reader) take(report []byte, begun time.Time) {
 	}
 	r.answers = r.ack.append(r.answers, seq) // one that is sent again, too
 	read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: begun, Plate: &p}
-	if r.again(read) {
+	if r.seen.Repeats(*read.Plate, read.At, r.cfg.Window) {
 		r.counted.Repeats++
 		return
 	}
 	r.reads = append(r.reads, read)
-}
-
-// again tells whether a report repeats one within the window and adds nothing
-// to it; else it is remembered. What is not read repeats nothing: two vehicles
-// without a plate are two.
-func (r *Reader) again(read devices.Read) bool {
-	p, place := read.Plate, 0
-	if p.NoRead {
-		return false
-	}
-	for i, s := range r.seen {
-		if s.Plate != nil && s.Plate.Text == p.Text && read.At.Sub(s.At) < r.cfg.Window {
-			if p.Confidence <= s.Plate.Confidence && (p.Jurisdiction == "" || p.Jurisdiction == s.Plate.Jurisdiction) {
-				return true
-			}
-			place = i
-			break
-		}
-		if s.At.Before(r.seen[place].At) {
-			place = i
-		}
-	}
-	r.seen[place] = read
-	return false
 }
 
 // fault says once that the camera cannot be understood.

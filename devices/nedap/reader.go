@@ -32,7 +32,6 @@ const (
 	cutOff       = time.Second      // silence inside a report that drops it
 	packetCutOff = 3 * time.Second  // the same of a packet: the network may have to send again
 	windowUsual  = 10 * time.Second // in which the same plate is the same vehicle's (section 1)
-	recent       = 8                // plates that are remembered for it: more than can be in view of one camera
 	badMost      = 3                // reports in a row that cannot be used are a fault
 	noiseMost    = 4096             // bytes without a report likewise
 )
@@ -89,9 +88,9 @@ type Reader struct {
 	due   []due
 
 	last   seen
-	plates [recent]glance // read lately; a later one replaces the oldest
-	bad    int            // reports that could not be used since the last one that could
-	wrong  error          // what was told last
+	plates devices.Glances
+	bad    int   // reports that could not be used since the last one that could
+	wrong  error // what was told last
 
 	repeats uint64
 	count   atomic.Pointer[devices.Counters]
@@ -109,14 +108,6 @@ type seen struct {
 	some bool
 	id   uint32
 	sum  [sha256.Size]byte
-}
-
-// glance is a plate that was read within the window, in memory alone.
-type glance struct {
-	at           time.Time // of its first report; zero: none
-	plate        devices.Ident
-	jurisdiction string
-	confidence   float64
 }
 
 // Open takes over a port whose Read gives 0, nil on silence. Nothing is sent to
@@ -256,7 +247,7 @@ func (r *Reader) take(got report) {
 	if err == nil {
 		r.bad = 0
 		r.tell(state)
-		if r.again(plate, got.begun) {
+		if r.plates.Repeats(plate, got.begun, r.cfg.Window) {
 			r.repeats++
 		} else {
 			d.plate = &plate
@@ -298,31 +289,6 @@ func (s *seen) follows(r report) (again, restarted bool) {
 	restarted = s.some && !again && (r.id == 1 || r.id < s.id)
 	*s = next
 	return again, restarted
-}
-
-// again tells whether a report says a plate again within the window and adds
-// nothing to it; else it is remembered. What is not read repeats nothing: two
-// vehicles without a plate are two.
-func (r *Reader) again(p devices.Plate, at time.Time) bool {
-	if p.NoRead {
-		return false
-	}
-	now := glance{at: at, plate: p.Text, jurisdiction: p.Jurisdiction, confidence: p.Confidence}
-	place := 0
-	for i, was := range r.plates {
-		if !was.at.IsZero() && was.plate == now.plate && at.Sub(was.at) < r.cfg.Window {
-			if now.confidence <= was.confidence && (now.jurisdiction == "" || now.jurisdiction == was.jurisdiction) {
-				return true
-			}
-			place = i
-			break
-		}
-		if was.at.Before(r.plates[place].at) {
-			place = i
-		}
-	}
-	r.plates[place] = now
-	return false
 }
 
 // tell says what is wrong when that has changed.

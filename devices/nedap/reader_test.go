@@ -254,14 +254,14 @@ func TestWindow(t *testing.T) {
 func TestWindowIsBounded(t *testing.T) {
 	cam := &Camera{}
 	f := play(t, cam, Config{Window: time.Minute}, func(f *follow) {
-		for n := range 3 * recent {
+		for n := range 3 * devices.GlancesMost {
 			f.do(cam.Plate(plateOf(n), "ON", 0))
 		}
-		f.do(cam.Plate(plateOf(3*recent-1), "ON", 0)) // the newest
-		f.do(cam.Plate(plateOf(2*recent), "ON", 0))   // the oldest that is remembered
-		f.do(cam.Plate(plateOf(2*recent-1), "ON", 0)) // the one before it
+		f.do(cam.Plate(plateOf(3*devices.GlancesMost-1), "ON", 0)) // the newest
+		f.do(cam.Plate(plateOf(2*devices.GlancesMost), "ON", 0))   // the oldest that is remembered
+		f.do(cam.Plate(plateOf(2*devices.GlancesMost-1), "ON", 0)) // the one before it
 	})
-	if c := f.r.Counters(); len(f.reads) != 3*recent+1 || c.Repeats != 2 {
+	if c := f.r.Counters(); len(f.reads) != 3*devices.GlancesMost+1 || c.Repeats != 2 {
 		t.Errorf("%d reads, %+v", len(f.reads), c)
 	}
 }

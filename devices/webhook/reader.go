@@ -25,9 +25,8 @@ const (
 )
 
 const (
-	// recent is how many plates are remembered for the window, and how many
-	// reports so that one which is posted again is not taken again. Ours.
-	recent     = 8
+	// postedMost is how many reports are remembered so that one which is posted
+	// again is not taken again. Ours.
 	postedMost = 64
 	// badMost reports in a row that could not be used are a fault, which is said
 	// once a minute at most. Ours.
@@ -76,8 +75,8 @@ type Reader struct {
 
 	first  *post // that told Open that the camera is there
 	delay  delay
-	seen   [recent]devices.Read // given lately; a later one replaces the oldest
-	posted [][sha256.Size]byte  // digests of the reports taken, oldest first
+	seen   devices.Glances
+	posted [][sha256.Size]byte // digests of the reports taken, oldest first
 	bad    int
 	wrong  error // told last
 	toldAt time.Time
@@ -235,7 +234,7 @@ func (r *Reader) take(p post) (reads []devices.Read, code int) {
 	r.sound(p.at)
 	for _, plate := range plates {
 		read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: p.at, Plate: &plate}
-		if r.again(read) {
+		if r.seen.Repeats(*read.Plate, read.At, r.cfg.Window) {
 			r.count.repeats.Add(1)
 			continue
 		}
@@ -259,30 +258,6 @@ func (r *Reader) repeated(p post, at time.Time) bool {
 		r.posted = r.posted[1:]
 	}
 	r.posted = append(r.posted, digest)
-	return false
-}
-
-// again tells whether a report repeats one within the window and adds nothing
-// to it; else it is remembered. What is not read repeats nothing: two vehicles
-// without a plate are two.
-func (r *Reader) again(read devices.Read) bool {
-	p, place := read.Plate, 0
-	if p.NoRead {
-		return false
-	}
-	for i, s := range r.seen {
-		if s.Plate != nil && s.Plate.Text == p.Text && read.At.Sub(s.At) < r.cfg.Window {
-			if p.Confidence <= s.Plate.Confidence && (p.Jurisdiction == "" || p.Jurisdiction == s.Plate.Jurisdiction) {
-				return true
-			}
-			place = i
-			break
-		}
-		if s.At.Before(r.seen[place].At) {
-			place = i
-		}
-	}
-	r.seen[place] = read
 	return false
 }
 
