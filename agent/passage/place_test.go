@@ -191,7 +191,7 @@ func expedites(ev Evidence) bool {
 // so that nothing else is in the way.
 func TestI1_NoReadsLetAnothersCardExpedite(t *testing.T) {
 	expedited, doubtful, lifted := 0, 0, 0
-	rapid.Check(t, func(t *rapid.T) {
+	passages := func(t *rapid.T) {
 		m := NewMachine(false)
 		now := noon
 		step := func(in Input) Step {
@@ -251,7 +251,11 @@ func TestI1_NoReadsLetAnothersCardExpedite(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
+	// A doubt is lifted in one passage of fifty: a hundred of them may have none.
+	for range 20 {
+		rapid.Check(t, passages)
+	}
 	if expedited == 0 || doubtful == 0 || lifted == 0 {
 		t.Errorf("%d expedited, %d in doubt, %d times it was lifted: the cases prove nothing", expedited, doubtful, lifted)
 	}
