@@ -148,7 +148,7 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	s.gens = gens
-	first := &View{}
+	first := &View{edition: 1}
 	first.refs.Store(1)
 	s.view.Store(first)
 	for _, kind := range sortedKeys(active) {

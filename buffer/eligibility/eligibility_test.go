@@ -357,3 +357,37 @@ func fileSize(t *testing.T, path string) int64 {
 	}
 	return fi.Size()
 }
+
+// An edition is another one after each change of what is in force, and the same
+// in between.
+func TestEditionIsOfWhatIsInForce(t *testing.T) {
+	s := open(t, t.TempDir())
+	rows := randomRows(10, 1)
+	last := uint64(0)
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"nothing", func() error { return nil }},
+		{"a list", func() error { return s.Activate(t.Context(), build(t, s, "cards", 1, rows)) }},
+		{"two lists", func() error {
+			return s.Activate(t.Context(), build(t, s, "cards", 2, rows), build(t, s, "members", 1, rows))
+		}},
+		{"one dropped", func() error { return s.Discard(t.Context(), "cards", 2) }},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		now := s.Edition()
+		if _, _, err := s.Lookup("members", rows[0].Token); err != nil && !errors.Is(err, ErrNoList) {
+			t.Error(err)
+		}
+		if now <= last || s.Edition() != now {
+			t.Errorf("%s: edition %d after %d, then %d", step.name, now, last, s.Edition())
+		}
+		last = now
+	}
+	if err := s.Close(); err != nil || s.Edition() != 0 {
+		t.Errorf("closed: edition %d, %v", s.Edition(), err)
+	}
+}

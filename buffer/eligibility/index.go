@@ -42,9 +42,13 @@ const indexChecked = `ALTER TABLE generation ADD COLUMN checked_us INTEGER NOT N
 // indexCheck: the index is a few pages and is read whole at every start.
 const indexCheck = 1 << 20
 
+func indexSteps() []sqlite.Migration {
+	return []sqlite.Migration{{SQL: indexSchema}, {SQL: indexBase}, {SQL: indexKey}, {SQL: indexChecked}}
+}
+
 func (s *Store) openIndex(ctx context.Context) error {
 	path := filepath.Join(s.dir, "index.db")
-	opt := sqlite.Options{Migrations: []sqlite.Migration{{SQL: indexSchema}, {SQL: indexBase}, {SQL: indexKey}, {SQL: indexChecked}}, CheckLimit: indexCheck}
+	opt := sqlite.Options{Migrations: indexSteps(), CheckLimit: indexCheck}
 	db, err := sqlite.Open(ctx, path, opt)
 	if sqlite.IsCorrupt(err) { // a read that failed looks the same
 		db, err = sqlite.Open(ctx, path, opt)

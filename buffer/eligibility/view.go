@@ -11,8 +11,9 @@ import (
 // Release it; the files of a generation that is active no more stay open, and
 // their bytes on disk, until the last view of them is released.
 type View struct {
-	files []*file // by kind
-	refs  atomic.Int64
+	files   []*file // by kind
+	edition uint64
+	refs    atomic.Int64
 }
 
 // View gives what is active now. It costs two atomic operations, never waits
@@ -28,6 +29,15 @@ func (s *Store) View() *View {
 			return v
 		}
 	}
+}
+
+// Edition tells the views of a store apart: it grows whenever a list comes into
+// force or leaves it. It is 0 after Close.
+func (s *Store) Edition() uint64 {
+	if v := s.view.Load(); v != nil {
+		return v.edition
+	}
+	return 0
 }
 
 // Release gives the view back. It is not to be used afterwards.
@@ -106,7 +116,7 @@ func (s *Store) withdraw(kind string) { s.show(nil, kind) }
 
 func (s *Store) show(files []*file, without string) {
 	old := s.view.Load()
-	next := &View{files: slices.DeleteFunc(slices.Clone(old.files), func(o *file) bool {
+	next := &View{edition: old.edition + 1, files: slices.DeleteFunc(slices.Clone(old.files), func(o *file) bool {
 		return o.gen.Kind == without || slices.ContainsFunc(files, func(f *file) bool { return f.gen.Kind == o.gen.Kind })
 	})}
 	for _, o := range next.files {

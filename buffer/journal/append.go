@@ -1,28 +1,16 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"runtime"
-	"time"
-
-	"boothd/buffer/internal/sqlite"
 )
 
-const (
-	// idleAfter is how long nothing must have been stored before the writer
-	// tidies up: checkpoints and pruning are off the append's path.
-	idleAfter = 200 * time.Millisecond
-	// pruneEvery is how often old rows are looked for.
-	pruneEvery = time.Minute
-	// walMost is how many commits may be in the WAL before it is moved into the
-	// database: often and little keeps the slowest append near the others.
-	walMost = 64
-	// yieldMost is how often in a row the writer gives its turn away for requests
-	// that do not come: some microseconds beside a sync.
-	yieldMost = 3
-)
+// yieldMost is how often in a row the appender gives its turn away for requests
+// that do not come: some microseconds beside a sync.
+const yieldMost = 3
 
 type request struct {
 	entries []Entry
@@ -34,83 +22,42 @@ type answer struct {
 	err    error
 }
 
-// run writes until the journal closes: appends first, then the other jobs.
-func (w *writer) run(j *Journal) {
-	defer close(j.closed)
-	idle := time.NewTicker(idleAfter)
-	defer idle.Stop()
-	prune := time.NewTicker(pruneEvery)
-	defer prune.Stop()
-	var jobs []*job
-	for {
-		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-			continue
-		default:
-		}
-		if w.short && !w.pruning {
-			jobs = append(jobs, w.startPruning())
-		}
-		var ready chan struct{}
-		if len(jobs) > 0 {
-			ready = always
-		}
-		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-		case k := <-j.jobs:
-			jobs = append(jobs, k)
-		case <-ready:
-			if w.slice(j, jobs[0]) {
-				jobs = jobs[1:]
-			}
-		case <-idle.C:
-			w.tidy(j, walMost)
-		case <-prune.C:
-			if !w.pruning {
-				jobs = append(jobs, w.startPruning())
-			}
-		case <-j.closing:
-			w.finish(j, jobs)
-			return
-		}
-	}
+// appender gives numbers and makes rows durable in the redo log. It touches no
+// database: whatever the writer is busy with, an append costs one sync.
+type appender struct {
+	j        *Journal
+	together int // requests of the last group
 }
 
-var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-// finish serves what is still waiting and closes the connection.
-func (w *writer) finish(j *Journal, jobs []*job) {
+// run appends until the journal closes.
+func (a *appender) run() {
+	defer close(a.j.appended)
 	for {
 		select {
-		case r := <-j.requests:
-			w.serve(j, r)
-			continue
-		case k := <-j.jobs:
-			jobs = append(jobs, k)
-			continue
-		default:
+		case r := <-a.j.requests:
+			a.serve(r)
+		case <-a.j.closing:
+			for {
+				select {
+				case r := <-a.j.requests:
+					a.serve(r)
+					continue
+				default:
+				}
+				return
+			}
 		}
-		break
 	}
-	for _, k := range jobs {
-		k.done <- ErrClosed
-	}
-	w.tidy(j, 1)
-	// The writer closes last: only then does SQLite empty the WAL into the file,
-	// and a journal at rest is one file that can be checked and copied.
-	j.closeErr = errors.Join(j.read.Close(), w.close())
 }
 
 // serve stores a request together with those that wait behind it.
-func (w *writer) serve(j *Journal, first request) {
+func (a *appender) serve(first request) {
 	batch, n, yielded := []request{first}, len(first.entries), 0
 	for n < groupMost {
 		select {
-		case r := <-j.requests:
+		case r := <-a.j.requests:
 			if n+len(r.entries) > groupMost {
-				w.group(j, batch)
+				a.group(batch)
 				batch, n = nil, 0
 			}
 			batch, n, yielded = append(batch, r), n+len(r.entries), 0
@@ -120,17 +67,14 @@ func (w *writer) serve(j *Journal, first request) {
 		// Those of the last group have just been answered and may be on their way
 		// with their next: they share this sync if they get the processor first. A
 		// caller that is alone waits for nobody.
-		if len(batch) >= w.together || yielded == yieldMost {
+		if a.together < 2 && len(batch) < 2 || yielded == yieldMost {
 			break
 		}
 		yielded++
 		runtime.Gosched()
 	}
-	w.together = len(batch)
-	w.group(j, batch)
-	if w.commits >= walMost {
-		w.tidy(j, walMost)
-	}
+	a.together = len(batch)
+	a.group(batch)
 }
 
 // stored is an entry with its place and body.
@@ -140,43 +84,109 @@ type stored struct {
 	body []byte
 }
 
-// group stores a batch in one transaction and answers everyone. In a full
-// journal the bodies are made once more, for the places behind a thinning.
-func (w *writer) group(j *Journal, batch []request) {
-	if err := w.ready(); err != nil {
-		answerAll(batch, err)
-		return
+// size is what a row takes in the database, bytes, but for what is left empty.
+func (r stored) size() int64 { return int64(rowOwn + indexOwn + len(r.Class) + len(r.body)) }
+
+func (r stored) isAlert() int64 {
+	if r.Alert {
+		return 1
 	}
-	w.live = j.liveFrom.Load()
-	g := w.place(batch)
-	err := w.store(g.rows)
-	if errors.Is(err, ErrFull) {
-		w.short = true
-		n, _, thinErr := w.thin(math.MaxInt64)
-		switch {
-		case thinErr != nil:
-			err = errors.Join(err, w.fault(thinErr))
-		case n > 0:
-			w.publish(j)
-			j.ring()
-			g = w.place(g.requests)
-			err = w.store(g.rows)
+	return 0
+}
+
+// errUnsettled says that what is in the redo log has to be in the database first.
+var errUnsettled = fmt.Errorf("%w: redo log has to be emptied first", ErrStorage)
+
+// group stores a batch durably and answers everyone.
+func (a *appender) group(batch []request) {
+	g, err := a.try(batch)
+	for tries := 2; errors.Is(err, errUnsettled) && tries > 0; tries-- {
+		batch = g.requests
+		if err = a.settle(); err == nil {
+			g, err = a.try(batch)
 		}
 	}
 	if err != nil {
 		answerAll(g.requests, err)
 		return
 	}
-	if len(g.rows) == 0 {
-		return
-	}
-	w.head = g.end
-	w.count(g.rows)
-	w.publish(j)
-	j.ring()
 	for i, r := range g.requests {
 		r.done <- answer{stamps: g.stamps[i]}
 	}
+}
+
+// try stores a batch if nothing has to be done before.
+func (a *appender) try(batch []request) (placed, error) {
+	if err := a.roomy(batch); err != nil {
+		return placed{requests: batch}, err
+	}
+	f := a.j.front
+	f.pen.Lock()
+	defer f.pen.Unlock()
+	folded, waiting, trouble := f.state()
+	if trouble != nil || f.log.file == nil || len(waiting) > 0 && f.nears(a.j.cfg.MaxBytes) {
+		return placed{requests: batch}, errUnsettled
+	}
+	if len(waiting) == 0 {
+		f.log.rewind()
+	}
+	g := place(batch, f.head, a.j.epoch, a.j.liveFrom.Load())
+	if len(g.rows) == 0 {
+		return g, nil
+	}
+	if !f.log.fits(g.rows) && !f.log.turn(g.rows, folded) {
+		return g, errUnsettled
+	}
+	if err := f.log.write(g.rows); err != nil {
+		return g, fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	f.ends(g.end)
+	if f.add(g.rows, pages(int64(len(f.log.buf)))) {
+		a.j.call()
+	}
+	a.j.ring()
+	return g, nil
+}
+
+// settle waits until the database has what is in the log, and opens a log that
+// had a fault.
+func (a *appender) settle() error {
+	if err := a.j.do(context.Background(), nil); err != nil {
+		return err
+	}
+	if a.j.front.log.file == nil {
+		return a.j.front.log.restart()
+	}
+	return nil
+}
+
+// roomy has telemetry thinned if more rows would wait than may.
+func (a *appender) roomy(batch []request) error {
+	most := a.j.cfg.MaxRows
+	if most == 0 {
+		return nil
+	}
+	n := uint64(0)
+	for _, r := range batch {
+		n += uint64(len(r.entries))
+	}
+	over := func() bool { return a.j.Stats().unreceipted()+n > most }
+	if !over() {
+		return nil
+	}
+	err := a.j.do(context.Background(), func(w *writer) (bool, error) {
+		w.short = true
+		_, _, err := w.thin(math.MaxInt64)
+		return false, err
+	})
+	if err == nil && !over() {
+		return nil
+	}
+	full := fmt.Errorf("%w: %d rows wait or are quarantined, %d are possible", ErrFull, a.j.Stats().unreceipted(), most)
+	if err != nil {
+		return fmt.Errorf("%w: %w", full, err)
+	}
+	return full
 }
 
 // placed is a batch with its places in the chain.
@@ -187,12 +197,12 @@ type placed struct {
 	end      head
 }
 
-// place makes the bodies of a batch. Whoever cannot make his is answered: one
-// caller's mistake is no other's.
-func (w *writer) place(batch []request) placed {
-	g := placed{end: w.head}
+// place makes the bodies of a batch from where the chain stands. Whoever cannot
+// make his is answered: one caller's mistake is no other's.
+func place(batch []request, at head, epoch string, live uint64) placed {
+	g := placed{end: at}
 	for _, r := range batch {
-		mine, end, err := w.build(r.entries, g.end)
+		mine, end, err := build(r.entries, g.end, epoch, live)
 		if err != nil {
 			r.done <- answer{err: err}
 			continue
@@ -213,14 +223,17 @@ func answerAll(batch []request, err error) {
 }
 
 // build makes the bodies of one request from where the chain stands.
-func (w *writer) build(entries []Entry, at head) ([]stored, head, error) {
+func build(entries []Entry, at head, epoch string, live uint64) ([]stored, head, error) {
 	rows := make([]stored, 0, len(entries))
 	for _, e := range entries {
 		id, err := newID()
 		if err != nil {
 			return nil, at, fmt.Errorf("naming an event: %w", err)
 		}
-		s := Stamp{Epoch: w.epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= w.live}
+		if len(e.Class) > classMost {
+			return nil, at, fmt.Errorf("class of %d bytes, %d are possible", len(e.Class), classMost)
+		}
+		s := Stamp{Epoch: epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= live}
 		body, err := e.Build(s)
 		if err != nil {
 			return nil, at, fmt.Errorf("building an event of class %s: %w", e.Class, err)
@@ -232,61 +245,4 @@ func (w *writer) build(entries []Entry, at head) ([]stored, head, error) {
 		at = head{seq: s.Seq, prev: link(body)}
 	}
 	return rows, at, nil
-}
-
-// store writes rows durably. A full file gives up its oldest receipted rows
-// and is tried once more.
-func (w *writer) store(rows []stored) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	if w.cfg.MaxRows > 0 && w.unreceipted()+uint64(len(rows)) > w.cfg.MaxRows {
-		return fmt.Errorf("%w: %d rows wait or are quarantined, %d are possible", ErrFull, w.unreceipted(), w.cfg.MaxRows)
-	}
-	err := w.insert(rows)
-	if sqlite.IsFull(err) {
-		freed, freeErr := w.makeRoom()
-		switch {
-		case freeErr != nil:
-			err = errors.Join(err, freeErr)
-		case freed > 0:
-			err = w.insert(rows)
-		}
-	}
-	if err != nil {
-		// What was committed is not known: the next append reads it from disk.
-		return w.fault(err)
-	}
-	w.commits++
-	w.pause = 0
-	return nil
-}
-
-func (w *writer) insert(rows []stored) error {
-	return w.atomically(func() error { return w.addAll(rows) })
-}
-
-func (w *writer) addAll(rows []stored) error {
-	for _, r := range rows {
-		alert := int64(0)
-		if r.Alert {
-			alert = 1
-		}
-		if _, err := w.add.Exec(int64(r.Seq), r.ID, sqlite.Micros(r.At), r.Class, alert, r.Prev[:], r.body); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *writer) count(rows []stored) {
-	for _, r := range rows {
-		if r.Alert {
-			w.stats.Alerts++
-			continue
-		}
-		if w.stats.Waiting++; w.stats.Waiting == 1 {
-			w.stats.Oldest = r.At.Round(0).UTC().Truncate(time.Microsecond)
-		}
-	}
 }

@@ -87,7 +87,7 @@ func (j *Journal) Settle(ctx context.Context, id string) error {
 // Claimed tells whether an id is.
 func (j *Journal) Claimed(ctx context.Context, id string) (bool, error) {
 	n := 0
-	if err := j.read.QueryRowContext(ctx, "SELECT count(*) FROM claim WHERE id = ?", id).Scan(&n); err != nil {
+	if err := j.source.db.QueryRowContext(ctx, "SELECT count(*) FROM claim WHERE id = ?", id).Scan(&n); err != nil {
 		return false, fmt.Errorf("looking for a claimed id: %w", err)
 	}
 	return n > 0, nil
@@ -95,7 +95,7 @@ func (j *Journal) Claimed(ctx context.Context, id string) (bool, error) {
 
 // LastClaim is the id claimed last, by its claimer's clock; "" if there is none.
 func (j *Journal) LastClaim(ctx context.Context) (id string, err error) {
-	err = j.read.QueryRowContext(ctx, "SELECT id FROM claim ORDER BY at DESC, id DESC LIMIT 1").Scan(&id)
+	err = j.source.db.QueryRowContext(ctx, "SELECT id FROM claim ORDER BY at DESC, id DESC LIMIT 1").Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -107,7 +107,7 @@ func (j *Journal) LastClaim(ctx context.Context) (id string, err error) {
 
 // Unsettled gives the ids that were claimed and never settled, the oldest first.
 func (j *Journal) Unsettled(ctx context.Context) (ids []string, err error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT id FROM claim WHERE settled = 0 ORDER BY at, id")
+	rows, err := j.source.db.QueryContext(ctx, "SELECT id FROM claim WHERE settled = 0 ORDER BY at, id")
 	if err != nil {
 		return nil, fmt.Errorf("looking for unsettled ids: %w", err)
 	}

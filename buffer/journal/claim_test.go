@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func claim(t testing.TB, j *Journal, id string, now time.Time) bool {
@@ -163,7 +165,7 @@ func TestI4_SecondVersionIsMigrated(t *testing.T) {
 	if s := add(t, j, event("crossing")); s[0].Seq != 34 {
 		t.Errorf("number %d", s[0].Seq)
 	}
-	if v, err := j.Verify(t.Context(), 1, 100); err != nil || v.Rows != 13 || len(v.Thinned) != 1 || v.Thinned[0] != (Thinning{From: 4, To: 23, Count: 20}) {
+	if v, err := j.Verify(t.Context(), 1, 100); err != nil || v.Rows != 13 || len(v.Thinned) != 1 || !cmp.Equal(v.Thinned[0], Thinning{From: 4, To: 23, Count: 20}) {
 		t.Errorf("%+v %v", v, err)
 	}
 	before, err := OpenReader(t.Context(), path+".v2")

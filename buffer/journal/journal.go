@@ -2,14 +2,17 @@
 // until headquarters has receipted it.
 //
 // An event is a row with an opaque body. Append returns when its rows are on
-// disk (WAL, synchronous FULL); several callers share one transaction and one
-// sync. Sequence numbers begin at 1, have no gap and are given inside the
-// storing transaction; each row carries half the SHA-256 of the body before it.
-// A commit whose outcome is unknown is looked up on disk before the next number
-// is given, so that no number is lost and none counts twice (I4).
+// disk: one write and one sync of a redo log of fixed size, which several callers
+// share. Behind it the rows go into a SQLite database (WAL, synchronous FULL), in
+// transactions of many; the log is written over only when the database has them.
+// Sequence numbers begin at 1 and have no gap; each row carries half the SHA-256
+// of the body before it. What a fault or a cut leaves is looked up in both before
+// the next number is given, so that no number is lost and none counts twice (I4).
 //
-// One goroutine writes. Reading has a connection of its own, and receipts and
-// pruning are cut into slices between appends: the lane never waits for them.
+// One goroutine, the appender, gives numbers and owns the log; another, the
+// writer, owns the database. An append waits for nothing else: not for receipts,
+// pruning and checkpoints, nor for those who read. When the database takes
+// nothing, the log takes no more than it holds already.
 // Times are wall clock, UTC, whole microseconds; sizes are bytes.
 //
 // Source: product design, section 5; mqtt contract, sections 3 to 5; measured
@@ -68,10 +71,12 @@ var (
 // then what Thin names. When neither is left, Append is ErrFull.
 type Config struct {
 	Path     string
-	MaxBytes int64         // of the file; 0: no limit. The WAL beside it adds up to 16 MiB
+	MaxBytes int64         // of the database; 0: no limit. The WAL beside it adds up to 16 MiB, the redo log RedoBytes
 	MaxRows  uint64        // not receipted; 0: no limit
 	Retain   time.Duration // of receipted rows, by their At; 0: 7 days
 	Thin     Thin
+	// Log opens the redo log; nil: OpenLog.
+	Log func(path string, size int64) (Log, error)
 }
 
 // Opened says what was found. It is told again at every Open until the epoch's
@@ -109,15 +114,16 @@ type Journal struct {
 	jobs     chan *job
 	bell     chan struct{}
 	closing  chan struct{}
+	appended chan struct{} // the appender has ended
 	closed   chan struct{} // the writer has ended
+	wake     chan struct{} // rows wait for the database
 	once     sync.Once
-	read     *sqlite.DB
+	front    *front
+	source   source
 	held     *os.File // the lock
 	closeErr error    // of the writer, before closed; then of Close, inside once
 
-	last     atomic.Uint64
 	liveFrom atomic.Uint64 // rows from here on are live; math.MaxInt64: none
-	stats    atomic.Pointer[Stats]
 }
 
 // Stats is what the journal holds. Alerts are counted apart: a count of
@@ -172,10 +178,17 @@ func openLocked(ctx context.Context, cfg Config) (_ *Journal, _ Opened, err erro
 		return nil, Opened{}, errors.Join(err, w.close(), held.Close())
 	}
 	j := &Journal{cfg: cfg, epoch: w.epoch, requests: make(chan request, waitingMost), jobs: make(chan *job, waitingMost),
-		bell: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), read: read, held: held}
+		bell: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), appended: make(chan struct{}), closed: make(chan struct{}),
+		front: w.front, held: held}
+	j.source = source{read, mark, func(context.Context) (uint64, []stored, error) {
+		folded, rows, _ := j.front.state()
+		return folded, rows, nil
+	}}
 	j.liveFrom.Store(math.MaxInt64)
-	w.publish(j)
-	go w.run(j)
+	w.j = j
+	_ = w.foldAll() // what a crash has left in the log; if it does not go in, the first append says so
+	go (&appender{j: j}).run()
+	go w.run()
 	return j, w.opened, nil
 }
 
@@ -183,7 +196,7 @@ func openLocked(ctx context.Context, cfg Config) (_ *Journal, _ Opened, err erro
 func (j *Journal) Epoch() string { return j.epoch }
 
 // Last is the highest sequence number that is durable; 0 in an empty journal.
-func (j *Journal) Last() uint64 { return j.last.Load() }
+func (j *Journal) Last() uint64 { return j.front.last.Load() }
 
 // Bell rings, at least once, after rows became durable.
 func (j *Journal) Bell() <-chan struct{} { return j.bell }
@@ -195,20 +208,28 @@ func (j *Journal) ring() {
 	}
 }
 
+// call tells the writer that rows wait for it.
+func (j *Journal) call() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
 // Stats tells what the journal holds, as of the last change.
-func (j *Journal) Stats() Stats { return *j.stats.Load() }
+func (j *Journal) Stats() Stats { return j.front.stats() }
 
 // SetOnline says whether headquarters can be reached: rows stored from now on
 // are live, or all that wait are backlog.
 func (j *Journal) SetOnline(online bool) {
 	if online {
-		j.liveFrom.Store(j.last.Load() + 1)
+		j.liveFrom.Store(j.front.last.Load() + 1)
 		return
 	}
 	j.liveFrom.Store(math.MaxInt64)
 }
 
-// Append stores the entries in one transaction and returns their places once
+// Append stores the entries, all or none, and returns their places once
 // they are durable. It is ErrLate as soon as ctx ends.
 func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error) {
 	if len(entries) == 0 || len(entries) > groupMost {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -100,7 +101,7 @@ func (w *writer) checkpoint() (err error) {
 	}
 	now.file = w.wal.file
 	w.wal = now
-	w.written.add(time.Since(w.began), logged*(w.page+frameOwn)+moved*w.page)
+	w.written.add(time.Since(w.began), logged*(w.page+frameOwn)+moved*w.page+w.front.takeLogged())
 	w.stats.FlashPerDay = w.written.perDay(time.Since(w.began))
 	return nil
 }
@@ -119,78 +120,102 @@ func walRound(wal *os.File) (uint32, error) {
 }
 
 // forecast tells how long the room lasts without receipts.
-func (w *writer) forecast() error {
-	w.stats.Holds = 0
-	perDay, size, err := w.rate()
+func (w *writer) forecast() (err error) {
+	w.stats.Holds, err = pace{w.conn.Int, w.page, w.end.seq}.holds(w.cfg, w.stats)
+	return err
+}
+
+// pace tells of a database how fast it fills.
+type pace struct {
+	ask  func(query string, args ...driver.Value) (int64, error)
+	page int64  // bytes
+	end  uint64 // the newest row
+}
+
+// holds is Stats.Holds of a journal that has s.
+func (p pace) holds(cfg Config, s Stats) (time.Duration, error) {
+	perDay, size, err := p.rate()
 	if err != nil || perDay == 0 {
-		return err
+		return 0, err
 	}
 	var disk unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(w.cfg.Path), &disk); err != nil {
-		return err
+	if err := unix.Statfs(filepath.Dir(cfg.Path), &disk); err != nil {
+		return 0, err
 	}
-	room := float64(w.stats.Bytes) + float64(disk.Bavail)*float64(disk.Bsize)
-	if w.cfg.MaxBytes > 0 {
-		room = min(room, float64(w.cfg.MaxBytes))
+	room := float64(s.Bytes) + float64(disk.Bavail)*float64(disk.Bsize)
+	if cfg.MaxBytes > 0 {
+		room = min(room, float64(cfg.MaxBytes))
 	}
-	held := float64(w.unreceipted())
+	held := float64(s.unreceipted())
 	rows := room/size - held
-	if w.cfg.MaxRows > 0 {
-		rows = min(rows, float64(w.cfg.MaxRows)-held)
+	if cfg.MaxRows > 0 {
+		rows = min(rows, float64(cfg.MaxRows)-held)
 	}
 	days := max(rows, 0) / perDay
-	w.stats.Holds = forecastMost
 	if days < forecastMost.Hours()/24 {
-		w.stats.Holds = time.Duration(days * float64(24*time.Hour))
+		return time.Duration(days * float64(24*time.Hour)), nil
 	}
-	return nil
+	return forecastMost, nil
+}
+
+// read is holds of a database whose page and end are not known yet.
+func (p pace) read(cfg Config, s Stats) (time.Duration, error) {
+	end, err := p.ask("SELECT coalesce(max(seq), 0) FROM event")
+	if err != nil {
+		return 0, err
+	}
+	if p.page, err = p.ask("PRAGMA page_size"); err != nil {
+		return 0, err
+	}
+	p.end = uint64(end)
+	return p.holds(cfg, s)
 }
 
 // rate is how many events a day were stored in the last 24 hours of the
 // journal, and the bytes that one takes. It is 0 when less than an hour is there.
-func (w *writer) rate() (perDay, size float64, err error) {
-	last, err := w.conn.Int("SELECT at FROM event WHERE seq = ?", int64(w.head.seq))
+func (p pace) rate() (perDay, size float64, err error) {
+	last, err := p.ask("SELECT at FROM event WHERE seq = ?", int64(p.end))
 	if err != nil {
 		return 0, 0, err
 	}
-	first, at, err := w.dayBefore(last)
+	first, at, err := p.dayBefore(last)
 	span := time.Duration(last-at) * time.Microsecond
 	if err != nil || first == 0 || span < forecastLeast {
 		return 0, 0, err
 	}
-	bytes, err := w.conn.Int("SELECT coalesce(sum(length(body) + length(class) + ?), 0) FROM (SELECT body, class FROM event ORDER BY seq DESC LIMIT ?)", int64(rowOwn), int64(sampled))
+	bytes, err := p.ask("SELECT coalesce(sum(length(body) + length(class) + ?), 0) FROM (SELECT body, class FROM event ORDER BY seq DESC LIMIT ?)", int64(rowOwn), int64(sampled))
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := w.conn.Int("SELECT count(*) FROM (SELECT seq FROM event ORDER BY seq DESC LIMIT ?)", int64(sampled))
+	rows, err := p.ask("SELECT count(*) FROM (SELECT seq FROM event ORDER BY seq DESC LIMIT ?)", int64(sampled))
 	if err != nil || rows == 0 {
 		return 0, 0, err
 	}
-	return float64(w.head.seq-first) * float64(24*time.Hour) / float64(span), w.footprint(bytes / rows), nil
+	return float64(p.end-first) * float64(24*time.Hour) / float64(span), p.footprint(bytes / rows), nil
 }
 
 // footprint is the part of a page that a row takes up. Rows are not split
 // between pages, unless they are larger than one.
-func (w *writer) footprint(row int64) float64 {
+func (p pace) footprint(row int64) float64 {
 	const pageOwn = 8
-	if fit := (w.page - pageOwn) / row; fit > 0 {
-		return float64(w.page)/float64(fit) + indexOwn
+	if fit := (p.page - pageOwn) / row; fit > 0 {
+		return float64(p.page)/float64(fit) + indexOwn
 	}
-	return float64((row+w.page-1)/w.page*w.page) + indexOwn
+	return float64((row+p.page-1)/p.page*p.page) + indexOwn
 }
 
 // dayBefore finds the first row of the 24 hours before a time, by halving: times
 // run forwards but for steps of the clock.
-func (w *writer) dayBefore(last int64) (seq uint64, at int64, err error) {
+func (p pace) dayBefore(last int64) (seq uint64, at int64, err error) {
 	cut := last - (24 * time.Hour).Microseconds()
-	lowest, err := w.conn.Int("SELECT seq FROM event ORDER BY seq LIMIT 1")
+	lowest, err := p.ask("SELECT seq FROM event ORDER BY seq LIMIT 1")
 	if err != nil {
 		return 0, 0, err
 	}
-	low, high := uint64(lowest), w.head.seq
+	low, high := uint64(lowest), p.end
 	for low < high {
 		mid := low + (high-low)/2
-		at, err := w.conn.Int("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(mid))
+		at, err := p.ask("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(mid))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -200,6 +225,6 @@ func (w *writer) dayBefore(last int64) (seq uint64, at int64, err error) {
 			low = mid + 1
 		}
 	}
-	at, err = w.conn.Int("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(low))
+	at, err = p.ask("SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(low))
 	return low, at, err
 }

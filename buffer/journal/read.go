@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -56,8 +58,20 @@ type Record struct {
 	Body   []byte // exactly as built
 }
 
-// Reader reads a journal, also while another process writes it.
-type Reader struct{ db *sqlite.DB }
+// source is where rows are read: the database, and behind it the redo log.
+type source struct {
+	db   *sqlite.DB
+	mark string // SQL of the number up to which all is receipted
+	// ahead tells where the database ends, at least, and what is behind that.
+	ahead func(context.Context) (folded uint64, rows []stored, err error)
+}
+
+// Reader reads a journal, also while another process writes it, and one that
+// was killed before its database had what is in its log.
+type Reader struct {
+	db     *sqlite.DB
+	source source
+}
 
 // OpenReader opens the journal at path for reading only.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
@@ -65,7 +79,56 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading journal: %w", err)
 	}
-	return &Reader{db}, nil
+	mark, err := markOf(ctx, db)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading journal: %w", err), db.Close())
+	}
+	r := &Reader{db: db}
+	r.source = source{db, mark, func(ctx context.Context) (uint64, []stored, error) { return r.ahead(ctx, path) }}
+	return r, nil
+}
+
+// markOf is how a file of any version tells its mark: older ones have none.
+func markOf(ctx context.Context, db *sqlite.DB) (string, error) {
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'mark'").Scan(&tables); err != nil {
+		return "", err
+	}
+	if tables == 0 {
+		return "0", nil
+	}
+	return mark, nil
+}
+
+// ahead reads the redo log, and then where the database ends: what went from one
+// to the other meanwhile is in the database.
+func (r *Reader) ahead(ctx context.Context, path string) (folded uint64, rows []stored, err error) {
+	epoch, err := r.Epoch(ctx)
+	if err == nil {
+		rows, err = readRedo(redoPath(path), epoch)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	var newest []byte
+	err = r.db.QueryRowContext(ctx, "SELECT seq, body FROM event ORDER BY seq DESC LIMIT 1").Scan(&folded, &newest)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, nil, fmt.Errorf("reading journal's end: %w", err)
+	}
+	for len(rows) > 0 && rows[0].Seq <= folded {
+		if rows[0].Seq == folded && !bytes.Equal(rows[0].body, newest) {
+			return folded, nil, nil // never acknowledged, see newFront
+		}
+		rows = rows[1:]
+	}
+	next := folded + 1
+	for i, r := range rows {
+		if r.Seq != next { // its owner went on meanwhile; or an older database was put here: opening it for writing says so
+			return folded, rows[:i], nil
+		}
+		next++
+	}
+	return folded, rows, nil
 }
 
 // Close closes the reader.
@@ -82,12 +145,21 @@ func (r *Reader) Epoch(ctx context.Context) (epoch string, err error) {
 
 // Range reads rows from..to, whatever their state.
 func (r *Reader) Range(ctx context.Context, from, to uint64) iter.Seq2[Record, error] {
-	return readRange(ctx, r.db, from, to)
+	return r.source.each(ctx, from, to)
 }
 
 // ByID finds the row with an event's id; ok tells whether there is one.
 func (r *Reader) ByID(ctx context.Context, id string) (rec Record, ok bool, err error) {
-	rows, err := query(ctx, r.db, "WHERE id = ? LIMIT 1", id)
+	_, fresh, err := r.source.ahead(ctx)
+	if err != nil {
+		return Record{}, false, err
+	}
+	for _, s := range fresh {
+		if s.ID == id {
+			return s.record(), true, nil
+		}
+	}
+	rows, err := r.source.query(ctx, "WHERE id = ? LIMIT 1", id)
 	if err != nil || len(rows) == 0 {
 		return Record{}, false, err
 	}
@@ -96,16 +168,21 @@ func (r *Reader) ByID(ctx context.Context, id string) (rec Record, ok bool, err 
 
 // Verify checks the chain of rows from..to.
 func (r *Reader) Verify(ctx context.Context, from, to uint64) (Verified, error) {
-	return verify(ctx, r.db, from, to)
+	return r.source.verify(ctx, from, to)
 }
 
 // Count tells what the journal holds.
 func (r *Reader) Count(ctx context.Context) (Stats, error) {
+	_, fresh, err := r.source.ahead(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
 	var s Stats
 	var oldest int64
-	err := r.db.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM event), 0),
-		(SELECT count(*) FROM event WHERE state = 0 AND alert = 0), (SELECT count(*) FROM event WHERE state = 0 AND alert = 1),
-		(SELECT count(*) FROM event WHERE state = 2), coalesce((SELECT at FROM event WHERE state = 0 AND alert = 0 ORDER BY seq LIMIT 1), 0),
+	waits := "state = 0 AND seq > " + r.source.mark
+	err = r.db.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM event), 0),
+		(SELECT count(*) FROM event WHERE alert = 0 AND `+waits+`), (SELECT count(*) FROM event WHERE alert = 1 AND `+waits+`),
+		(SELECT count(*) FROM event WHERE state = 2), coalesce((SELECT at FROM event WHERE alert = 0 AND `+waits+` ORDER BY seq LIMIT 1), 0),
 		(SELECT (p.page_count - f.freelist_count) * z.page_size FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size z)`).
 		Scan(&s.Last, &s.Waiting, &s.Alerts, &s.Quarantined, &oldest, &s.Bytes)
 	if err != nil {
@@ -114,41 +191,92 @@ func (r *Reader) Count(ctx context.Context) (Stats, error) {
 	if oldest != 0 {
 		s.Oldest = sqlite.Time(oldest)
 	}
+	for _, r := range fresh {
+		if r.Seq > s.Last { // it may have been taken over meanwhile
+			s.Last = r.Seq
+			s.count(r)
+		}
+	}
 	return s, nil
+}
+
+// Holds tells how long the journal lasts without receipts, as Stats has it of an
+// open one. The file does not say what it is given: MaxBytes and MaxRows are
+// its owner's; without them the disk alone bounds it. 0: not known.
+func (r *Reader) Holds(ctx context.Context, cfg Config) (time.Duration, error) {
+	cfg.Path = r.db.Path()
+	stats, err := r.Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p := pace{ask: func(query string, args ...driver.Value) (n int64, err error) {
+		err = r.db.Each(ctx, func(v []driver.Value) error { n, _ = v[0].(int64); return nil }, query, args...)
+		return n, err
+	}}
+	holds, err := p.read(cfg, stats)
+	if err != nil {
+		return 0, fmt.Errorf("reading how fast the journal fills: %w", err)
+	}
+	return holds, nil
 }
 
 // Pending reads rows that wait for headquarters.
 func (j *Journal) Pending(ctx context.Context, q Query) ([]Record, error) {
-	live := int64(j.liveFrom.Load())
-	after, limit := int64(q.After), int64(q.Limit)
-	switch q.Lane {
-	case Alerts:
-		return query(ctx, j.read, "WHERE state = 0 AND alert = 1 AND seq > ? ORDER BY seq LIMIT ?", after, limit)
-	case Live:
-		return query(ctx, j.read, "WHERE state = 0 AND alert = 0 AND seq > ? ORDER BY seq LIMIT ?", max(after, live-1), limit)
+	folded, fresh, err := j.source.ahead(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return query(ctx, j.read, "WHERE state = 0 AND alert = 0 AND seq > ? AND seq < ? ORDER BY seq LIMIT ?", after, live, limit)
+	from, to := max(q.After, j.front.mark())+1, uint64(math.MaxInt64)
+	switch live := j.liveFrom.Load(); q.Lane {
+	case Live:
+		from = max(from, live)
+	case Backlog:
+		to = live - 1
+	}
+	rows, err := j.source.query(ctx, "WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+		q.Lane == Alerts, int64(from), int64(min(to, folded)), int64(q.Limit))
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range fresh {
+		if len(rows) >= q.Limit {
+			break
+		}
+		if s.Alert == (q.Lane == Alerts) && from <= s.Seq && s.Seq <= to {
+			rows = append(rows, s.record())
+		}
+	}
+	return rows, nil
+}
+
+// record is a row of the log as one of the database.
+func (r stored) record() Record {
+	return Record{Seq: r.Seq, ID: r.ID, Class: r.Class, Alert: r.Alert, At: sqlite.Time(sqlite.Micros(r.At)), Prev: r.Prev, Body: r.body}
 }
 
 // Range reads rows from..to, whatever their state.
 func (j *Journal) Range(ctx context.Context, from, to uint64) iter.Seq2[Record, error] {
-	return readRange(ctx, j.read, from, to)
+	return j.source.each(ctx, from, to)
 }
 
 // Verify checks the chain of rows from..to.
 func (j *Journal) Verify(ctx context.Context, from, to uint64) (Verified, error) {
-	return verify(ctx, j.read, from, to)
+	return j.source.verify(ctx, from, to)
 }
 
 // Since finds the first row stored at or after t, by halving: times in a
 // journal run forwards but for steps of the clock. It is one above the last if
 // there is none.
 func (j *Journal) Since(ctx context.Context, t time.Time) (uint64, error) {
-	low, high := uint64(1), j.last.Load()+1
+	folded, fresh, err := j.source.ahead(ctx)
+	if err != nil {
+		return 0, err
+	}
+	low, high := uint64(1), folded+1
 	for low < high {
 		mid := low + (high-low)/2
 		var at int64
-		err := j.read.QueryRowContext(ctx, "SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(mid)).Scan(&at)
+		err := j.source.db.QueryRowContext(ctx, "SELECT at FROM event WHERE seq >= ? ORDER BY seq LIMIT 1", int64(mid)).Scan(&at)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			high = mid
@@ -162,36 +290,57 @@ func (j *Journal) Since(ctx context.Context, t time.Time) (uint64, error) {
 			low = mid + 1
 		}
 	}
+	for _, r := range fresh {
+		if low == r.Seq && sqlite.Micros(r.At) < sqlite.Micros(t) {
+			low++
+		}
+	}
 	return low, nil
 }
 
-func query(ctx context.Context, db *sqlite.DB, where string, args ...any) (out []Record, err error) {
-	rows, err := db.QueryContext(ctx, "SELECT seq, id, at, class, alert, state, reason, prev, body FROM event "+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading journal: %w", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var r Record
-		var at int64
-		var prev []byte
-		if err := rows.Scan(&r.Seq, &r.ID, &at, &r.Class, &r.Alert, &r.State, &r.Reason, &prev, &r.Body); err != nil {
-			return nil, fmt.Errorf("reading journal: %w", err)
-		}
-		r.At = sqlite.Time(at)
-		copy(r.Prev[:], prev)
+// query reads rows. One that is receipted by the mark is told as such.
+func (s source) query(ctx context.Context, where string, args ...driver.Value) (out []Record, err error) {
+	err = s.db.Each(ctx, func(v []driver.Value) error {
+		r, err := record(v)
 		out = append(out, r)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	}, "SELECT seq, id, at, class, alert, CASE WHEN state = 0 AND seq <= "+s.mark+" THEN 1 ELSE state END, reason, prev, body FROM event "+where, args...)
+	if err != nil {
 		return nil, fmt.Errorf("reading journal: %w", err)
 	}
 	return out, nil
 }
 
-func readRange(ctx context.Context, db *sqlite.DB, from, to uint64) iter.Seq2[Record, error] {
+// record makes a row of its columns. The table is strict: other types are those
+// of a broken file.
+func record(v []driver.Value) (Record, error) {
+	ok := true
+	r := Record{Seq: uint64(column[int64](v[0], &ok)), ID: column[string](v[1], &ok), At: sqlite.Time(column[int64](v[2], &ok)),
+		Class: column[string](v[3], &ok), Alert: column[int64](v[4], &ok) != 0, State: State(column[int64](v[5], &ok)),
+		Reason: column[string](v[6], &ok), Body: column[[]byte](v[8], &ok)}
+	copy(r.Prev[:], column[[]byte](v[7], &ok))
+	if !ok {
+		return Record{}, fmt.Errorf("event %v: %w", v[0], sqlite.ErrCorrupt)
+	}
+	return r, nil
+}
+
+func column[T any](v driver.Value, ok *bool) T {
+	t, is := v.(T)
+	*ok = *ok && is
+	return t
+}
+
+// each reads rows from..to as they are when it begins.
+func (s source) each(ctx context.Context, from, to uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		for from <= to {
-			rows, err := query(ctx, db, "WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", int64(from), int64(min(to, 1<<62)), rangePage)
+		folded, fresh, err := s.ahead(ctx)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for more := true; more && from <= min(to, folded); {
+			rows, err := s.query(ctx, "WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", int64(from), int64(min(to, folded)), int64(rangePage))
 			if err != nil {
 				yield(Record{}, err)
 				return
@@ -202,7 +351,10 @@ func readRange(ctx context.Context, db *sqlite.DB, from, to uint64) iter.Seq2[Re
 				}
 				from = r.Seq + 1
 			}
-			if len(rows) < rangePage {
+			more = len(rows) == rangePage
+		}
+		for _, r := range fresh {
+			if from <= r.Seq && r.Seq <= to && !yield(r.record(), nil) {
 				return
 			}
 		}
@@ -223,9 +375,9 @@ type Verified struct {
 // verify walks rows in order. Gaps are where rows were given up, after their
 // receipt or by a thinning; the row behind one cannot be checked against the
 // row before.
-func verify(ctx context.Context, db *sqlite.DB, from, to uint64) (v Verified, err error) {
+func (s source) verify(ctx context.Context, from, to uint64) (v Verified, err error) {
 	var before Record
-	for r, err := range readRange(ctx, db, from, to) {
+	for r, err := range s.each(ctx, from, to) {
 		if err != nil {
 			return v, err
 		}
@@ -242,7 +394,7 @@ func verify(ctx context.Context, db *sqlite.DB, from, to uint64) (v Verified, er
 		}
 		v.Rows, v.Last, before = v.Rows+1, r.Seq, r
 	}
-	if v.Thinned, err = thinnings(ctx, db, from, to); err != nil {
+	if v.Thinned, err = thinnings(ctx, s.db, from, to); err != nil {
 		return v, fmt.Errorf("reading tombstones: %w", err)
 	}
 	return v, nil

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// receiptSlice is how many rows one transaction of a receipt marks: some tens
-	// of kilobytes of events of the usual size, well under a millisecond of
-	// writing, for which an append may have to wait.
-	receiptSlice = 64
+	// receiptSlice is how many rows above the mark one transaction of a receipt
+	// marks: some hundred kilobytes of events of the usual size, for which rows of
+	// the log may have to wait.
+	receiptSlice = 512
 	// rangeSlice is how many ranges one transaction looks at.
 	rangeSlice = 64
 	// rejectSlice is how many refusals one transaction notes.
@@ -46,23 +46,25 @@ func (j *Journal) Receipted(ctx context.Context, r Receipt) error {
 	if r.Epoch != j.epoch {
 		return fmt.Errorf("%w: %.40q", ErrEpoch, r.Epoch)
 	}
-	if err := r.within(j.last.Load()); err != nil {
+	if err := r.within(j.front.last.Load()); err != nil {
 		return err
 	}
-	ranges := append([][2]uint64{{1, r.Upto}}, r.Have...)
-	reject := r.Reject
+	upto, have, reject := r.Upto, r.Have, r.Reject
 	return j.do(ctx, func(w *writer) (bool, error) {
 		var err error
 		switch {
-		case len(ranges) > 0:
-			ranges, err = w.receipted(ranges)
+		case upto > w.upto && w.upto < w.end.seq:
+			err = w.marks(min(upto, w.end.seq)) // what is not in the database yet waits for the next receipt
+			upto = 0
+		case len(have) > 0:
+			have, err = w.receipted(have)
 		case len(reject) > 0:
 			// After the ranges, because Upto covers what was refused too.
 			n := min(len(reject), rejectSlice)
 			err = w.rejected(reject[:n])
 			reject = reject[n:]
 		}
-		return len(ranges) > 0 || len(reject) > 0, errors.Join(err, w.measure())
+		return len(have) > 0 || len(reject) > 0, errors.Join(err, w.measure())
 	})
 }
 
@@ -111,6 +113,29 @@ func (j *Journal) do(ctx context.Context, slice func(w *writer) (bool, error)) e
 	}
 }
 
+// marks moves the mark up to a number.
+func (w *writer) marks(upto uint64) error {
+	var n [2]int64 // rows that waited; the second are alerts
+	err := w.atomically(func() (err error) {
+		for alert := range n {
+			if n[alert], err = w.conn.Int("SELECT count(*) FROM event WHERE state = 0 AND alert = ? AND seq > ? AND seq <= ?", int64(alert), int64(w.upto), int64(upto)); err != nil {
+				return err
+			}
+		}
+		_, err = w.exec("UPDATE mark SET upto = ?", int64(upto))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.low = min(w.low, w.upto+1)
+	w.upto = upto
+	w.commits++
+	w.stats.Waiting -= uint64(n[0])
+	w.stats.Alerts -= uint64(n[1])
+	return nil
+}
+
 // receipted marks rows of the ranges as receipted, at most a slice of them, and
 // returns the ranges that are left. Nothing is written for those that are
 // marked already.
@@ -153,7 +178,7 @@ func (w *writer) receipted(ranges [][2]uint64) (left [][2]uint64, err error) {
 // mark receipts the first rows of a range that wait, at most room. The index of
 // those that wait is walked, so alerts and others one after the other.
 func (w *writer) mark(x [2]uint64, alert, room int64) (first uint64, n int64, err error) {
-	low, high := int64(x[0]), int64(x[1])
+	low, high := int64(max(x[0], w.upto+1)), int64(x[1])
 	seq, err := w.conn.Int("SELECT seq FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT 1", alert, low, high)
 	if err != nil || seq == 0 || room <= 0 {
 		return 0, 0, err
@@ -192,7 +217,7 @@ func (w *writer) quarantine(rows []Reject) (n [3]uint64, err error) {
 	err = w.atomically(func() error {
 		for _, r := range rows {
 			reason := strings.ToValidUTF8(r.Reason[:min(len(r.Reason), reasonMost)], "")
-			for i, which := range []string{"state = 0 AND alert = 0", "state = 0 AND alert = 1", "state = 1"} {
+			for i, which := range []string{"alert = 0 AND " + waits, "alert = 1 AND " + waits, receipted} {
 				m, err := w.exec("UPDATE event SET state = 2, reason = ? WHERE seq = ? AND "+which, reason, int64(r.Seq))
 				if err != nil {
 					return err

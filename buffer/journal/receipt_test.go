@@ -200,3 +200,34 @@ func fill(n int) []Entry {
 	}
 	return out
 }
+
+// What headquarters has up to a number is one row written, however many it
+// covers: the events themselves stay as they are.
+func TestReceiptWritesNoEventAgain(t *testing.T) {
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db")})
+	for range 10 {
+		add(t, j, fillOf("crossing", groupMost)...)
+	}
+	changes := func() (n int64) {
+		if err := j.do(t.Context(), func(w *writer) (_ bool, err error) {
+			n, err = w.conn.Int("SELECT total_changes()")
+			return false, err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := changes()
+	if err := j.Receipted(t.Context(), Receipt{Epoch: j.Epoch(), Upto: 600}); err != nil {
+		t.Fatal(err)
+	}
+	if n := changes() - before; n != 1 {
+		t.Errorf("%d rows were written", n)
+	}
+	if b := pending(t, j, Backlog); len(b) != 40 || b[0] != 601 {
+		t.Errorf("%v wait", b)
+	}
+	if s, _ := state(t, j, 600); s != Receipted {
+		t.Errorf("600 is %d", s)
+	}
+}

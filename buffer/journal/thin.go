@@ -37,10 +37,31 @@ type Thin struct {
 	Event   func(Thinning) Entry // counts what was given up; is stored with it
 }
 
-// Thinning is a counted tombstone: Count of the numbers From..To are given up
-// and never come. All others of that range are kept until they are receipted,
-// and no two ranges overlap, so that whoever counts what came knows the rest.
-type Thinning struct{ From, To, Count uint64 }
+// Thinning is a counted tombstone: Count of the numbers From..To are given up,
+// which are those of Gone, in order, apart, both ends included. All others of
+// that range are kept until they are receipted, and no two ranges overlap.
+//
+// A number of Gone may be at headquarters all the same: what is on its way waits
+// for its receipt too. That is why a count alone would not do there: it would
+// take such a one for one of those that are kept.
+type Thinning struct {
+	From, To, Count uint64
+	Gone            [][2]uint64 // for Thin.Event; nil in what Verify finds
+}
+
+// thinningOf is the tombstone of numbers in order.
+func thinningOf(seqs []int64) Thinning {
+	t := Thinning{From: uint64(seqs[0]), To: uint64(seqs[len(seqs)-1]), Count: uint64(len(seqs))}
+	for _, n := range seqs {
+		seq := uint64(n)
+		if last := len(t.Gone) - 1; last >= 0 && t.Gone[last][1]+1 == seq {
+			t.Gone[last][1] = seq
+			continue
+		}
+		t.Gone = append(t.Gone, [2]uint64{seq, seq})
+	}
+	return t
+}
 
 func (t Thin) check() error {
 	for _, c := range t.Classes {
@@ -63,7 +84,7 @@ func (t Thin) where(from, to uint64, cut int64) (string, []driver.Value) {
 	for _, c := range t.Classes {
 		args = append(args, c)
 	}
-	return "seq >= ? AND seq < ? AND state = 0 AND alert = 0 AND at < ? AND class IN (?" + strings.Repeat(", ?", len(t.Classes)-1) + ")", args
+	return "seq >= ? AND seq < ? AND alert = 0 AND " + waits + " AND at < ? AND class IN (?" + strings.Repeat(", ?", len(t.Classes)-1) + ")", args
 }
 
 // thin gives up rows older than cut in the next window, oldest first; more
@@ -88,13 +109,12 @@ func (w *writer) thin(cut int64) (n uint64, more bool, err error) {
 		}
 		return 0, older, err
 	}
-	t := Thinning{From: uint64(seqs[0]), To: uint64(seqs[len(seqs)-1]), Count: uint64(len(seqs))}
+	t := thinningOf(seqs)
 	if err := w.giveUp(t, cut); err != nil {
 		return 0, false, fmt.Errorf("thinning %d to %d: %w", t.From, t.To, err)
 	}
 	w.thinned = t.To + 1
-	w.commits++
-	return t.Count, true, w.measure()
+	return t.Count, true, nil
 }
 
 func (w *writer) thinnable(from, to uint64, cut int64) (seqs []int64, err error) {
@@ -114,13 +134,18 @@ func (w *writer) thinnable(from, to uint64, cut int64) (seqs []int64, err error)
 }
 
 // giveUp deletes the rows and stores the tombstone and the event that counts
-// them, all or nothing. The event is the new end of the chain, so that even the
-// newest row may go.
+// them, all or nothing, and with them what is in the log: the event's number is
+// the next of all. It is the new end of the chain, so that even the newest row
+// may go.
 func (w *writer) giveUp(t Thinning, cut int64) error {
-	rows, end, err := w.build([]Entry{w.cfg.Thin.Event(t)}, w.head)
+	w.front.pen.Lock()
+	defer w.front.pen.Unlock()
+	told, end, err := build([]Entry{w.cfg.Thin.Event(t)}, w.front.head, w.epoch, w.j.liveFrom.Load())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEvent, err)
 	}
+	_, rows, _ := w.front.state()
+	rows = append(rows, told...)
 	where, args := w.cfg.Thin.where(t.From, t.To+1, cut)
 	err = w.atomically(func() error {
 		n, err := w.exec("DELETE FROM event WHERE "+where, args...)
@@ -131,19 +156,21 @@ func (w *writer) giveUp(t Thinning, cut int64) error {
 			return fmt.Errorf("%d rows went, %d were counted", n, t.Count)
 		}
 		if _, err := w.exec("INSERT INTO thinned (first, last, count, event) VALUES (?, ?, ?, ?)",
-			int64(t.From), int64(t.To), int64(t.Count), int64(rows[0].Seq)); err != nil {
+			int64(t.From), int64(t.To), int64(t.Count), int64(told[0].Seq)); err != nil {
 			return err
 		}
 		return w.addAll(rows)
 	})
 	if err != nil {
-		return err
+		// Whether it was committed is not known. Nobody is given a number before it is.
+		return w.fault(err)
 	}
-	w.head = end
 	w.stats.Waiting -= t.Count
 	w.stats.Thinned += t.Count
-	w.count(rows)
-	return nil
+	w.front.ends(end)
+	err = w.took(rows)
+	w.j.ring() // now it can be read
+	return err
 }
 
 // relieving gives something up until the journal is no longer near its limits:
@@ -155,7 +182,7 @@ func relieving() func(w *writer) (more bool, err error) {
 		if gave && !w.near(relieved) {
 			return false, nil
 		}
-		if receipted := w.nearBytes(relieved) || !w.nearRows(relieved); receipted && w.low < w.head.seq {
+		if receipted := w.nearBytes(relieved) || !w.nearRows(relieved); receipted && w.low < w.end.seq {
 			freed, err := w.makeRoom()
 			gave = gave || freed > 0
 			return err == nil, err

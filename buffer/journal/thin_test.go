@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,50 @@ func classes(rows []Record) map[string]int {
 	return out
 }
 
+// A tombstone names what it counts: exactly the numbers that are missing, with
+// what is kept between them left out.
+func TestI4_TombstonesNameWhatIsGone(t *testing.T) {
+	told := make(map[uint64][2]uint64) // by first number, its range
+	thin := telemetry
+	thin.Event = func(n Thinning) Entry {
+		counted := uint64(0)
+		for _, r := range n.Gone {
+			if told[r[0]] = r; r[0] < n.From || r[1] > n.To || r[1] < r[0] {
+				t.Errorf("%v is not within %d to %d", r, n.From, n.To)
+			}
+			counted += r[1] - r[0] + 1
+		}
+		if counted != n.Count || n.Gone[0][0] != n.From || n.Gone[len(n.Gone)-1][1] != n.To {
+			t.Errorf("%+v names %d", n, counted)
+		}
+		return telemetry.Event(n)
+	}
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db"), MaxRows: 400, Thin: thin})
+	for range 300 {
+		if _, err := j.Append(t.Context(), passageOf(10)...); err != nil && !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	_, v := all(t, j)
+	missing, named := map[uint64]bool{}, map[uint64]bool{}
+	for seq := uint64(1); seq < v.First; seq++ {
+		missing[seq] = true
+	}
+	for _, r := range v.Gaps {
+		for seq := r[0]; seq <= r[1]; seq++ {
+			missing[seq] = true
+		}
+	}
+	for _, r := range told {
+		for seq := r[0]; seq <= r[1]; seq++ {
+			named[seq] = true
+		}
+	}
+	if len(named) == 0 || !maps.Equal(missing, named) {
+		t.Errorf("%d numbers are missing, %d are named, not the same", len(missing), len(named))
+	}
+}
+
 // Near full, telemetry that was never sent goes, counted; crossings and alerts
 // stay, whatever their number, until nothing is left to give up.
 func TestI4_ThinningKeepsCrossingsAndExplainsHoles(t *testing.T) {
@@ -154,8 +199,10 @@ func TestRoomIsMadeBeforeItIsShort(t *testing.T) {
 	for range 2000 {
 		add(t, j, sizedEvent("read", 1500))
 	}
-	if err := j.do(t.Context(), func(*writer) (bool, error) { return false, nil }); err != nil { // behind what was begun
-		t.Fatal(err)
+	for range 2 { // what is in the log goes in, and then the room is made that is short
+		if err := j.do(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	add(t, j, event("crossing"))
 	if s := j.Stats(); s.Thinned == 0 || s.Bytes > most*95/100 {
@@ -257,6 +304,35 @@ func TestThinRefusesWhatIsKept(t *testing.T) {
 		}
 		if _, err := os.Stat(path); err == nil {
 			t.Error("a journal was made all the same")
+		}
+	}
+}
+
+// Whoever reads when the bell rings, and not otherwise, sees every event, those
+// that the journal stores by itself too.
+func TestI4_BellRingsWhenATombstoneCanBeRead(t *testing.T) {
+	thin := telemetry
+	thin.After = time.Hour
+	j, _ := open(t, Config{Path: filepath.Join(t.TempDir(), "j.db"), Thin: thin})
+	for range 30 {
+		add(t, j, fillOf("read", thinLeast)...)
+		done := make(chan error, 1)
+		go func() { done <- j.do(t.Context(), aging()) }()
+		seen := uint64(0)
+		for thinned := false; !thinned || len(j.Bell()) > 0; {
+			select {
+			case <-j.Bell():
+				if rows := pending(t, j, Backlog); len(rows) > 0 {
+					seen = rows[len(rows)-1]
+				}
+			case err := <-done:
+				if thinned = true; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if seen != j.Last() {
+			t.Fatalf("the bell has rung for the last time, %d of %d was read", seen, j.Last())
 		}
 	}
 }

@@ -29,21 +29,17 @@ type job struct {
 	prune bool
 }
 
-// slice does one slice of a job; it tells whether the job is done.
-func (w *writer) slice(j *Journal, k *job) bool {
-	err := w.ready()
+// slice does one slice of a job, behind what is in the log; it tells whether the
+// job is done. A job without slices is only that.
+func (w *writer) slice(k *job) bool {
+	err := w.foldAll()
 	more := false
-	if err == nil {
-		w.live = j.liveFrom.Load()
-		before, last := w.stats, w.head.seq
+	if k.slice != nil && (err == nil || errors.Is(err, ErrFull) && w.conn != nil) { // it may be what makes room
 		if more, err = k.slice(w); err != nil {
 			err = w.fault(err)
 		}
-		if w.conn != nil && (before != w.stats || last != w.head.seq) {
-			w.publish(j)
-		}
-		if last != w.head.seq {
-			j.ring()
+		if w.conn != nil {
+			w.front.keeps(w.stats, w.upto)
 		}
 	}
 	if more && err == nil {
@@ -58,12 +54,11 @@ func (w *writer) slice(j *Journal, k *job) bool {
 
 // tidy moves what was committed into the database file, if it is worth it, and
 // looks whether there is room.
-func (w *writer) tidy(j *Journal, least int) {
+func (w *writer) tidy(least int) {
 	if w.conn == nil || w.commits < least {
 		return
 	}
-	w.commits = 0
-	// A reader may hold it up; the next idle moment tries again.
+	w.commits = 0 // a reader may hold it up; the next idle moment tries again.
 	err := w.checkpoint()
 	if err == nil {
 		err = w.measure()
@@ -73,7 +68,7 @@ func (w *writer) tidy(j *Journal, least int) {
 		return
 	}
 	w.short = w.short || w.near(nearFull)
-	w.publish(j)
+	w.front.keeps(w.stats, w.upto)
 }
 
 // near tells whether a part of one of the limits is reached.
@@ -87,9 +82,9 @@ func (w *writer) nearBytes(part float64) bool {
 	return w.cfg.MaxBytes > 0 && float64(w.stats.Bytes) > part*float64(w.cfg.MaxBytes)
 }
 
-func (w *writer) unreceipted() uint64 {
-	return w.stats.Waiting + w.stats.Alerts + w.stats.Quarantined
-}
+func (w *writer) unreceipted() uint64 { return w.stats.unreceipted() }
+
+func (s Stats) unreceipted() uint64 { return s.Waiting + s.Alerts + s.Quarantined }
 
 // startPruning makes room if there is little, then gives up what is over its
 // time.
@@ -120,7 +115,7 @@ func pruning() func(w *writer) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if older && first < w.head.seq {
+		if older && first < w.end.seq {
 			from = first + pruneSlice
 			_, err = w.drop(cut, first, from)
 			return true, err
@@ -160,7 +155,7 @@ func (w *writer) oldest(from uint64, cut int64) (seq uint64, older bool, err err
 // receipted row is.
 func (w *writer) drop(cut int64, from, to uint64) (n int64, err error) {
 	err = w.atomically(func() error {
-		n, err = w.exec("DELETE FROM event WHERE seq >= ? AND seq < ? AND state = 1 AND at < ? AND seq < ?", int64(from), int64(to), cut, int64(w.head.seq))
+		n, err = w.exec("DELETE FROM event WHERE seq >= ? AND seq < ? AND "+receipted+" AND at < ? AND seq < ?", int64(from), int64(to), cut, int64(w.end.seq))
 		return err
 	})
 	if err != nil {
@@ -172,7 +167,7 @@ func (w *writer) drop(cut int64, from, to uint64) (n int64, err error) {
 	if w.low < from {
 		return n, nil // something below is receipted already
 	}
-	left, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? AND seq < ? AND state = 1 ORDER BY seq LIMIT 1", int64(from), int64(to))
+	left, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? AND seq < ? AND "+receipted+" ORDER BY seq LIMIT 1", int64(from), int64(to))
 	if w.low = to; left != 0 {
 		w.low = uint64(left)
 	}
@@ -187,12 +182,12 @@ func (w *writer) makeRoom() (freed int64, err error) {
 		return 0, fmt.Errorf("looking for room: %w", err)
 	}
 	if first == 0 {
-		w.low = w.head.seq
+		w.low = w.end.seq
 		return 0, nil
 	}
 	w.low = max(w.low, uint64(first)) // nothing is below the first row
 	end := w.low + searchMost
-	found, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? AND seq < ? AND state = 1 ORDER BY seq LIMIT 1", int64(w.low), int64(end))
+	found, err := w.conn.Int("SELECT seq FROM event WHERE seq >= ? AND seq < ? AND "+receipted+" ORDER BY seq LIMIT 1", int64(w.low), int64(end))
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("looking for room: %w", err)

@@ -55,7 +55,24 @@ CREATE TABLE thinned (
   count INTEGER NOT NULL CHECK (count BETWEEN 1 AND last - first + 1),
   event INTEGER NOT NULL
 ) STRICT;
-`}, {SQL: claims}}
+`}, {SQL: claims}, {SQL: log}}
+
+// log is the version of the redo log beside the file. A program that does not
+// know of the log leaves the file alone: it would give numbers again that are in
+// there. mark is the number up to which everything is receipted: those rows keep
+// state 0, since to write each of them again would double what the flash bears.
+const log = `
+INSERT INTO meta (name, value) VALUES ('log', '1');
+CREATE TABLE mark (one INTEGER PRIMARY KEY CHECK (one = 1), upto INTEGER NOT NULL) STRICT;
+INSERT INTO mark (one, upto) VALUES (1, 0);
+`
+
+// What the state of a row means, with the mark.
+const (
+	mark      = "(SELECT upto FROM mark)"
+	waits     = "state = 0 AND seq > " + mark
+	receipted = "(state = 1 OR state = 0 AND seq <= " + mark + ")"
+)
 
 // head is the end of the chain.
 type head struct {
@@ -63,28 +80,28 @@ type head struct {
 	prev [16]byte // what the next row's prev will be
 }
 
-// writer owns the writing connection. conn is nil after a fault, until it could
-// be opened again.
+// writer owns the writing connection of the database. conn is nil after a fault,
+// until it could be opened again.
 type writer struct {
 	cfg    Config
+	j      *Journal // nil until it runs
 	epoch  string
 	opened Opened
+	front  *front // nil until the database was opened for the first time
 	conn   *sqlite.RawConn
 	start  *sqlite.Stmt // BEGIN IMMEDIATE
 	add    *sqlite.Stmt
 	commit *sqlite.Stmt
-	head   head
-	stats  Stats
+	end    head  // the newest row of the database
+	stats  Stats // of the database
 
-	failedAt time.Time
-	pause    time.Duration // until the next try to open
-	commits  int           // since the last checkpoint
-	low      uint64        // no receipted row is below
-	thinned  uint64        // nothing below is to be thinned any more
-	live     uint64        // rows from here on are live
-	pruning  bool          // a job of pruning waits or runs
-	short    bool          // room is to be made soon
-	together int           // requests of the last group
+	rest    rest   // until the next try to open
+	commits int    // since the last checkpoint
+	upto    uint64 // the mark
+	low     uint64 // no receipted row is below
+	thinned uint64 // nothing below is to be thinned any more
+	pruning bool   // a job of pruning waits or runs
+	short   bool   // room is to be made soon
 
 	began   time.Time
 	page    int64 // bytes
@@ -107,7 +124,7 @@ func openOrSetAside(ctx context.Context, cfg Config) (*writer, error) {
 	}
 	if sqlite.IsCorrupt(err) {
 		*w = writer{cfg: cfg, began: w.began, opened: Opened{OldEpoch: oldEpoch(ctx, cfg.Path)}}
-		if w.opened.SetAside, err = sqlite.SetAside(cfg.Path); err == nil {
+		if w.opened.SetAside, err = setAside(cfg.Path); err == nil {
 			err = w.open(ctx, check)
 		}
 	}
@@ -118,6 +135,17 @@ func openOrSetAside(ctx context.Context, cfg Config) (*writer, error) {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// setAside puts a damaged database and what the log is ahead of it out of the way.
+func setAside(path string) (to string, err error) {
+	if to, err = sqlite.SetAside(path); err != nil {
+		return "", err
+	}
+	if err := os.Rename(redoPath(path), redoPath(to)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return to, nil
 }
 
 // suspicion is the file that has the whole journal read at the next start,
@@ -166,6 +194,32 @@ func (w *writer) open(ctx context.Context, check int64) error {
 	return nil
 }
 
+// meet compares the database, as it was opened, with what was acknowledged.
+func (w *writer) meet() (err error) {
+	if w.front == nil {
+		if w.front, err = newFront(w.cfg, w.epoch, w.end); err == nil {
+			w.front.keeps(w.stats, w.upto)
+		}
+		if err == nil && w.front.head.seq > 0 {
+			w.opened = Opened{} // announced in the log
+		}
+		return err
+	}
+	folded, _, _ := w.front.state()
+	if w.end.seq < folded {
+		return fmt.Errorf("%w: it ends at event %d, and has had %d", sqlite.ErrCorrupt, w.end.seq, folded)
+	}
+	w.front.pen.Lock()
+	defer w.front.pen.Unlock()
+	if w.end.seq > w.front.head.seq { // a thinning whose commit was not known
+		w.front.ends(w.end)
+		defer w.j.ring()
+	}
+	w.front.folds(w.end.seq, w.stats)
+	w.front.keeps(w.stats, w.upto)
+	return nil
+}
+
 // prepare compiles what every append runs.
 func (w *writer) prepare() (err error) {
 	for _, s := range []struct {
@@ -208,7 +262,10 @@ func (w *writer) begin() error {
 	if err := w.life(); err != nil {
 		return err
 	}
-	return w.load()
+	if err := w.load(); err != nil {
+		return err
+	}
+	return w.meet()
 }
 
 // life reads the epoch, or begins one.
@@ -267,7 +324,7 @@ func text(conn *sqlite.RawConn, query string) (string, error) {
 // load reads the end of the chain, counts what waits, and tells whether the
 // epoch is still to be announced.
 func (w *writer) load() error {
-	w.head, w.low, w.opened = head{}, 0, Opened{}
+	w.end, w.low, w.opened = head{}, 0, Opened{}
 	st, err := w.conn.Prepare("SELECT seq, body FROM event ORDER BY seq DESC LIMIT 1")
 	if err != nil {
 		return err
@@ -278,12 +335,12 @@ func (w *writer) load() error {
 		}
 		body, _ := row[1].([]byte)
 		seq, _ := row[0].(int64)
-		w.head = head{seq: uint64(seq), prev: link(body)}
+		w.end = head{seq: uint64(seq), prev: link(body)}
 	}
 	if err := errors.Join(err, st.Close()); err != nil {
 		return err
 	}
-	if w.head.seq == 0 {
+	if w.end.seq == 0 {
 		old, oldErr := text(w.conn, "SELECT value FROM meta WHERE name = 'old_epoch'")
 		aside, asideErr := text(w.conn, "SELECT value FROM meta WHERE name = 'set_aside'")
 		if err := errors.Join(oldErr, asideErr); err != nil {
@@ -292,13 +349,18 @@ func (w *writer) load() error {
 		w.opened = Opened{New: true, SetAside: aside, OldEpoch: old}
 	}
 	counts := [3]int64{}
-	for i, q := range []string{"SELECT count(*) FROM event WHERE state = 0 AND alert = 0", "SELECT count(*) FROM event WHERE state = 0 AND alert = 1",
+	for i, q := range []string{"SELECT count(*) FROM event WHERE alert = 0 AND " + waits, "SELECT count(*) FROM event WHERE alert = 1 AND " + waits,
 		"SELECT count(*) FROM event WHERE state = 2"} {
 		if counts[i], err = w.conn.Int(q); err != nil {
 			return err
 		}
 	}
 	w.stats.Waiting, w.stats.Alerts, w.stats.Quarantined = uint64(counts[0]), uint64(counts[1]), uint64(counts[2])
+	upto, err := w.conn.Int("SELECT upto FROM mark")
+	if err != nil {
+		return err
+	}
+	w.upto = uint64(upto)
 	thinned, err := w.conn.Int("SELECT last FROM thinned ORDER BY first DESC LIMIT 1")
 	if err != nil {
 		return err
@@ -309,7 +371,7 @@ func (w *writer) load() error {
 
 // measure reads what is cheap to ask: the oldest row that waits, and the size.
 func (w *writer) measure() error {
-	at, err := w.conn.Int("SELECT at FROM event WHERE state = 0 AND alert = 0 ORDER BY seq LIMIT 1")
+	at, err := w.conn.Int("SELECT at FROM event WHERE alert = 0 AND " + waits + " ORDER BY seq LIMIT 1")
 	if err != nil {
 		return err
 	}
@@ -319,13 +381,6 @@ func (w *writer) measure() error {
 	}
 	w.stats.Bytes, err = w.conn.Int("SELECT (p.page_count - f.freelist_count) * s.page_size FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s")
 	return err
-}
-
-func (w *writer) publish(j *Journal) {
-	s := w.stats
-	s.Last = w.head.seq
-	j.stats.Store(&s)
-	j.last.Store(s.Last)
 }
 
 // link is the chain's link to a body.
@@ -355,14 +410,18 @@ func (w *writer) atomically(f func() error) error {
 // fail gives the connection up and tells what for.
 func (w *writer) fail(err error) error {
 	_ = w.close() // the fault that led here is the one to tell
-	w.failedAt = time.Now()
-	w.pause = min(max(2*w.pause, reopenPause), reopenLongest)
-	return fmt.Errorf("%w: %w", ErrStorage, suspect(w.cfg.Path, err))
+	w.rest.more()
+	err = fmt.Errorf("%w: %w", ErrStorage, suspect(w.cfg.Path, err))
+	w.front.fails(err)
+	return err
 }
 
 // fault gives the connection up, unless the trouble is only that there is no
 // room and nothing was changed.
 func (w *writer) fault(err error) error {
+	if w.conn == nil { // it is given up already
+		return err
+	}
 	if w.conn.InTransaction() {
 		return w.fail(err)
 	}
@@ -381,7 +440,7 @@ func (w *writer) ready() error {
 	if w.conn != nil {
 		return nil
 	}
-	if time.Since(w.failedAt) < w.pause {
+	if !w.rest.over() {
 		return ErrStorage
 	}
 	if err := w.open(context.Background(), 0); err != nil {

@@ -147,7 +147,7 @@ func SetAside(path string) (string, error) {
 			if err := os.Rename(path+suffix, to+suffix); err != nil {
 				return "", fmt.Errorf("setting aside: %w", err)
 			}
-			if err := syncDir(filepath.Dir(path)); err != nil {
+			if err := SyncDir(filepath.Dir(path)); err != nil {
 				return "", fmt.Errorf("setting %s aside: %w", path, err)
 			}
 		}
@@ -175,12 +175,12 @@ func SyncFile(path string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("syncing %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// syncDir makes names in a folder durable: a rename that is not followed by
+// SyncDir makes names in a folder durable: a rename that is not followed by
 // this can be undone by a power cut.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -45,12 +45,7 @@ func (r *RawConn) Exec(query string, args ...driver.Value) error {
 // Int returns the first column of the first row as a number, 0 without a row;
 // it is meant for pragmas and counts.
 func (r *RawConn) Int(query string, args ...driver.Value) (int64, error) {
-	s, err := r.Prepare(query)
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	for row, err := range s.Rows(args...) {
+	for row, err := range r.Rows(context.Background(), query, args...) {
 		if err != nil {
 			return 0, err
 		}
@@ -61,6 +56,18 @@ func (r *RawConn) Int(query string, args ...driver.Value) (int64, error) {
 		return n, nil
 	}
 	return 0, nil
+}
+
+// Rows is Stmt.Rows of a statement that the connection keeps for the next time.
+func (r *RawConn) Rows(ctx context.Context, query string, args ...driver.Value) iter.Seq2[[]driver.Value, error] {
+	return func(yield func([]driver.Value, error) bool) {
+		rows, err := r.c.QueryContext(ctx, query, named(nil, args))
+		var dest []driver.Value
+		if err == nil {
+			dest = make([]driver.Value, len(rows.Columns()))
+		}
+		walk(rows, err, dest, yield)
+	}
 }
 
 // InTransaction reports whether a transaction is open on this connection.
@@ -108,24 +115,29 @@ func (s *Stmt) Rows(args ...driver.Value) iter.Seq2[[]driver.Value, error] {
 	return func(yield func([]driver.Value, error) bool) {
 		s.args = named(s.args, args)
 		rows, err := s.s.QueryContext(context.Background(), s.args)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer rows.Close()
-		if s.dest == nil {
+		if err == nil && s.dest == nil {
 			s.dest = make([]driver.Value, len(rows.Columns()))
 		}
-		for {
-			switch err := rows.Next(s.dest); {
-			case errors.Is(err, io.EOF):
-				return
-			case err != nil:
-				yield(nil, err)
-				return
-			case !yield(s.dest, nil):
-				return
-			}
+		walk(rows, err, s.dest, yield)
+	}
+}
+
+// walk yields the rows of a query, each in dest, and its error last.
+func walk(rows driver.Rows, err error, dest []driver.Value, yield func([]driver.Value, error) bool) {
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	defer rows.Close()
+	for {
+		switch err := rows.Next(dest); {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			yield(nil, err)
+			return
+		case !yield(dest, nil):
+			return
 		}
 	}
 }

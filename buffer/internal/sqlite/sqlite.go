@@ -85,6 +85,10 @@ func (db *DB) Path() string { return db.path }
 // page cache, and a 512 MiB box has other things to hold.
 const readers = 4
 
+// statements is how many compiled statements each connection keeps for the next
+// time: compiling one takes longer than most of them run. Some kilobytes each.
+const statements = 16
+
 // Open opens path and brings its schema up to date. It fails with
 // ErrNewerSchema or ErrCorrupt (see there); in both cases, and only for an
 // existing file, nothing has been written.
@@ -98,6 +102,32 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, classify(err))
 	}
 	return db, nil
+}
+
+// Each calls row for every row of a query, until it fails. It is for many rows:
+// database/sql takes as long to convert their columns as SQLite to read them.
+// The values are valid until row returns, the bytes in them for good.
+func (db *DB) Each(ctx context.Context, row func([]driver.Value) error, query string, args ...driver.Value) error {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Raw(func(raw any) error {
+		conn, ok := raw.(*sqlite3.SQLiteConn)
+		if !ok {
+			return fmt.Errorf("driver gave a %T", raw)
+		}
+		for values, err := range (&RawConn{conn}).Rows(ctx, query, args...) {
+			if err == nil {
+				err = row(values)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // pool opens the database/sql handle without looking at the schema.
@@ -173,7 +203,7 @@ func create(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // dsn writes the URI. The path is escaped, so that a '?' or '%' in a folder's
@@ -189,7 +219,7 @@ func dsn(path string, o Options) string {
 	default:
 		s += "&mode=rw"
 	}
-	return s + fmt.Sprintf("&_busy_timeout=%d", o.BusyTimeout.Milliseconds())
+	return s + fmt.Sprintf("&_busy_timeout=%d&_stmt_cache_size=%d", o.BusyTimeout.Milliseconds(), statements)
 }
 
 // connector hands each new connection to the pragmas; database/sql's driver
