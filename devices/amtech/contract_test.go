@@ -54,8 +54,8 @@ func TestContract(t *testing.T) {
 				Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC == ident([]byte(id(n))) },
 				Weak:  cfg.Mode != ECP,
 				Pause: 2 * time.Second,
-				// Who has nothing to report is asked after a minute, three times.
-				Offline: 61600 * time.Millisecond,
+				// Three polls, after the minute in which it may not be asked, and a look at the port.
+				Offline: idleMost + tries*answerWait + 100*time.Millisecond,
 				Ready:   func() bool { return s.Ready() },
 			})
 		})

@@ -168,6 +168,18 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	for _, ecp := range []bool{false, true} {
+		s := scanner{framing: framing{start: '#', ecp: ecp}}
+		devicestest.NoAllocationPerByte(t, "#\r\n4A", func(b []byte) {
+			for len(b) > 0 {
+				used, _, _ := s.take(b)
+				b = b[used:]
+			}
+		})
+	}
+}
+
 // Whatever comes and however it is split, frames are whole, printable and
 // bounded, and the next good one is found.
 func FuzzScanner(f *testing.F) {
@@ -175,6 +187,17 @@ func FuzzScanner(f *testing.F) {
 		f.Add([]byte(s), true, uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, ecp bool, chunk uint8) {
+		devicestest.Frugal(t, func() (frames int) {
+			s := scanner{framing: framing{start: '#', ecp: ecp}}
+			for rest := b; len(rest) > 0; {
+				used, got, ok := s.take(rest)
+				if rest = rest[used:]; ok && !got.damaged {
+					frames++
+					_ = ident(read(got.text).id)
+				}
+			}
+			return frames
+		})
 		size := int(chunk%64) + 1
 		good := []byte("#KING 1302\r\n")
 		if ecp {

@@ -33,9 +33,14 @@ const (
 	endWait    = 250 * time.Millisecond // from a frame's first byte, without CR LF: it is dropped; see overdue
 	byteGap    = 250 * time.Millisecond // without a byte of it: the same
 	answerWait = 500 * time.Millisecond // ours
-	tries      = 3                      // of one command; ours
-	idleMost   = 60 * time.Second       // without a frame: the reader is asked who it is
+	tries      = 3                      // of one command: three polls without an answer, and it is missed; ours
 	inquireAt  = 200 * time.Millisecond // how often a reader that buffers is asked; ours
+
+	// idleMost is how long a reader says nothing until it is asked who it is. It may
+	// not be asked more often: "Tags are not reported in command mode on older
+	// readers", and "silence: command mode probe 505 every 60 s when the lane is
+	// idle". Who reports nothing else has no other way to be polled.
+	idleMost = 60 * time.Second
 
 	// slowest is what a character takes on the slowest line that can be configured:
 	// 1200 baud, ten bits.
@@ -58,7 +63,8 @@ var (
 
 // Fault is a state of the reader that does not end it. Command is a command of
 // the set-up that was refused; Alarm is the reader's own number: 06 frequency
-// not set, 07, 08 and 11 buffer or hardware.
+// not set, 07, 08 and 11 buffer or hardware. It lasts until the reader is opened
+// anew: no message says that an alarm is over, and no question asks.
 type Fault struct {
 	Command string
 	Alarm   int

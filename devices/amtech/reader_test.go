@@ -267,7 +267,12 @@ func TestProbesAnIdleReader(t *testing.T) {
 			b.wait(2 * time.Second)
 			b.want("KING 1302")
 			b.sim.Mute(true)
-			if took := b.ends(); !errors.Is(b.err, ErrSilent) || took > idleMost+tries*answerWait+100*time.Millisecond || b.r.Counters().Timeouts != tries {
+			b.heard()
+			took := b.ends()
+			if n := strings.Count(strings.ReplaceAll(b.heard(), "\x05", ""), "\r"); n != 3 {
+				b.Errorf("mode %d: asked %d times, want 3", mode, n)
+			}
+			if !errors.Is(b.err, ErrSilent) || took > idleMost+tries*answerWait+100*time.Millisecond || b.r.Counters().Timeouts != tries {
 				b.Errorf("mode %d: %v after %v, %+v", mode, b.err, took, b.r.Counters())
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"boothd/devices/devicestest"
 )
 
 // scans feeds pieces and tells what came, errors as their kind.
@@ -109,6 +111,13 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	for _, suffix := range []Suffix{CR, CRLF, LF, ETX, None} {
+		f, out := Frames{Suffix: suffix}, func(string, error) {}
+		devicestest.NoAllocationPerByte(t, "9X", func(b []byte) { f.Push(b, out) })
+	}
+}
+
 // FuzzFrames shows that it does not matter how the bytes were split, and that
 // what is held is bounded.
 func FuzzFrames(f *testing.F) {
@@ -116,6 +125,11 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x02A\x03\x02B\x03"), 3, uint8(1))
 	f.Add([]byte("A\r\nB\r\n\xe9\r\n"), 1, uint8(2))
 	f.Fuzz(func(t *testing.T, b []byte, suffix int, step uint8) {
+		devicestest.Frugal(t, func() (frames int) {
+			f := Frames{Suffix: Suffix(suffix)}
+			f.Push(b, func(string, error) { frames++ })
+			return frames
+		})
 		whole, split := Frames{Suffix: Suffix(suffix)}, Frames{Suffix: Suffix(suffix)}
 		want, got := scans(&whole, string(b)), []string(nil)
 		for p := range slices.Chunk(b, int(step)+1) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 func TestParse(t *testing.T) {
@@ -105,6 +106,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		devicestest.Frugal(t, func() int { _, _ = ParseOCR(s); return 0 })
 		c, err := ParseOCR(s)
 		if err != nil {
 			if c != (Container{}) {

@@ -104,16 +104,19 @@ func character(c byte) (key, bool) {
 	case 0x18:
 		return erase, true
 	case '#', '*', '+', '/', '.', '-':
-		return key(string(rune(c))), true
+		return keyOf(c), true
 	}
 	if 'a' <= c && c <= 'z' {
 		c -= 'a' - 'A'
 	}
 	if plate(c) {
-		return key(string(rune(c))), true
+		return keyOf(c), true
 	}
 	return "", false
 }
+
+// keyOf is the key of one character. A string of one byte costs no memory.
+func keyOf(c byte) key { return key(string([]byte{c})) }
 
 // lines decodes a pad that has a display of its own and sends whole lines, ended
 // by CR, LF or both: a plate, a key's name, or a number and the name of a key
@@ -170,7 +173,7 @@ func (l *lines) end(strike func(key)) {
 		return
 	}
 	for _, c := range text {
-		strike(key(string(rune(c))))
+		strike(keyOf(c))
 	}
 	strike(last)
 }

@@ -23,6 +23,24 @@ func BenchmarkLatency(b *testing.B) {
 	}
 }
 
+func BenchmarkCodec(b *testing.B) {
+	for _, template := range []Template{Strokes, Lines} {
+		b.Run("template="+string(template), func(b *testing.B) {
+			cfg, err := Config{Template: template}.complete()
+			if err != nil {
+				b.Fatal(err)
+			}
+			k := with(nil, cfg, cfg.decoder())
+			devicestest.Codec(b, []byte("ON-ABC123\r"), func(wire []byte) {
+				if k.decoder.feed(wire, k.strike); len(k.presses) != 1 || k.presses[0].Plate == "" {
+					b.Fatalf("%+v", k.presses)
+				}
+				k.presses = k.presses[:0]
+			})
+		})
+	}
+}
+
 // A pad keeps the contract of all readers. Cut off, a plate is forgotten after
 // the idle time; a line of the template lines is whole only with its end, and
 // what is cut off before it is no plate of any vehicle.

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"boothd/devices/sim"
+
+	"boothd/devices/devicestest"
 )
 
 // appendEvent appends an event as the kernel reports it, its time all ones, in
@@ -233,6 +235,10 @@ func FuzzEvents(f *testing.F) {
 		if wide {
 			size = 24
 		}
+		devicestest.Frugal(t, func() (keys int) {
+			(&events{size: size}).feed(b, func(key) { keys++ })
+			return keys
+		})
 		want := events1(t, size, b, max(len(b), 1))
 		if got := events1(t, size, b, int(step)+1); !slices.Equal(got, want) {
 			t.Fatalf("split every %d: %q, whole: %q", int(step)+1, got, want)

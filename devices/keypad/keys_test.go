@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"boothd/devices/devicestest"
 )
 
 func TestStrokes(t *testing.T) {
@@ -114,6 +116,17 @@ func TestMatrixAndBindings(t *testing.T) {
 
 // FuzzKeys: whatever a pad sends, in whatever pieces, gives the same presses,
 // each one thing, within bounds, and nothing stays behind an erase.
+func TestNoAllocationPerByte(t *testing.T) {
+	for _, template := range []Template{Strokes, Lines, Matrix} {
+		cfg, err := Config{Template: template}.complete()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := cfg.decoder()
+		devicestest.NoAllocationPerByte(t, "A1#\x08\x7f", func(b []byte) { d.feed(b, func(key) {}) })
+	}
+}
+
 func FuzzKeys(f *testing.F) {
 	for _, s := range []string{"ON-ABC123\r", "3\x1b[13~#*", "\x1bOP\x1b\x1b[24~", "12F3\r\n", "AB\x08\x18-\r", strings.Repeat("A", 40) + "\r"} {
 		f.Add([]byte(s), uint8(2), uint8(len(s)))
@@ -123,6 +136,10 @@ func FuzzKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		devicestest.Frugal(t, func() (keys int) {
+			cfg.decoder().feed(b, func(key) { keys++ })
+			return keys
+		})
 		whole, split := with(nil, cfg, cfg.decoder()), with(nil, cfg, cfg.decoder())
 		whole.decoder.feed(b, whole.strike)
 		for p := range slices.Chunk(b, int(step)+1) {

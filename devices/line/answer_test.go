@@ -34,9 +34,9 @@ func (a *answered) heard() string {
 // sent again, and one whose checksum is wrong; nothing else, and not before the
 // report has been handed on.
 func TestAnswers(t *testing.T) {
-	numbered := Config{Template: "custom", Start: "\x02", End: "\x03", Separator: ",", Fields: []string{"seq", "plate"}, Checksum: "sum-hex",
+	numbered := Config{Start: "\x02", End: "\x03", Separator: ",", Fields: []string{"seq", "plate"}, Checksum: "sum-hex",
 		Heartbeat: "BEAT", Ack: "02 {seq} 06 03", Nak: "15"}
-	plain := Config{Template: "nedap-raw", Checksum: "sum-hex", Ack: "06", Nak: "15 0D"}
+	plain := form("nedap-raw", Config{Checksum: "sum-hex", Ack: "06", Nak: "15 0D"})
 	report := func(body string) string { return body + sumHex(body) }
 	for _, c := range []struct {
 		name       string
@@ -53,7 +53,7 @@ func TestAnswers(t *testing.T) {
 		{"its number", numbered, "\x02" + report("0042,AB1") + "\x03", "\x020042\x06\x03"},
 		{"a number of any length", numbered, "\x02" + report(strings.Repeat("7", 100)+",AB1") + "\x03", "\x02" + strings.Repeat("7", answerMost) + "\x06\x03"},
 		{"heartbeat", numbered, "\x02BEAT\x03", ""},
-		{"nothing set", Config{Template: "nedap-raw", Checksum: "sum-hex"}, report("AB1") + "\r\nAB1FF\r\n", ""},
+		{"nothing set", form("nedap-raw", Config{Checksum: "sum-hex"}), report("AB1") + "\r\nAB1FF\r\n", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &answered{pipe: pipe{in: make(chan []byte, 8)}}
@@ -99,7 +99,7 @@ func TestAnswers(t *testing.T) {
 func TestNotTakenIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &answered{pipe: pipe{in: make(chan []byte, 8)}}
-		r, err := Open(t.Context(), p, Config{Template: "nedap-raw", Ack: "06"})
+		r, err := Open(t.Context(), p, form("nedap-raw", Config{Ack: "06"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func sumHex(body string) string {
 // A checksum behind the end covers it: whatever its bytes look like, reports are
 // told apart, and one that lost it costs no other.
 func TestChecksumOverTheEnd(t *testing.T) {
-	cfg := Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, ChecksumEnd: true}
+	cfg := Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, ChecksumEnd: true}
 	frame := func(body string) string {
 		body += "\x03"
 		return "\x02" + body + string([]byte{byte(checksum(bareCheck, []byte(body)))})
@@ -167,7 +167,7 @@ func TestChecksumOverTheEnd(t *testing.T) {
 		}
 	}
 	for kind := range map[string]bool{"xor-hex": true, "sum-hex": true, "twos-hex": true, "crc16-ibm": true, "crc16-ccitt-false": true, "crc16-xmodem": true} {
-		cfg := Config{Template: "nedap-raw", Checksum: kind, ChecksumEnd: true}
+		cfg := form("nedap-raw", Config{Checksum: kind, ChecksumEnd: true})
 		n, err := checkSize(kind)
 		if err != nil {
 			t.Fatal(err)
@@ -188,20 +188,20 @@ func TestFormsOfDateAndTime(t *testing.T) {
 	at := time.Date(2026, 7, 4, 12, 34, 56, 0, time.UTC)
 	for _, day := range []string{"20260704", "2026-07-04"} {
 		for clock, want := range map[string]time.Time{"123456": at, "12-34-56": at, "12:34:56": at, "12:34:56.250": at.Add(250 * time.Millisecond)} {
-			plates, _, _ := all(t, Config{Template: "custom", End: "\n", Separator: "\t", Fields: []string{"date", "time", "plate"}}, []byte(day+"\t"+clock+"\tAB1\n"))
+			plates, _, _ := all(t, Config{End: "\n", Separator: "\t", Fields: []string{"date", "time", "plate"}}, []byte(day+"\t"+clock+"\tAB1\n"))
 			if len(plates) != 1 || !plates[0].DeviceAt.Equal(want) {
 				t.Errorf("%s %s: %+v, want %v", day, clock, plates, want)
 			}
 		}
 	}
 	for said, want := range map[string]time.Time{"1783168496": at, "1783168496000": at, "0": {}, "-5": {}, "x": {}} {
-		plates, _, _ := all(t, Config{Template: "custom", End: "\n", Separator: " ", Fields: []string{"epoch", "plate"}}, []byte(said+" AB1\n"))
+		plates, _, _ := all(t, Config{End: "\n", Separator: " ", Fields: []string{"epoch", "plate"}}, []byte(said+" AB1\n"))
 		if len(plates) != 1 || !plates[0].DeviceAt.Equal(want) {
 			t.Errorf("epoch %s: %+v, want %v", said, plates, want)
 		}
 	}
 	for scale, said := range map[int]string{1: "0.5", 100: "50", 1000: "500"} {
-		plates, _, _ := all(t, Config{Template: "custom", End: "\n", Separator: "|", Fields: []string{"confidence", "plate"}, ConfidenceScale: scale}, []byte(said+"|AB1\n"))
+		plates, _, _ := all(t, Config{End: "\n", Separator: "|", Fields: []string{"confidence", "plate"}, ConfidenceScale: scale}, []byte(said+"|AB1\n"))
 		if len(plates) != 1 || plates[0].Confidence != 0.5 {
 			t.Errorf("%s of %d: %+v", said, scale, plates)
 		}

@@ -17,7 +17,7 @@ import (
 func BenchmarkLatency(b *testing.B) {
 	devicestest.Latency(b, devicestest.Device{
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
-			return Open(ctx, w, Config{Template: "lumo", Window: time.Nanosecond})
+			return Open(ctx, w, form("lumo", Config{Window: time.Nanosecond}))
 		},
 		Frame: func(n int) []byte { return fmt.Appendf(nil, "AB%03dX;ON;97;IN\r\n", n) },
 	})
@@ -31,15 +31,15 @@ func TestContract(t *testing.T) {
 		cfg   Config
 		frame func(n int) string
 	}{
-		"axxon":       {Config{Template: "axxon"}, func(n int) string { return "\x022026070412345601" + plate(n) + "\x03" }},
-		"nedap-raw":   {Config{Template: "nedap-raw"}, func(n int) string { return plate(n) + "\r\n" }},
-		"lumo":        {Config{Template: "lumo"}, func(n int) string { return plate(n) + ";ON;97;IN\r\n" }},
-		"csv-generic": {Config{Template: "csv-generic"}, func(n int) string { return "x," + plate(n) + ",97,01\n" }},
-		"crc": {Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ccitt-false"},
+		"axxon":       {form("axxon", Config{}), func(n int) string { return "\x022026070412345601" + plate(n) + "\x03" }},
+		"nedap-raw":   {form("nedap-raw", Config{}), func(n int) string { return plate(n) + "\r\n" }},
+		"lumo":        {form("lumo", Config{}), func(n int) string { return plate(n) + ";ON;97;IN\r\n" }},
+		"csv-generic": {form("csv-generic", Config{}), func(n int) string { return "x," + plate(n) + ",97,01\n" }},
+		"crc": {Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ccitt-false"},
 			func(n int) string {
 				return fmt.Sprintf("\x02%s%04X\x03", plate(n), checksum("crc16-ccitt-false", []byte(plate(n))))
 			}},
-		"crc over the end": {Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true},
+		"crc over the end": {Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true},
 			func(n int) string {
 				return fmt.Sprintf("\x02%s\x03%04X", plate(n), checksum("crc16-ibm", []byte(plate(n)+"\x03")))
 			}},
@@ -77,7 +77,7 @@ func TestContractWithHeartbeats(t *testing.T) {
 			return say
 		},
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
-			return Open(ctx, w, Config{Template: "nedap-raw", Heartbeat: "ALIVE", Quiet: 3 * beat})
+			return Open(ctx, w, form("nedap-raw", Config{Heartbeat: "ALIVE", Quiet: 3 * beat}))
 		},
 		Frame: func(n int) []byte { return fmt.Appendf(nil, "AB%03dX\r\n", n) },
 		Is: func(r devices.Read, n int) bool {

@@ -53,7 +53,7 @@ func TestFrames(t *testing.T) {
 
 // A bare check byte may be any byte: start and end too. All 256 are read.
 func TestBareCheckByte(t *testing.T) {
-	p := parserOf(t, Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, Charset: "latin-1"})
+	p := parserOf(t, Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, Charset: "latin-1"})
 	frame := func(body string) string {
 		return "\x02" + body + string([]byte{byte(checksum(bareCheck, []byte(body)))}) + "\x03"
 	}
@@ -94,7 +94,7 @@ func TestBareCheckByte(t *testing.T) {
 // A report begins with its first byte, in whatever pieces it comes.
 func TestReportsAreTimedByTheirFirstByte(t *testing.T) {
 	for _, template := range []string{"axxon", "nedap-raw"} {
-		p := parserOf(t, Config{Template: template})
+		p := parserOf(t, form(template, Config{}))
 		f, first := p.framer(), time.Unix(1000, 0)
 		var got time.Time
 		for i, c := range []byte(p.cfg.Start + "2026070412345601AB" + p.cfg.End) {
@@ -109,8 +109,8 @@ func TestReportsAreTimedByTheirFirstByte(t *testing.T) {
 // Nothing is allocated for a byte, whatever the bytes are.
 func TestNoAllocationPerByte(t *testing.T) {
 	noise := bytes.Repeat([]byte("\x02\r\xff$A\x00B;,C"), 1000)
-	for _, cfg := range []Config{{Template: "axxon"}, {Template: "nedap-raw"}, {Template: "csv-generic"},
-		{Template: "custom", Silence: time.Millisecond, Fields: []string{"plate"}}, {Template: "axxon", Checksum: bareCheck}} {
+	for _, cfg := range []Config{form("axxon", Config{}), form("nedap-raw", Config{}), form("csv-generic", Config{}),
+		{Silence: time.Millisecond, Fields: []string{"plate"}}, form("axxon", Config{Checksum: bareCheck})} {
 		p := parserOf(t, cfg)
 		f := p.framer()
 		out := func([]byte, time.Time) {}

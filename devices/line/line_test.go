@@ -58,7 +58,7 @@ func show(p devices.Plate) string {
 	return fmt.Sprintf("%s|%s|%.3g|%t|%s|%s", p.Text.Reveal(), p.Jurisdiction, p.Confidence, p.NoRead, p.Camera, at)
 }
 
-// Vectors of the licence plate readers' page; those marked ours are derived.
+// Vectors of the licence plate readers' page, and what is derived from its tables.
 func TestVectors(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -67,35 +67,37 @@ func TestVectors(t *testing.T) {
 		want string // one per plate
 		errs int
 	}{
-		{"axxon", Config{Template: "axxon"}, "\x022026070412345601ABCD123\x03", "ABCD123||-1|false|01|2026-07-04T12:34:56Z", 0},
-		{"axxon no read", Config{Template: "axxon"}, "\x022026070412345601Not defined\x03", "||-1|true|01|2026-07-04T12:34:56Z", 0},
-		{"axxon in a zone", Config{Template: "axxon", Zone: "America/Vancouver"}, "\x022026070412345601A\x03", "A||-1|false|01|2026-07-04T19:34:56Z", 0},
-		{"axxon cut short", Config{Template: "axxon"}, "\x0220260704\x03", "", 1},
-		{"nedap", Config{Template: "nedap-raw"}, "46HVR9-NLD\r\n", "46HVR9|NLD|-1|false||", 0},
-		{"nedap plate with dash", Config{Template: "nedap-raw"}, "AB-1234\r\n", "AB-1234||-1|false||", 0},
-		{"nedap no read", Config{Template: "nedap-raw"}, "NOREAD\r\n", "||-1|true||", 0},
-		{"lumo (ours)", Config{Template: "lumo"}, "ABCD123;ON;97;IN\r\n", "ABCD123|ON|0.97|false||", 0},
-		{"csv", Config{Template: "csv-generic"}, "2026-07-04T12:34:56,ABC 123,88.5,front\n", "ABC 123||0.885|false|front|2026-07-04T12:34:56Z", 0},
-		{"csv with carriage return (ours)", Config{Template: "csv-generic"}, "2026-07-04 12:34:56,X1,100%,front\r\n", "X1||1|false|front|2026-07-04T12:34:56Z", 0},
-		{"csv too few", Config{Template: "csv-generic"}, "2026-07-04,ABC\n", "", 1},
-		{"csv mad confidence", Config{Template: "csv-generic"}, "x,ABC,NaN,c\ny,DEF,101,c\n", "ABC||-1|false|c| DEF||-1|false|c|", 0},
-		{"date and time apart", Config{Template: "custom", End: "\n", Separator: "|", Fields: []string{"date", "time", "plate"}},
-			"2011-07-28|12-34-56|NEDAP1\n", "NEDAP1||-1|false||2011-07-28T12:34:56Z", 0},
-		{"literal and columns", Config{Template: "custom", Start: "$", End: "#", Fields: []string{"literal:LP", "plate:8", "state:2"}},
+		// The page's; of the first two the values are its own.
+		{"axxon", form("axxon", Config{}), "\x022026070412345601ABCD123\x03", "ABCD123||-1|false|01|2026-07-04T12:34:56Z", 0},
+		{"axxon no read", form("axxon", Config{}), "\x022026070412345601Not defined\x03", "||-1|true|01|2026-07-04T12:34:56Z", 0},
+		{"nedap", form("nedap-raw", Config{}), "46HVR9-NLD\r\n", "46HVR9|NLD|-1|false||", 0},
+		{"date, time and device name", Config{End: "\n", Separator: "|", Fields: []string{"date", "time", "camera", "plate"}},
+			"2011-07-28|12-34-56|NEDAP_ANPR1|46HVR9\n", "46HVR9||-1|false|NEDAP_ANPR1|2011-07-28T12:34:56Z", 0},
+		// Derived.
+		{"axxon in a zone", form("axxon", Config{Zone: "America/Vancouver"}), "\x022026070412345601A\x03", "A||-1|false|01|2026-07-04T19:34:56Z", 0},
+		{"axxon cut short", form("axxon", Config{}), "\x0220260704\x03", "", 1},
+		{"nedap plate with dash", form("nedap-raw", Config{}), "AB-1234\r\n", "AB-1234||-1|false||", 0},
+		{"nedap no read", form("nedap-raw", Config{}), "NOREAD\r\n", "||-1|true||", 0},
+		{"lumo", form("lumo", Config{}), "ABCD123;ON;97;IN\r\n", "ABCD123|ON|0.97|false||", 0},
+		{"csv", form("csv-generic", Config{}), "2026-07-04T12:34:56,ABC 123,88.5,front\n", "ABC 123||0.885|false|front|2026-07-04T12:34:56Z", 0},
+		{"csv with carriage return", form("csv-generic", Config{}), "2026-07-04 12:34:56,X1,100%,front\r\n", "X1||1|false|front|2026-07-04T12:34:56Z", 0},
+		{"csv too few", form("csv-generic", Config{}), "2026-07-04,ABC\n", "", 1},
+		{"csv mad confidence", form("csv-generic", Config{}), "x,ABC,NaN,c\ny,DEF,101,c\n", "ABC||-1|false|c| DEF||-1|false|c|", 0},
+		{"literal and columns", Config{Start: "$", End: "#", Fields: []string{"literal:LP", "plate:8", "state:2"}},
 			"$LPABC123  ON#$XXABC123  ON#", "ABC123|ON|-1|false||", 1},
-		{"columns filled up", Config{Template: "custom", End: "\n", Fields: []string{"plate:10:_", "state:3:.", "camera:4:*"}},
+		{"columns filled up", Config{End: "\n", Fields: []string{"plate:10:_", "state:3:.", "camera:4:*"}},
 			"ABC123____ON.0071\n___A_BC__ .NY70**\n__________...****\n", "ABC123|ON|-1|false|0071| A_BC|NY|-1|false|70| ||-1|true||", 0},
-		{"epoch ms", Config{Template: "custom", End: "\n", Separator: ",", Fields: []string{"epoch", "plate"}}, "1586794095057,ABC123\n",
+		{"epoch ms", Config{End: "\n", Separator: ",", Fields: []string{"epoch", "plate"}}, "1586794095057,ABC123\n",
 			"ABC123||-1|false||2020-04-13T16:08:15Z", 0},
-		{"silence", Config{Template: "custom", Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, "ABC123", "ABC123||-1|false||", 0},
-		{"heartbeat", Config{Template: "nedap-raw", Heartbeat: "ALIVE"}, "ALIVE\r\nABC\r\n", "ABC||-1|false||", 0},
-		{"not ASCII", Config{Template: "nedap-raw"}, "AB\xfcC\r\n", "", 1},
-		{"latin-1", Config{Template: "nedap-raw", Charset: "latin-1"}, "AB\xfcC\r\n", "ABüC||-1|false||", 0},
-		{"bad UTF-8", Config{Template: "nedap-raw", Charset: "utf-8"}, "AB\xfcC\r\n", "", 1},
-		{"glued, after noise", Config{Template: "axxon"}, "xx\x03\x022026070412345601AAA\x03\x022026070412345602BBB\x03",
+		{"silence", Config{Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, "ABC123", "ABC123||-1|false||", 0},
+		{"heartbeat", form("nedap-raw", Config{Heartbeat: "ALIVE"}), "ALIVE\r\nABC\r\n", "ABC||-1|false||", 0},
+		{"not ASCII", form("nedap-raw", Config{}), "AB\xfcC\r\n", "", 1},
+		{"latin-1", form("nedap-raw", Config{Charset: "latin-1"}), "AB\xfcC\r\n", "ABüC||-1|false||", 0},
+		{"bad UTF-8", form("nedap-raw", Config{Charset: "utf-8"}), "AB\xfcC\r\n", "", 1},
+		{"glued, after noise", form("axxon", Config{}), "xx\x03\x022026070412345601AAA\x03\x022026070412345602BBB\x03",
 			"AAA||-1|false|01|2026-07-04T12:34:56Z BBB||-1|false|02|2026-07-04T12:34:56Z", 0},
-		{"cut off by the next", Config{Template: "axxon"}, "\x0220260704123\x022026070412345602BBB\x03", "BBB||-1|false|02|2026-07-04T12:34:56Z", 0},
-		{"too long", Config{Template: "nedap-raw", MaxLength: 10}, strings.Repeat("A", 40) + "\r\nOK1\r\n", "OK1||-1|false||", 0},
+		{"cut off by the next", form("axxon", Config{}), "\x0220260704123\x022026070412345602BBB\x03", "BBB||-1|false|02|2026-07-04T12:34:56Z", 0},
+		{"too long", form("nedap-raw", Config{MaxLength: 10}), strings.Repeat("A", 40) + "\r\nOK1\r\n", "OK1||-1|false||", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plates, errs, _ := all(t, c.cfg, []byte(c.in))
@@ -113,7 +115,7 @@ func TestVectors(t *testing.T) {
 // Checksums of "123456789": the published check values of the CRCs.
 func TestChecksums(t *testing.T) {
 	for kind, want := range map[string]string{"xor-hex": "31", "sum-hex": "DD", "twos-hex": "23", "crc16-ibm": "BB3D", "crc16-ccitt-false": "29B1", "crc16-xmodem": "31C3"} {
-		cfg := Config{Template: "nedap-raw", Checksum: kind}
+		cfg := form("nedap-raw", Config{Checksum: kind})
 		if plates, errs, _ := all(t, cfg, []byte("123456789"+want+"\r\n")); len(plates) != 1 || errs != 0 || plates[0].Text != "123456789" {
 			t.Errorf("%s: %v, %d errors", kind, plates, errs)
 		}
@@ -125,18 +127,18 @@ func TestChecksums(t *testing.T) {
 			}
 		}
 	}
-	if plates, _, _ := all(t, Config{Template: "nedap-raw", Checksum: "xor"}, []byte("AB\x03\r\n")); len(plates) != 1 {
+	if plates, _, _ := all(t, form("nedap-raw", Config{Checksum: "xor"}), []byte("AB\x03\r\n")); len(plates) != 1 {
 		t.Error("xor byte")
 	}
 }
 
 func TestBadConfigurations(t *testing.T) {
-	for _, c := range []Config{{Template: "axon"}, {Template: "custom", End: "\n"}, {Template: "custom", End: "\n", Fields: []string{"plate", "camera:2"}},
-		{Template: "custom", End: "\n", Fields: []string{"plate:0"}}, {Template: "axxon", Zone: "Mars/Olympus"},
-		{Template: "custom", End: "\n", Fields: []string{"plate:8:"}}, {Template: "custom", End: "\n", Fields: []string{"plate:8:xy"}}, {Template: "custom", End: "\n", Fields: []string{"plate:8:0"}},
-		{Template: "axxon", ChecksumEnd: true}, {Template: "custom", Silence: time.Second, Fields: []string{"plate"}, Checksum: "xor", ChecksumEnd: true},
-		{Template: "axxon", Ack: "6"}, {Template: "axxon", Ack: "{id}"}, {Template: "axxon", Ack: "{seq}"}, {Template: "axxon", Nak: "{seq}"},
-		{Template: "axxon", Ack: strings.Repeat("06", 65)}} {
+	for _, c := range []Config{{}, {End: "\n"}, {End: "\n", Fields: []string{"plate", "camera:2"}},
+		{End: "\n", Fields: []string{"plate:0"}}, form("axxon", Config{Zone: "Mars/Olympus"}),
+		{End: "\n", Fields: []string{"plate:8:"}}, {End: "\n", Fields: []string{"plate:8:xy"}}, {End: "\n", Fields: []string{"plate:8:0"}},
+		form("axxon", Config{ChecksumEnd: true}), {Silence: time.Second, Fields: []string{"plate"}, Checksum: "xor", ChecksumEnd: true},
+		form("axxon", Config{Ack: "6"}), form("axxon", Config{Ack: "{id}"}), form("axxon", Config{Ack: "{seq}"}), form("axxon", Config{Nak: "{seq}"}),
+		form("axxon", Config{Ack: strings.Repeat("06", 65)})} {
 		closed := &pipe{}
 		if _, err := Open(t.Context(), closed, c); err == nil || !closed.closed {
 			t.Errorf("%+v: %v, closed %t", c, err, closed.closed)
@@ -191,7 +193,7 @@ func play(t *testing.T, cfg Config, act func(say func(string))) (got []string, c
 }
 
 func TestSamePlateWithinTheWindowIsOneReport(t *testing.T) {
-	got, c, err := play(t, Config{Template: "csv-generic"}, func(say func(string)) {
+	got, c, err := play(t, form("csv-generic", Config{}), func(say func(string)) {
 		say("x,AAA,80,c\n")
 		say("x,AAA,80,c\nx,AAA,70,c\n")
 		say("x,AAA,90,c\n") // surer
@@ -205,7 +207,7 @@ func TestSamePlateWithinTheWindowIsOneReport(t *testing.T) {
 }
 
 func TestHeartbeatsThatStop(t *testing.T) {
-	_, c, err := play(t, Config{Template: "nedap-raw", Heartbeat: "ALIVE"}, func(say func(string)) {
+	_, c, err := play(t, form("nedap-raw", Config{Heartbeat: "ALIVE"}), func(say func(string)) {
 		say("ALIVE\r\n")
 		time.Sleep(29 * time.Second)
 		say("ALIVE\r\n")
@@ -219,7 +221,7 @@ func TestHeartbeatsThatStop(t *testing.T) {
 // A camera's heartbeats may come more often than every 30 s, and are missed sooner.
 func TestQuiet(t *testing.T) {
 	var told time.Duration
-	_, _, err := play(t, Config{Template: "nedap-raw", Heartbeat: "ALIVE", Quiet: 3 * time.Second, Health: func(Fault) {}}, func(say func(string)) {
+	_, _, err := play(t, form("nedap-raw", Config{Heartbeat: "ALIVE", Quiet: 3 * time.Second, Health: func(Fault) {}}), func(say func(string)) {
 		for range 60 {
 			say("ALIVE\r\n")
 			time.Sleep(time.Second)
@@ -238,7 +240,7 @@ func TestQuiet(t *testing.T) {
 func TestCutAtEveryByte(t *testing.T) {
 	whole := "\x022026070412345601ABCD123\x03"
 	for cut := 1; cut < len(whole); cut++ {
-		got, _, _ := play(t, Config{Template: "axxon"}, func(say func(string)) {
+		got, _, _ := play(t, form("axxon", Config{}), func(say func(string)) {
 			say(whole[:cut])
 			time.Sleep(2 * time.Second)
 			say(strings.ReplaceAll(whole, "ABCD", "NEXT"))
@@ -258,7 +260,7 @@ func TestOverAPTY(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Open(t.Context(), p, Config{Name: "front", Role: devices.RolePlateFront, Template: "axxon"})
+	r, err := Open(t.Context(), p, form("axxon", Config{Name: "front", Role: devices.RolePlateFront}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +289,7 @@ func TestOverAPTY(t *testing.T) {
 
 func TestReadsEndWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := Open(ctx, &pipe{in: make(chan []byte)}, Config{Template: "axxon"})
+	r, err := Open(ctx, &pipe{in: make(chan []byte)}, form("axxon", Config{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,15 +307,15 @@ var fuzzed = []struct {
 	name, good string
 	cfg        Config
 }{
-	{"axxon", "\x022026070412345601ZZZ\x03", Config{}},
-	{"nedap-raw", "ZZZ\r\n", Config{}},
-	{"lumo", "ZZZ;ON;1;x\r\n", Config{}},
-	{"csv-generic", "x,ZZZ,1,c\n", Config{}},
-	{"bare", "\x02ZZZZ\x03", Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck}},
-	{"silence", "ZZZ", Config{Template: "custom", Silence: time.Millisecond, Fields: []string{"plate"}, Charset: "latin-1", MaxLength: 4096}},
-	{"over the end", "\x02ZZZ\x03Y", Config{Template: "custom", Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, ChecksumEnd: true}},
-	{"crc over the end", "ZZZ\r\n51EE", Config{Template: "custom", End: "\r\n", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true}},
-	{"crc", "$$ZZZ83C4##", Config{Template: "custom", Start: "$$", End: "##", Fields: []string{"plate"}, Checksum: "crc16-xmodem", Charset: "utf-8"}},
+	{"axxon", "\x022026070412345601ZZZ\x03", form("axxon", Config{})},
+	{"nedap-raw", "ZZZ\r\n", form("nedap-raw", Config{})},
+	{"lumo", "ZZZ;ON;1;x\r\n", form("lumo", Config{})},
+	{"csv-generic", "x,ZZZ,1,c\n", form("csv-generic", Config{})},
+	{"bare", "\x02ZZZZ\x03", Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck}},
+	{"silence", "ZZZ", Config{Silence: time.Millisecond, Fields: []string{"plate"}, Charset: "latin-1", MaxLength: 4096}},
+	{"over the end", "\x02ZZZ\x03Y", Config{Start: "\x02", End: "\x03", Fields: []string{"plate"}, Checksum: bareCheck, ChecksumEnd: true}},
+	{"crc over the end", "ZZZ\r\n51EE", Config{End: "\r\n", Fields: []string{"plate"}, Checksum: "crc16-ibm", ChecksumEnd: true}},
+	{"crc", "$$ZZZ83C4##", Config{Start: "$$", End: "##", Fields: []string{"plate"}, Checksum: "crc16-xmodem", Charset: "utf-8"}},
 }
 
 func FuzzFrame(f *testing.F) {
@@ -326,7 +328,6 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, b []byte) {
 		for _, c := range fuzzed {
 			if c.name == name {
-				c.cfg.Template = either(c.cfg.Template, name)
 				fuzz(t, c.cfg, b, c.good)
 			}
 		}
@@ -334,6 +335,15 @@ func FuzzFrame(f *testing.F) {
 }
 
 func fuzz(t *testing.T, cfg Config, b []byte, good string) {
+	devicestest.Frugal(t, func() (frames int) {
+		ps := parserOf(t, cfg)
+		fr := ps.framer()
+		fr.feed(b, time.Time{}, func(r []byte, _ time.Time) {
+			frames++
+			_, _, _ = ps.parse(r)
+		})
+		return frames
+	})
 	plates, _, _ := all(t, cfg, b)
 	for _, p := range plates {
 		if len(p.Text) > 4*plateMost || len(p.Camera) > cameraMost || len(p.Jurisdiction) > 3 || p.Confidence > 1 || p.NoRead != (p.Text == "") {
@@ -374,7 +384,7 @@ func fuzz(t *testing.T, cfg Config, b []byte, good string) {
 
 func BenchmarkCodec(b *testing.B) {
 	report := []byte("\x022026070412345601ABCD123\x03")
-	cfg, err := Config{Template: "axxon"}.complete()
+	cfg, err := form("axxon", Config{}).complete()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func TestWindow(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pipe{in: make(chan []byte, 64)}
-				r, err := Open(t.Context(), p, Config{Template: "lumo"})
+				r, err := Open(t.Context(), p, form("lumo", Config{}))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -70,10 +70,10 @@ func TestFaults(t *testing.T) {
 		good string
 		want error
 	}{
-		{"format", Config{Template: "csv-generic"}, "a;b\n", "x,A,1,c\n", errFormat},
-		{"checksum", Config{Template: "nedap-raw", Checksum: "sum-hex"}, "AAA00\r\n", "A41\r\n", errCheck},
-		{"no start in it", Config{Template: "axxon"}, strings.Repeat("\x80\xff", 250), "\x022026070412345601A\x03", ErrNoise},
-		{"no end in it", Config{Template: "nedap-raw"}, strings.Repeat("\x80\xff", 250), "\r\nA\r\n", ErrNoise},
+		{"format", form("csv-generic", Config{}), "a;b\n", "x,A,1,c\n", errFormat},
+		{"checksum", form("nedap-raw", Config{Checksum: "sum-hex"}), "AAA00\r\n", "A41\r\n", errCheck},
+		{"no start in it", form("axxon", Config{}), strings.Repeat("\x80\xff", 250), "\x022026070412345601A\x03", ErrNoise},
+		{"no end in it", form("nedap-raw", Config{}), strings.Repeat("\x80\xff", 250), "\r\nA\r\n", ErrNoise},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var faults []error
@@ -116,7 +116,7 @@ func TestFaults(t *testing.T) {
 func TestSlowCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipe{in: make(chan []byte, 8)}
-		r, err := Open(t.Context(), p, Config{Template: "nedap-raw", Heartbeat: "ALIVE"})
+		r, err := Open(t.Context(), p, form("nedap-raw", Config{Heartbeat: "ALIVE"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestSlowCaller(t *testing.T) {
 func TestTrickle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipe{in: make(chan []byte)}
-		r, err := Open(t.Context(), p, Config{Template: "nedap-raw"})
+		r, err := Open(t.Context(), p, form("nedap-raw", Config{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestTrickle(t *testing.T) {
 
 // Reports without an end are told apart by the pause between them.
 func TestSilenceEndsReports(t *testing.T) {
-	got, c, _ := play(t, Config{Template: "custom", Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, func(say func(string)) {
+	got, c, _ := play(t, Config{Silence: 50 * time.Millisecond, Fields: []string{"plate"}}, func(say func(string)) {
 		say("AB")
 		time.Sleep(20 * time.Millisecond)
 		say("C1")
@@ -203,7 +203,7 @@ func TestI7_NoPlateIsPrinted(t *testing.T) {
 	var counters devices.Counters
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipe{in: make(chan []byte, 64)}
-		r, err := Open(t.Context(), p, Config{Template: "lumo", Health: func(f Fault) { show(f); show(f.Why) }})
+		r, err := Open(t.Context(), p, form("lumo", Config{Health: func(f Fault) { show(f); show(f.Why) }}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,13 +255,10 @@ func onPTY(t *testing.T, ctx context.Context, cfg Config) (*sim.PTY, *Reader) {
 // Babble, cuts and glue on a real line: each step waits for the report that
 // closes it.
 func TestNoiseOverAPTY(t *testing.T) {
-	for _, template := range Templates() {
-		if template == "custom" {
-			continue
-		}
+	for _, template := range templates() {
 		t.Run(template, func(t *testing.T) {
-			far, r := onPTY(t, t.Context(), Config{Template: template})
-			cam := &Camera{Wire: far, Template: template}
+			far, r := onPTY(t, t.Context(), form(template, Config{}))
+			cam := cameraOf(template, far)
 			babble := []byte(strings.Repeat("\x00\xff\x02\x80;,", 100) + map[bool]string{true: "\x03"}[template == "axxon"] + "\r\n")
 			steps := []func() error{
 				func() error { return cam.Plate("GLUED1", "ON", 0.9) },
@@ -299,7 +296,7 @@ func TestNoiseOverAPTY(t *testing.T) {
 
 // Half a report and the plug pulled: nothing is made of the half.
 func TestCutOffByAnUnplug(t *testing.T) {
-	far, r := onPTY(t, t.Context(), Config{Template: "nedap-raw"})
+	far, r := onPTY(t, t.Context(), form("nedap-raw", Config{}))
 	if _, err := far.WriteString("WHOLE1\r\nHAL"); err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +324,7 @@ func TestCutOffByAnUnplug(t *testing.T) {
 // silent. It ends with the context, at once, though Read waits.
 func TestSilentPTYEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	_, r := onPTY(t, ctx, Config{Template: "axxon"})
+	_, r := onPTY(t, ctx, form("axxon", Config{}))
 	cancel()
 	var last error
 	for _, err := range r.Reads(ctx) {

@@ -17,16 +17,17 @@ func TestCameraWritesItsTemplate(t *testing.T) {
 		template, name            string
 		plate, noRead, bare, beat string
 	}{
-		{"", "", "\x022000010100000001ABC123\x03", "\x022000010100000001Not defined\x03", "\x022000010100000001ABC123\x03", "\x02ALIVE\x03"},
+		{"axxon", "", "\x022000010100000001ABC123\x03", "\x022000010100000001Not defined\x03", "\x022000010100000001ABC123\x03", "\x02ALIVE\x03"},
 		{"axxon", "7", "\x022000010100000007ABC123\x03", "\x022000010100000007Not defined\x03", "\x022000010100000007ABC123\x03", "\x02ALIVE\x03"},
 		{"axxon", "123", "\x022000010100000012ABC123\x03", "\x022000010100000012Not defined\x03", "\x022000010100000012ABC123\x03", "\x02ALIVE\x03"},
 		{"nedap-raw", "", "ABC123-ON\r\n", "NOREAD\r\n", "ABC123\r\n", "ALIVE\r\n"},
 		{"lumo", "", "ABC123;ON;97;IN\r\n", "NOREAD;;0;IN\r\n", "ABC123;;97;IN\r\n", "ALIVE\r\n"},
-		{"csv-generic", "front", "2000-01-01T00:00:00,ABC123,97.0,front\n", "2000-01-01T00:00:00,NOREAD,0.0,front\n", "2000-01-01T00:00:00,ABC123,97.0,front\n", "ALIVE\n"},
+		{"csv-generic", "front", "2000-01-01T00:00:00,ABC123,97,front\n", "2000-01-01T00:00:00,NOREAD,0,front\n", "2000-01-01T00:00:00,ABC123,97,front\n", "ALIVE\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var wire bytes.Buffer
-			cam := &Camera{Wire: &wire, Template: c.template, Name: c.name}
+			cam := cameraOf(c.template, &wire)
+			cam.Name = c.name
 			for _, step := range []struct {
 				act  func() error
 				want string
@@ -48,7 +49,7 @@ func TestCameraWritesItsTemplate(t *testing.T) {
 
 func TestMutedCameraWritesNothing(t *testing.T) {
 	var wire bytes.Buffer
-	cam := &Camera{Wire: &wire}
+	cam := cameraOf("axxon", &wire)
 	cam.Mute(true)
 	if err := errors.Join(cam.Plate("A", "", 1), cam.NoRead(), cam.Beat("B"), cam.Raw([]byte("C"))); err != nil || wire.Len() != 0 {
 		t.Errorf("muted, it wrote %q (%v)", wire.String(), err)
@@ -62,7 +63,7 @@ func TestMutedCameraWritesNothing(t *testing.T) {
 // Reports of many goroutines do not mix, and a wire that is gone is an error.
 func TestReportsAreWrittenWhole(t *testing.T) {
 	near, far := net.Pipe()
-	cam := &Camera{Wire: far, Template: "nedap-raw"}
+	cam := cameraOf("nedap-raw", far)
 	const each = 50
 	errs := make(chan error, 2)
 	for _, plate := range []string{"AAAAAA", "BBBBBB"} {

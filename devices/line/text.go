@@ -22,7 +22,7 @@ func NewText(cfg Config) (*Text, error) {
 	if len(cfg.NoRead) == 0 {
 		cfg.NoRead = noReads
 	}
-	full, err := Config{Template: "custom", Silence: 1, Fields: cfg.Fields, Separator: cfg.Separator, ConfidenceScale: cfg.ConfidenceScale,
+	full, err := Config{Silence: 1, Fields: cfg.Fields, Separator: cfg.Separator, ConfidenceScale: cfg.ConfidenceScale,
 		NoRead: append(slices.Clone(cfg.NoRead), ""), Charset: cfg.Charset, Zone: cfg.Zone}.complete() // the frame is the other protocol's
 	if err != nil {
 		return nil, err

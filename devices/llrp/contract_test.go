@@ -39,8 +39,8 @@ func device() devicestest.Device {
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && r.Tag.EPC.Reveal() == epc(n) },
 		Weak:  true, // TCP has the check
 		Pause: 2 * byteGap,
-		// Three keep-alive periods of 10 s.
-		Offline: 30100 * time.Millisecond,
+		// Three polls, which are its keep-alives, and a look at the port.
+		Offline: 3*keepalive + 100*time.Millisecond,
 		Dialled: true,
 		Ready:   func() bool { on, _, _ := far.Reading(); return on },
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 func unhexed(t testing.TB, s string) []byte {
@@ -167,7 +168,7 @@ func message61(params string) string {
 func TestReportVectors(t *testing.T) {
 	for _, tc := range reportVectors {
 		m := one(t, unhexed(t, tc.wire))
-		reports, err := readReports(m.body, nil)
+		reports, err := all(m.body)
 		if m.typ != msgReport || m.id != tc.id || err != nil || len(reports) != len(tc.want) {
 			t.Errorf("%s: message %d, id %08X, %d tags, %v", tc.name, m.typ, m.id, len(reports), err)
 			continue
@@ -283,7 +284,7 @@ func TestFaults(t *testing.T) {
 		m, ok, err := s.next()
 		if err == nil {
 			var reports []report
-			if reports, err = readReports(m.body, nil); len(reports) > 0 {
+			if reports, err = all(m.body); len(reports) > 0 {
 				t.Errorf("%s: %d tags", tc.name, len(reports))
 			}
 		}
@@ -295,6 +296,23 @@ func TestFaults(t *testing.T) {
 		} else if tc.want == errMessage && !ok {
 			t.Errorf("%s: the message behind it is lost", tc.name)
 		}
+	}
+}
+
+// The greatest message is as large as the page has it, full of the smallest tags
+// there are: it costs its buffer, and no more for each tag than for one alone.
+func TestGreatestMessageOfTags(t *testing.T) {
+	smallest := tlv(nil, parTag, tlv(nil, parEPCData, []byte{0, 0}))
+	tags := (messageMax - headerLen) / len(smallest)
+	big := appendMessage(nil, msgReport, 1, bytes.Repeat(smallest, tags))
+	const each = 256 // bytes
+	n := 0
+	devicestest.FrugalBeside(t, held(len(big))+tags*each, func() int {
+		n = parsed(big)
+		return 1
+	})
+	if n != 1+tags {
+		t.Errorf("%d messages and tags, want %d", n, 1+tags)
 	}
 }
 

@@ -94,22 +94,29 @@ func (r report) tag() devices.Tag {
 
 func hexOf(b []byte) devices.Ident { return devices.Ident(strings.ToUpper(hex.EncodeToString(b))) }
 
-// readReports appends the tags of an RO_ACCESS_REPORT to out. A message with a
-// fault in it gives none of its tags.
-func readReports(body []byte, out []report) ([]report, error) {
-	from := len(out)
-	err := each(body, func(p param) error {
-		if p.typ != parTag {
-			return nil
-		}
-		r, err := readTag(p.body)
-		out = append(out, r)
-		return err
-	})
-	if err != nil {
-		return out[:from], err
+// checkReports walks through an RO_ACCESS_REPORT: a message with a fault in it
+// gives none of its tags. They are then cut off one by one, since a list of what
+// may be 100,000 would cost many times the message.
+func checkReports(body []byte) (err error) {
+	for len(body) > 0 && err == nil {
+		_, body, _, err = cutTag(body)
 	}
-	return out, nil
+	return err
+}
+
+// cutTag takes the first tag off the body of an RO_ACCESS_REPORT, if there is one.
+func cutTag(body []byte) (r report, rest []byte, ok bool, err error) {
+	for len(body) > 0 {
+		var p param
+		if p, body, err = cut(body); err != nil {
+			return report{}, nil, false, err
+		}
+		if p.typ == parTag {
+			r, err = readTag(p.body)
+			return r, body, err == nil, err
+		}
+	}
+	return report{}, nil, false, nil
 }
 
 func readTag(body []byte) (report, error) {

@@ -94,7 +94,7 @@ func TestWiresharkAgrees(t *testing.T) {
 		if m.typ != msgReport {
 			continue
 		}
-		reports, err := readReports(m.body, nil)
+		reports, err := all(m.body)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

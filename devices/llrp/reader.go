@@ -36,7 +36,12 @@ const (
 	leaveWait  = 2 * time.Second
 	ownedPause = 60 * time.Second // before a reader that somebody else owns is asked again
 	errorPause = 30 * time.Second // before one that refuses
-	silentKept = 3                // keep-alive periods without a message
+
+	// A reader is polled by its keep-alives, and missed after three of them: the
+	// page has it set "(keep-alive 10 s)", and "no message for 3 keep-alive periods
+	// -> drop the connection".
+	silentKept = 3
+	keepalive  = 10 * time.Second
 )
 
 // heldMost is how many reads are kept of what a reader reports during the
@@ -119,8 +124,8 @@ type Reader struct {
 	ours    bool // nobody else's ROSpec is left in the reader
 	up      bool // the set-up is done
 	off     map[int]bool
-	reports []report // of one message; kept for its memory
 	held    []devices.Read
+	rest    []byte // of the last report: tags that are not yet given; valid until the next feed
 	count   atomic.Pointer[devices.Counters]
 }
 
@@ -197,13 +202,12 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 func (r *Reader) run(ctx context.Context, yield func(devices.Read) bool) error {
 	r.heard = time.Now()
 	for ctx.Err() == nil {
-		for len(r.held) > 0 {
-			read := r.held[0]
-			if r.held = r.held[1:]; !yield(read) {
+		if read, ok := r.waiting(); ok {
+			if !yield(read) {
 				return errStop
 			}
+			continue
 		}
-		r.held = nil
 		m, ok, err := r.next()
 		switch {
 		case err != nil:
@@ -293,28 +297,54 @@ func (r *Reader) take(m message) error {
 	return err
 }
 
-// report holds the tags of a report for the caller.
+// report leaves the tags of a report for the caller. Those of the set-up are
+// kept; the oldest gives way.
 func (r *Reader) report(m message) error {
-	var err error
-	if r.reports, err = readReports(m.body, r.reports[:0]); err != nil {
+	if err := checkReports(m.body); err != nil {
 		return err
 	}
-	for _, rep := range r.reports {
-		if !r.up && !r.fresh(rep) {
+	r.rest = m.body
+	for !r.up {
+		rep, ok := r.cutTag()
+		switch {
+		case !ok:
+			return nil
+		case !r.fresh(rep):
 			r.scan.count.Resyncs++
 			continue
-		}
-		if !r.up && len(r.held) == heldMost {
+		case len(r.held) == heldMost:
 			r.held = r.held[1:]
 			r.scan.count.Resyncs++
 		}
-		tag := rep.tag()
-		r.held = append(r.held, devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: r.at, Tag: &tag})
-	}
-	if cap(r.reports) > heldMost {
-		r.reports = nil
+		r.held = append(r.held, r.read(rep))
 	}
 	return nil
+}
+
+// waiting gives the next read that is there already.
+func (r *Reader) waiting() (devices.Read, bool) {
+	if len(r.held) > 0 {
+		read := r.held[0]
+		r.held = r.held[1:]
+		return read, true
+	}
+	r.held = nil
+	rep, ok := r.cutTag()
+	if !ok {
+		return devices.Read{}, false
+	}
+	return r.read(rep), true
+}
+
+// cutTag takes the next tag off the last report, which has been checked.
+func (r *Reader) cutTag() (rep report, ok bool) {
+	rep, r.rest, ok, _ = cutTag(r.rest)
+	return rep, ok
+}
+
+func (r *Reader) read(rep report) devices.Read {
+	tag := rep.tag()
+	return devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: r.at, Tag: &tag}
 }
 
 // fresh tells of a report that comes during the set-up whether it is of a tag

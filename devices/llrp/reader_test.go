@@ -254,18 +254,17 @@ func TestKeepalives(t *testing.T) {
 		if n := b.sim.Acks(); n != 360 || b.err != nil {
 			t.Errorf("%d acknowledged in an hour, %v", n, b.err)
 		}
-		b.sim.Mute(true)
-		took, err := b.ends()
-		if !errors.Is(err, ErrSilent) || took < 28*time.Second || took > 30*time.Second || b.r.Counters().Timeouts != 1 {
-			t.Errorf("%v after %v, %+v", err, took, b.r.Counters())
-		}
 	})
-	play(t, &Sim{}, Config{Keepalive: 2 * time.Second}, func(b *bench) {
-		b.sim.Mute(true)
-		if took, err := b.ends(); !errors.Is(err, ErrSilent) || took < 5900*time.Millisecond || took > 6*time.Second {
-			t.Errorf("%v after %v", err, took)
-		}
-	})
+	for _, period := range []time.Duration{time.Second, 2 * time.Second, keepalive, time.Minute} {
+		play(t, &Sim{}, Config{Keepalive: period}, func(b *bench) {
+			time.Sleep(10*period + period/2)
+			b.sim.Mute(true) // in the middle between two
+			took, err := b.ends()
+			if polls := took.Round(period/2) - period/2; !errors.Is(err, ErrSilent) || polls != 2*period || took > 5*period/2+100*time.Millisecond || b.r.Counters().Timeouts != 1 {
+				t.Errorf("every %v: %v after %v, %+v", period, err, took, b.r.Counters())
+			}
+		})
+	}
 }
 
 func TestEnds(t *testing.T) {

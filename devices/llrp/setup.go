@@ -38,7 +38,7 @@ const (
 // complete checks a configuration and fills in what may be left out.
 func (c Config) complete() (Config, error) {
 	if c.Keepalive == 0 {
-		c.Keepalive = 10 * time.Second
+		c.Keepalive = keepalive
 	}
 	switch {
 	case c.Keepalive < keepaliveLess || c.Keepalive > keepaliveMost:

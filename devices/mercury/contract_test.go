@@ -46,8 +46,9 @@ func device(t testing.TB) devicestest.Device {
 		},
 		Is:    func(r devices.Read, n int) bool { return r.Tag != nil && string(r.Tag.EPC.Reveal()) == epc(n) },
 		Pause: 2 * time.Second,
-		// 5 s without a frame, and two questions of a second each.
-		Offline: 7100 * time.Millisecond,
+		// Three polls, which are the ends of searches, the last of which may be late,
+		// and a look at the port.
+		Offline: 3*cycle + 200*time.Millisecond,
 		Ready:   func() bool { return m.Streaming() },
 	}
 }

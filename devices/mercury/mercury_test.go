@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 	"boothd/devices/port"
 	"boothd/devices/sim"
 )
@@ -28,19 +29,18 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// Host frames of the Mercury page, Vectors: published and derived.
+// Host frames of the Mercury page, Vectors.
 func TestCommandVectors(t *testing.T) {
 	for _, tc := range []struct {
 		op   byte
 		data string
 		want string
 	}{
+		// Published.
 		{opVersion, "", "FF 00 03 1D 0C"},
 		{opBootFW, "", "FF 00 04 1D 0B"},
 		{opProtocol, "00 05", "FF 02 93 00 05 51 7D"},
 		{opRegion, "08", "FF 01 97 08 4B B5"},
-		{opRegion, "01", "FF 01 97 01 4B BC"},
-		{opRegion, "0D", "FF 01 97 0D 4B B0"},
 		{opTag, "01 F4", "FF 02 22 01 F4 E7 76"},
 		{0x21, "03 E8", "FF 02 21 03 E8 D5 09"},
 		{0x94, "09 C4", "FF 02 94 09 C4 28 5B"},
@@ -48,14 +48,17 @@ func TestCommandVectors(t *testing.T) {
 		{0x64, "01", "FF 01 64 01 B8 BC"},
 		{opTag, "04 00 04 03 E8 00 00 00 00 00 00 00 78 08 34 01 0C 24 00 00 00 00 00 00 02 00 12 34 56 78", "FF 1E 22 04 00 04 03 E8 00 00 00 00 00 00 00 78 08 34 01 0C 24 00 00 00 00 00 00 02 00 12 34 56 78 AF 29"},
 		{0x24, "03 E8 00 00 00 00 00 03 00 EE", "FF 0A 24 03 E8 00 00 00 00 00 03 00 EE 58 9D"}, // of a comment in the SparkFun library
+		{0x62, "", "FF 00 62 1D 6D"},
+		{0x61, "00", "FF 01 61 00 BD BD"},
+		// Derived; the data of the last is published by SparkFun.
+		{opRegion, "01", "FF 01 97 01 4B BC"},
+		{opRegion, "0D", "FF 01 97 0D 4B B0"},
 		{opPower, "0A 8C", "FF 02 92 0A 8C 4B D5"},
 		{opAntennas, "02 01 01", "FF 03 91 02 01 01 42 C5"},
 		{opAntennas, "02 01 01 02 02", "FF 05 91 02 01 01 02 02 2D C0"},
 		{opParameter, "01 0C 00", "FF 03 9A 01 0C 00 A3 5D"},
 		{opProgram, "", "FF 00 0C 1D 03"},
 		{opTemp, "", "FF 00 72 1D 7D"},
-		{0x62, "", "FF 00 62 1D 6D"},
-		{0x61, "00", "FF 01 61 00 BD BD"},
 		{opStream, "00 00 02", "FF 03 2F 00 00 02 5E 86"},
 		{opStream, "00 00 01 22 00 00 05 07 22 10 00 1B 03 E8 01 FF", "FF 10 2F 00 00 01 22 00 00 05 07 22 10 00 1B 03 E8 01 FF DD 2B"},
 	} {
@@ -77,15 +80,18 @@ func TestResponseVectors(t *testing.T) {
 		status uint16
 		data   int
 	}{
+		// Published.
 		{"FF 02 62 00 00 09 C4 1F B7", 0x62, 0, 2},
 		{"FF 02 61 00 00 01 02 4E 21", 0x61, 0, 2},
 		{"FF 14 03 00 00 07 09 17 00 01 00 00 01 20 07 10 12 09 05 12 00 00 00 00 10 6B CC", 0x03, 0, 20},
 		{"FF 05 28 00 00 03 11 11 22 22 10 BF", 0x28, 0, 5},
+		{sparkfun, 0x22, 0, 40},
+		// Derived.
 		{"FF 03 2F 00 00 00 00 02 FC BE", 0x2F, 0, 3},
 		{"FF 01 0C 00 00 12 63 43", 0x0C, 0, 1}, {"FF 01 0C 00 00 11 63 40", 0x0C, 0, 1},
 		{"FF 01 72 00 00 25 48 22", 0x72, 0, 1},
 		{"FF 00 22 04 00 84 E0", 0x22, 0x0400, 0}, {"FF 00 22 05 04 85 E4", 0x22, 0x0504, 0},
-		{sparkfun, 0x22, 0, 40}, {gid, 0x22, 0, 40},
+		{gid, 0x22, 0, 40},
 	} {
 		var s scanner
 		s.feed(unhex(t, tc.frame))
@@ -94,12 +100,16 @@ func TestResponseVectors(t *testing.T) {
 			t.Errorf("%s: %+v %t", tc.frame, r, ok)
 		}
 	}
-	// Errata of the manuals, kept as negative tests; the right value is told.
-	for _, bad := range []string{"FF 03 29 00 15 00 97 55", "FF 07 62 00 00 01 0B B8 0B B8 01 F4 1F B7"} {
+	// Errata of the manuals, kept as negative tests, and what they should be.
+	for bad, right := range map[string]string{"FF 03 29 00 15 00 97 55": "E1 22", "FF 07 62 00 00 01 0B B8 0B B8 01 F4 1F B7": "7F 77"} {
+		wire := unhex(t, bad)
 		var s scanner
-		s.feed(unhex(t, bad))
+		s.feed(wire)
 		if r, ok := s.next(); ok {
 			t.Errorf("%s: accepted as %+v", bad, r)
+		}
+		if got := binary.BigEndian.AppendUint16(nil, crc(wire[1:len(wire)-2])); !bytes.Equal(got, unhex(t, right)) {
+			t.Errorf("%s: its check value should be % X, want %s", bad, got, right)
 		}
 	}
 }
@@ -176,6 +186,18 @@ func TestScannerSplitGarbageAndGlue(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	var s scanner
+	devicestest.NoAllocationPerByte(t, "\xFF\x00\x05\x22", func(b []byte) {
+		for len(b) > 0 {
+			b = b[s.feed(b):]
+			for _, ok := s.next(); ok; _, ok = s.next() {
+				continue // by chance
+			}
+		}
+	})
+}
+
 func FuzzScanner(f *testing.F) {
 	for _, s := range []string{sparkfun, gid, "FF 00 22 04 00 84 E0", "FF FF FF 00", "FF 05 28 00"} {
 		f.Add(unhex(f, s), 3)
@@ -184,6 +206,21 @@ func FuzzScanner(f *testing.F) {
 		if chunk < 1 || chunk > 64 {
 			chunk = 1
 		}
+		devicestest.Frugal(t, func() (frames int) {
+			var s scanner
+			for rest := b; len(rest) > 0; {
+				n := s.feed(rest[:min(chunk, len(rest))])
+				if n == 0 {
+					return frames // told below
+				}
+				rest = rest[n:]
+				for r, ok := s.next(); ok; r, ok = s.next() {
+					frames++
+					_, _ = tagRecord(r.data)
+				}
+			}
+			return frames
+		})
 		var s scanner
 		used := 0
 		for rest := b; len(rest) > 0; {

@@ -64,12 +64,18 @@ const (
 	commandWait = time.Second
 	bootWait    = 2 * time.Second
 	byteGap     = 100 * time.Millisecond // silence inside a frame that drops it
-	silence     = 5 * time.Second        // then the reader is asked for its temperature
-	answerWait  = time.Second
+	cycle       = time.Second            // a search: its end is told, which is how a reader that streams is polled
 	hotPause    = 2 * time.Second
 	antennaWait = 30 * time.Second
 	faultOver   = 5 * time.Second // of sound frames since the last fault; five search cycles
 	coolBelow   = 60              // degrees C at which a hot module may transmit again
+
+	// silence is how long no frame comes until the reader is asked for its
+	// temperature, twice; then it is missed, within three polls. The page has 5 s,
+	// and says that its time-outs are choices. On a line that is not clean the end
+	// of one search may be lost, and the next may be late by half of one.
+	silence    = 5 * cycle / 2
+	answerWait = 3 * cycle / 10 // so that the end of the third search may be late by a tenth
 )
 
 // Rates are probed in this order after the configured one.
@@ -364,8 +370,9 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 
 // run reads frames until tag says stop (nil) or the reader ends.
 func (r *Reader) run(tag func(devices.Tag) bool) error {
-	r.heard = time.Now()
-	asked := 0          // temperatures asked for in a row without any frame
+	heard := time.Now() // the last frame of a search
+	asked := 0          // temperatures asked for since, in a row
+	there := false      // one was answered
 	var again time.Time // when a reader in a fault is started again
 	for {
 		resp, ok, err := r.frame()
@@ -377,10 +384,14 @@ func (r *Reader) run(tag func(devices.Tag) bool) error {
 			if again, err = r.restart(now); err != nil {
 				return err
 			}
+			heard = r.heard
 		}
 		if !ok {
-			if now.Sub(r.heard) >= silence+time.Duration(asked)*answerWait {
-				if asked++; asked > 2 {
+			if now.Sub(heard) >= silence+time.Duration(asked)*answerWait {
+				switch asked++; {
+				case asked > 2 && there: // it has restarted unheard
+					return fmt.Errorf("%w: it answers and does not stream", ErrReboot)
+				case asked > 2:
 					return ErrSilent
 				}
 				if _, err := r.port.Write(appendCommand(nil, opTemp)); err != nil {
@@ -389,7 +400,11 @@ func (r *Reader) run(tag func(devices.Tag) bool) error {
 			}
 			continue
 		}
-		asked = 0
+		if resp.op == opTemp && r.wrong == 0 {
+			there = true
+			continue
+		}
+		heard, asked, there = r.heard, 0, false
 		wait, err := r.take(resp, tag)
 		switch {
 		case errors.Is(err, errStop):
@@ -412,12 +427,7 @@ func (r *Reader) take(resp response, tag func(devices.Tag) bool) (time.Duration,
 	switch resp.op {
 	case opTag:
 		return r.tagAnswer(resp, tag)
-	case opStream, opClear:
-		return 0, nil
-	case opTemp:
-		if r.wrong == 0 { // it is there and does not read: it has restarted unheard
-			return 0, fmt.Errorf("%w: it answers and does not stream", ErrReboot)
-		}
+	case opStream, opClear, opTemp:
 		return 0, nil
 	case opVersion, opBootFW, opAutonomy:
 		return 0, ErrReboot
@@ -481,7 +491,7 @@ func (r *Reader) fault(code uint16) {
 // reads for a while without telling it; a module that is still hot is left
 // alone for longer.
 func (r *Reader) restart(now time.Time) (time.Time, error) {
-	resp, err := r.ask(opTemp, commandWait)
+	resp, err := r.ask(opTemp, answerWait)
 	if err == nil && len(resp.data) == 1 && int(int8(resp.data[0])) >= coolBelow {
 		return now.Add(hotPause), nil
 	}

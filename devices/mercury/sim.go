@@ -129,6 +129,7 @@ func (m *Sim) Serve(wire io.ReadWriter) error {
 	if every <= 0 {
 		every = 40 * time.Millisecond
 	}
+	search := max(1, min(10, int(time.Second/every))) // a second is what it is told
 	stop := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -140,7 +141,7 @@ func (m *Sim) Serve(wire io.ReadWriter) error {
 			case <-stop:
 				return
 			case <-tick.C:
-				m.round(n)
+				m.round(n, search)
 			}
 		}
 	}()
@@ -165,8 +166,9 @@ func (m *Sim) Serve(wire io.ReadWriter) error {
 	return err
 }
 
-// round sends what the field holds, and a keep-alive now and then.
-func (m *Sim) round(n int) {
+// round sends what the field holds, and each time a search is over, which takes
+// so many rounds, a keep-alive.
+func (m *Sim) round(n, search int) {
 	m.mu.Lock()
 	tags, on := slices.Clone(m.tags), m.streaming
 	m.mu.Unlock()
@@ -178,7 +180,7 @@ func (m *Sim) round(n int) {
 			return
 		}
 	}
-	if n%10 == 0 {
+	if n%search == 0 {
 		m.send(0x22, 0x0400) // an error shows at the next command
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"boothd/devices/devicestest"
 )
 
 // docs feeds pieces, then silence, and tells what came: kinds, failed checks,
@@ -126,11 +128,24 @@ func TestI7_FramesWipe(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	for _, xor := range []bool{false, true} {
+		f, out := Frames{XOR: xor}, func(Document, error) {}
+		devicestest.NoAllocationPerByte(t, "<9", func(b []byte) { f.Push(b, out) })
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{passport, card, long, id2, id2long, visaA, visaB, framed(passport), summed(card), "?\r", "\x15", strings.ToLower(nexus)} {
 		f.Add([]byte(s), uint8(3), strings.Contains(s, "\x03"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, step uint8, xor bool) {
+		devicestest.Frugal(t, func() (frames int) {
+			f := Frames{XOR: xor}
+			f.Push(b, func(Document, error) { frames++ })
+			f.Silence(func(Document, error) { frames++ })
+			return frames
+		})
 		whole, split := Frames{XOR: xor}, Frames{XOR: xor}
 		want, got := docs(&whole, string(b)), []string(nil)
 		var pieces []string

@@ -211,6 +211,14 @@ func FuzzScanner(f *testing.F) {
 	f.Add((&Camera{Little: true}).frame(9, strings.Repeat("A", 300)), uint8(200))
 	text := textOf(f, line.Config{})
 	f.Fuzz(func(t *testing.T, b []byte, chunk uint8) {
+		devicestest.Frugal(t, func() (frames int) {
+			var s scanner
+			s.feed(b, time.Time{}, func(r report) {
+				frames++
+				_, _ = text.Report(r.text)
+			})
+			return frames
+		})
 		var whole, split scanner
 		got := scanned(&whole, max(1, len(b)), false, b)
 		if other := scanned(&split, int(chunk)+1, false, b); !slices.Equal(got, other) {

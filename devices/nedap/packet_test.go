@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 	"boothd/devices/line"
 )
 
@@ -179,6 +180,14 @@ func FuzzPackets(f *testing.F) {
 	reads := textOf(f, line.Config{})
 	good := simPacket(0, text(14003, 24, "ZZZ-ON"))
 	f.Fuzz(func(t *testing.T, b []byte, chunk uint8) {
+		devicestest.Frugal(t, func() (frames int) {
+			var p packets
+			p.feed(b, time.Time{}, func(r report) {
+				frames++
+				_, _ = reads.Parts(r.tags.parts())
+			})
+			return frames
+		})
 		var whole, split packets
 		got := told(t, &whole, reads, max(1, len(b)), false, b)
 		if other := told(t, &split, reads, int(chunk)+1, false, b); !slices.Equal(got, other) || whole.tally != split.tally {

@@ -216,12 +216,12 @@ func (c *Camera) serve(wire io.Writer, out, heard chan []byte) error {
 			}
 		case b := <-out:
 			for tries := 0; tries <= c.Retries; tries++ {
+				c.mu.Lock()
+				c.sent++ // first: whoever has read it finds it counted
+				c.mu.Unlock()
 				if _, err := wire.Write(b); err != nil {
 					return err
 				}
-				c.mu.Lock()
-				c.sent++
-				c.mu.Unlock()
 				if c.answered(b, heard) {
 					break
 				}

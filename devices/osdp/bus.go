@@ -10,23 +10,27 @@ import (
 	"time"
 )
 
-// Pauses of a reader that is silent while others on its line answer, ours: each
-// time it is asked, the others wait for its time-out.
+// Times of a reader that is silent while others on its line answer; ours. It is
+// to be back within 3 s, and its set-up takes up to half of that where others
+// are silent, too.
 const (
-	seldomLeast = time.Second
-	seldomMost  = 8 * time.Second
+	seldom = 1250 * time.Millisecond // between two questions to it
+	lately = time.Second             // others that answered within this answer
 )
 
 // Bus is a line that several readers share, each with an address of its own. A
 // reader takes the line for one command and its answer or time-out, and then
-// stands behind all who wait: a dead one costs the others one time-out a round
-// (OSDP protocol, sequence and link state, queue). Sequence, channel, counters
-// and health stay each reader's own.
+// stands behind all who wait. Of those that did not answer when they were asked
+// last one at a time stands there: however many are dead, they cost the others
+// one time-out a round (OSDP protocol, sequence and link state, queue). Sequence,
+// channel, counters and health stay each reader's own.
 type Bus struct {
 	open func(ctx context.Context) (io.ReadWriteCloser, error)
 	// turn holds the line while it is nobody's turn: who has taken it out owns it
 	// until it is put back. Who waits is served in order, as the runtime does.
 	turn chan *wire
+	// doubt holds one while a reader that did not answer last has or awaits its turn.
+	doubt chan struct{}
 }
 
 // wire is the line itself.
@@ -41,7 +45,7 @@ type wire struct {
 // NewBus makes a line that is opened with the first of its readers and closed
 // with the last. A Read of what open gives must give 0, nil on silence.
 func NewBus(open func(ctx context.Context) (io.ReadWriteCloser, error)) *Bus {
-	b := &Bus{open: open, turn: make(chan *wire, 1)}
+	b := &Bus{open: open, turn: make(chan *wire, 1), doubt: make(chan struct{}, 1)}
 	b.turn <- &wire{}
 	return b
 }
@@ -54,8 +58,10 @@ func (b *Bus) Seat() *Seat { return &Seat{bus: b} }
 type Seat struct {
 	bus    *Bus
 	stay   *stay     // opened last
-	silent int       // lives in a row without an answer, while others answered
+	silent bool      // its last life ended without an answer, while others answered
 	others time.Time // when any reader answered last, seen in the last turn
+	// answered tells that the reader did when it was asked last; at first it has not.
+	answered, doubted bool // and that it stands in doubt's place
 }
 
 // Open gives the port for this reader's next life: to be given to the package's
@@ -88,19 +94,39 @@ func (s *Seat) take(ctx context.Context) error {
 		return nil
 	}
 	p := s.stay
+	if !s.answered {
+		select {
+		case s.bus.doubt <- struct{}{}:
+			s.doubted = true
+		case <-p.closed:
+			return net.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	select {
 	case p.wire = <-p.bus.turn:
 	case <-p.closed:
+		s.clear()
 		return net.ErrClosed
 	case <-ctx.Done():
+		s.clear()
 		return ctx.Err()
 	}
 	if err := p.there(); err != nil {
 		s.give()
 		return err
 	}
-	s.others = p.wire.heardAt
+	s.answered, s.others = false, p.wire.heardAt
 	return nil
+}
+
+// clear leaves doubt's place to the next.
+func (s *Seat) clear() {
+	if s.doubted {
+		s.doubted = false
+		<-s.bus.doubt
+	}
 }
 
 // give ends the turn.
@@ -111,53 +137,45 @@ func (s *Seat) give() {
 	w := s.stay.wire
 	s.stay.wire = nil
 	s.stay.bus.turn <- w
+	s.clear()
 }
 
 // heard notes, within the turn, that the reader answers.
 func (s *Seat) heard() {
 	if s != nil {
-		s.silent, s.stay.wire.heardAt = 0, time.Now()
+		s.answered, s.silent, s.stay.wire.heardAt = true, false, time.Now()
 	}
 }
 
 // tries is how often a command is sent: one that was silent is not given the
 // others' time until it answers.
 func (s *Seat) tries() int {
-	if s != nil && s.silent > 0 {
+	if s != nil && s.silent {
 		return 1
 	}
 	return tries
 }
 
 // ended takes why a life ended. While others answer, a silent reader is asked
-// more and more seldom; on a line where all are silent nobody is in the way.
+// seldom; on a line where all are silent nobody is in the way.
 func (s *Seat) ended(err error) error {
 	if s == nil || !errors.Is(err, ErrSilent) {
 		return err
 	}
-	if time.Since(s.others) > seldomLeast {
-		s.silent = 0
-		return err
+	if s.silent = time.Since(s.others) <= lately; s.silent {
+		return seldomAsked{err}
 	}
-	pause := seldomMost
-	if s.silent < 3 {
-		pause = seldomLeast << s.silent
-	}
-	s.silent++
-	return seldom{err, pause}
+	return err
 }
 
-// seldom is silence that says when to ask again.
-type seldom struct {
-	error
-	pause time.Duration
-}
+// seldomAsked is silence that says when to ask again.
+type seldomAsked struct{ error }
 
 // Unwrap gives the silence.
-func (s seldom) Unwrap() error { return s.error }
+func (s seldomAsked) Unwrap() error { return s.error }
 
 // RetryAfter is the least time until the reader should be asked again.
-func (s seldom) RetryAfter() time.Duration { return s.pause }
+func (seldomAsked) RetryAfter() time.Duration { return seldom }
 
 // stay is a reader's one life on the line: its port. It is read and written
 // within the reader's turn alone; Close may come from any goroutine.

@@ -3,7 +3,9 @@ package osdp
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +183,23 @@ func TestPayloadVectors(t *testing.T) {
 	if want := (capabilities{aes: true, receive: 450}); err != nil || caps != want {
 		t.Errorf("PDCAP = %+v %v", caps, err)
 	}
+	caps, err = parseCapabilities(unhex(t, "01 04 04 02 01 06 0D 00 01 0D 00 00 0A 50 00"))
+	if want := (capabilities{receive: receiveLeast, inputs: true, outputs: true}); err != nil || caps != want { // the last word counts
+		t.Errorf("PDCAP = %+v %v", caps, err)
+	}
+	for text, want := range map[string]Points{"00": 0, "00 01": 2, "01 00 00 FF": 9, strings.Repeat("00 ", 63) + "01": 1 << 63} {
+		if p, err := parsePoints(unhex(t, text)); err != nil || p != want {
+			t.Errorf("parsePoints(%s) = %b, %v, want %b", text, p, err, want)
+		}
+	}
+	for _, text := range []string{"", strings.Repeat("00", 65)} {
+		if p, err := parsePoints(unhex(t, text)); !errors.Is(err, errFormat) || p != 0 {
+			t.Errorf("parsePoints of %d bytes = %b, %v", len(text)/2, p, err)
+		}
+	}
+	if all := slices.Collect(Points(1<<63 | 9).All()); !slices.Equal(all, []int{0, 3, 63}) {
+		t.Errorf("All = %v", all)
+	}
 	out := appendOutputs(nil, []Output{{3, 1, 250 * time.Second}, {5, 4, 1000 * time.Second}})
 	if !bytes.Equal(out, unhex(t, "03 01 C4 09 05 04 10 27")) {
 		t.Errorf("OUT = % X", out)
@@ -251,6 +270,18 @@ func TestPayloadsDerived(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	var s scanner
+	devicestest.NoAllocationPerByte(t, "\x53\x00\x08\x04", func(b []byte) {
+		for len(b) > 0 {
+			b = b[s.feed(b):]
+			for _, ok := s.next(); ok; _, ok = s.next() {
+				continue // by chance
+			}
+		}
+	})
+}
+
 func FuzzScanner(f *testing.F) {
 	for _, v := range clearVectors {
 		f.Add(unhex(f, v.wire), 3)
@@ -258,6 +289,23 @@ func FuzzScanner(f *testing.F) {
 	f.Add(unhex(f, "53 00 0E 00 0E 02 15 60 4B 32 76 77 73 B6"), 1)
 	f.Fuzz(func(t *testing.T, b []byte, chunk int) {
 		chunk = min(max(chunk, 1), longest)
+		devicestest.Frugal(t, func() (frames int) {
+			var s scanner
+			for rest := b; len(rest) > 0; {
+				n := s.feed(rest[:min(chunk, len(rest))])
+				rest = rest[n:]
+				for fr, ok := s.next(); ok && n > 0; fr, ok = s.next() {
+					frames++
+					if c, err := parseCard(fr.data); err == nil {
+						_ = c.ident()
+					}
+				}
+				if n == 0 {
+					return frames // told below
+				}
+			}
+			return frames
+		})
 		var s scanner
 		for len(b) > 0 {
 			n := s.feed(b[:min(chunk, len(b))])
@@ -278,6 +326,8 @@ func FuzzScanner(f *testing.F) {
 				_, _ = parseIdentity(fr.data)
 				_, _ = parseCapabilities(fr.data)
 				_, _ = parseKeys(bytes.Clone(fr.data))
+				_, _ = parsePoints(fr.data)
+				_, _ = parseSettings(fr.data)
 				if c, err := parseCard(fr.data); err == nil && len(c.ident()) != 2*((c.bits+7)/8) {
 					t.Fatalf("%d bits gave %d digits", c.bits, len(c.ident()))
 				}
@@ -287,12 +337,28 @@ func FuzzScanner(f *testing.F) {
 }
 
 func BenchmarkCodec(b *testing.B) {
-	card := appendFrame(nil, frame{reply: true, crc: true, code: repRaw, data: number(7)}, nil)
 	var s scanner
-	devicestest.Codec(b, card, func(wire []byte) {
-		s.feed(wire)
-		if f, ok := s.next(); !ok || f.code != repRaw {
-			b.Fatal(ok, f)
-		}
+	b.Run("channel=clear", func(b *testing.B) {
+		card := appendFrame(nil, frame{reply: true, crc: true, code: repRaw, data: number(7)}, nil)
+		devicestest.Codec(b, card, func(wire []byte) {
+			s.feed(wire)
+			f, ok := s.next()
+			if c, err := parseCard(f.data); !ok || err != nil || c.bits != 32 {
+				b.Fatal(ok, err, f)
+			}
+		})
+	})
+	b.Run("channel=secure", func(b *testing.B) {
+		ch := zero()
+		card := replyOf(zero(), repRaw, number(7))
+		devicestest.Codec(b, card, func(wire []byte) {
+			ch.cmac = [16]byte{}
+			s.feed(wire)
+			f, ok := s.next()
+			data, err := ch.reply(f)
+			if c, wrong := parseCard(data); !ok || err != nil || wrong != nil || c.bits != 32 {
+				b.Fatal(ok, err, wrong, f)
+			}
+		})
 	})
 }

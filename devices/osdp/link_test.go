@@ -142,6 +142,28 @@ func TestLateReply(t *testing.T) {
 	})
 }
 
+// A reply of another sequence, as one that was long under way, is counted and no
+// answer.
+func TestOtherSequence(t *testing.T) {
+	bothWays(t, func(t *testing.T, cfg Config) {
+		for step := range byte(2) {
+			d := &pd.Device{Key: cfg.Key}
+			live(t, d, cfg, func(l *life) {
+				spoil(d, func(b []byte) []byte {
+					seq := (b[4]&3+step)%3 + 1
+					return append(appendFrame(nil, frame{reply: true, crc: true, seq: seq, code: repRaw, data: number(9)}, nil), b...)
+				})
+				l.card(1)
+				l.wait(2 * time.Second)
+				l.want("96B40001")
+				if c := l.reader.Counters(); c.CheckErrors != 1 || c.Timeouts != 0 {
+					t.Errorf("%+v", c)
+				}
+			})
+		}
+	})
+}
+
 // Three replies in a row may be lost, and nothing is; the repeats are the same
 // bytes.
 func TestRepliesLost(t *testing.T) {

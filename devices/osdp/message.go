@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
+	"math/bits"
 	"strings"
 	"time"
 
@@ -17,10 +19,14 @@ const (
 	cmdID        = 0x61
 	cmdCap       = 0x62
 	cmdStatus    = 0x64
+	cmdInputs    = 0x65
+	cmdOutputs   = 0x66
+	cmdReaders   = 0x67
 	cmdOut       = 0x68
 	cmdLED       = 0x69
 	cmdBuzzer    = 0x6A
 	cmdText      = 0x6B
+	cmdSettings  = 0x6E
 	cmdKeySet    = 0x75
 	cmdChallenge = 0x76
 	cmdSCrypt    = 0x77
@@ -39,6 +45,7 @@ const (
 	repRaw    = 0x50
 	repText   = 0x51
 	repKeys   = 0x53
+	repCom    = 0x54
 	repCCrypt = 0x76
 	repRMACI  = 0x78
 	repBusy   = 0x79
@@ -88,6 +95,14 @@ func answers(cmd, code byte) bool {
 		return code == repCap
 	case cmdStatus:
 		return code == repStatus
+	case cmdInputs:
+		return code == repIn
+	case cmdOutputs:
+		return code == repOut
+	case cmdReaders:
+		return code == repReader
+	case cmdSettings:
+		return code == repCom
 	case cmdOut:
 		return code == repACK || code == repOut
 	case cmdChallenge:
@@ -117,8 +132,11 @@ func parseIdentity(b []byte) (Identity, error) {
 
 // Functions of the capability list that are used.
 const (
+	capInputs   = 1
+	capOutputs  = 2
 	capSecurity = 9
 	capReceive  = 10
+	capReaders  = 13
 )
 
 // capabilities is what the driver uses of the capability list. It is sent in
@@ -127,6 +145,22 @@ const (
 type capabilities struct {
 	aes     bool
 	receive int // largest command taken; at least 128
+
+	inputs, outputs, readers bool // it has some
+}
+
+// points are the commands that ask how what it has is.
+func (c capabilities) points() (cmds []byte) {
+	if c.inputs {
+		cmds = append(cmds, cmdInputs)
+	}
+	if c.outputs {
+		cmds = append(cmds, cmdOutputs)
+	}
+	if c.readers {
+		cmds = append(cmds, cmdReaders)
+	}
+	return cmds
 }
 
 func parseCapabilities(b []byte) (capabilities, error) {
@@ -140,6 +174,12 @@ func parseCapabilities(b []byte) (capabilities, error) {
 			c.aes = b[1]&1 != 0
 		case capReceive:
 			c.receive = min(max(c.receive, int(binary.LittleEndian.Uint16(b[1:]))), longest)
+		case capInputs:
+			c.inputs = b[2] > 0
+		case capOutputs:
+			c.outputs = b[2] > 0
+		case capReaders:
+			c.readers = b[2] > 0
 		}
 	}
 	return c, nil
@@ -149,6 +189,35 @@ const (
 	receiveLeast = 128 // every reader takes as much
 	bitsMost     = 256 // ours; the longest card format in use has 200
 )
+
+// Points are a reader's inputs that are active, or its outputs that are on: bit 0
+// for number 0.
+type Points uint64
+
+// pointsMost bounds the inputs or outputs of a reader; ours, as readers have a
+// handful.
+const pointsMost = 64
+
+// parsePoints takes a byte for each: 0 for none of it.
+func parsePoints(b []byte) (p Points, err error) {
+	if len(b) == 0 || len(b) > pointsMost {
+		return 0, errFormat
+	}
+	for i, on := range b {
+		if on != 0 {
+			p |= 1 << i
+		}
+	}
+	return p, nil
+}
+
+// All gives their numbers, upwards.
+func (p Points) All() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for ; p != 0 && yield(bits.TrailingZeros64(uint64(p))); p &= p - 1 {
+		}
+	}
+}
 
 // card is a card as the reader sent it: bits left justified, the rest zero.
 type card struct {

@@ -1,6 +1,7 @@
 // Package osdp reads access-control readers that speak OSDP v2 (IEC
-// 60839-11-5), as the control panel: cards, keys, tamper and power, and in the
-// other direction LEDs, buzzer, display and outputs.
+// 60839-11-5), as the control panel: cards, keys, tamper and power, how its inputs,
+// outputs and the readers that hang on it are, and in the other direction LEDs,
+// buzzer, display and outputs.
 //
 // A card's number is its raw bits, as hex, left justified and filled with
 // zeros; formatted card data (reply 51) is underspecified and never a number.

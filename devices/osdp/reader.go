@@ -45,6 +45,9 @@ type Health struct {
 	Tamper bool // its own, or of a reader that hangs on it
 	Power  bool // its power is at fault
 	Gone   bool // a reader that hangs on it is not connected
+
+	Inputs  Points // that are active
+	Outputs Points // that are on
 }
 
 // Config says which reader and how. The zero value of what concerns security
@@ -137,10 +140,10 @@ type Reader struct {
 	cuid     [8]byte
 	mute     bool // it tells no tamper and power
 	asked    time.Time
-	health   *Health
-	tamper   bool // its own, told last
-	opened   bool // a reader that hangs on it told of tamper
-	gone     bool // or that it is not connected
+	points   []byte  // commands that ask for the rest of known
+	known    Health  // Tamper is its own
+	opened   bool    // a reader that hangs on it told of tamper
+	told     *Health // last
 }
 
 // Open sets the reader up: identity, capabilities, secure channel, status. It
@@ -258,6 +261,9 @@ func (r *Reader) run(ctx context.Context, yield func(devices.Read) bool) error {
 func (r *Reader) poll(ctx context.Context, yield func(devices.Read) bool) error {
 	wait := time.NewTimer(r.cfg.Poll)
 	defer wait.Stop()
+	if err := r.askPoints(ctx); err != nil {
+		return err
+	}
 	for {
 		a, err := r.ask(ctx, cmdPoll)
 		if err != nil {
@@ -266,8 +272,8 @@ func (r *Reader) poll(ctx context.Context, yield func(devices.Read) bool) error 
 		if err := r.report(a, yield); err != nil {
 			return err
 		}
-		if !r.mute && time.Since(r.asked) >= statusEvery {
-			if err := r.askStatus(ctx); err != nil {
+		if time.Since(r.asked) >= statusEvery {
+			if err := r.askAgain(ctx); err != nil {
 				return err
 			}
 		}
@@ -288,14 +294,28 @@ func (r *Reader) poll(ctx context.Context, yield func(devices.Read) bool) error 
 	}
 }
 
+// askAgain asks how the reader is.
+func (r *Reader) askAgain(ctx context.Context) error {
+	r.asked = time.Now()
+	if !r.mute {
+		if err := r.askStatus(ctx); err != nil {
+			return err
+		}
+	}
+	return r.askPoints(ctx)
+}
+
 // carry sends an output.
 func (r *Reader) carry(ctx context.Context, o frame) error {
-	_, err := r.exchange(ctx, o)
+	a, err := r.exchange(ctx, o)
 	if refused, ok := refusal(err); ok {
 		if r.cfg.Refused != nil {
 			r.cfg.Refused(refused)
 		}
 		return nil
+	}
+	if err == nil {
+		r.state(a)
 	}
 	return err
 }
@@ -332,11 +352,9 @@ func (r *Reader) report(a answer, yield func(devices.Read) bool) error {
 				return errStop
 			}
 		}
-	case repStatus:
-		r.status(a.data)
-	case repReader:
-		r.remotes(a.data)
-	case repACK, repIn, repOut: // nothing of ours is wired to a reader
+	case repStatus, repReader, repIn, repOut:
+		r.state(a)
+	case repACK:
 	default:
 		r.scan.count.CheckErrors++
 	}

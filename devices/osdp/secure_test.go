@@ -138,6 +138,40 @@ func TestPaddingRefused(t *testing.T) {
 	}
 }
 
+// FuzzSecured has a reader that knows the key encrypt anything: it is read as
+// what was sealed, or refused without a move of the chain.
+func FuzzSecured(f *testing.F) {
+	for _, data := range []string{"", "00", "00 01 1A 00 96 B4 D2 C0", "80 00 80 00"} {
+		f.Add(zero().sealed([16]byte{}, unhex(f, data)))
+	}
+	f.Add(make([]byte, 16))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > longest-32 {
+			return // no frame holds it
+		}
+		fr, ok := parse(appendFrame(nil, frame{reply: true, seq: 1, crc: true, scs: scsReplyEnc, code: repRaw, data: b}, func(signed []byte) [macSize]byte {
+			m := zero().mac([16]byte{}, signed)
+			return [macSize]byte(m[:])
+		}))
+		if !ok {
+			t.Fatal("our own frame is none")
+		}
+		ch := zero()
+		before := *ch
+		data, err := ch.reply(fr)
+		switch {
+		case err != nil && (data != nil || *ch != before):
+			t.Fatalf("% X with %v, and the chain has moved: %t", data, err, *ch != before)
+		case err == nil && len(b) > 0 && !bytes.Equal(zero().sealed([16]byte{}, data), b):
+			t.Fatalf("% X is read from % X", data, b)
+		}
+		_, _ = parseCard(data)
+		_, _ = parsePoints(data)
+		_, _ = parseSettings(data)
+	})
+}
+
 // Derived from the formula of the page: AES(MK, cUID, inverse of cUID).
 func TestDerive(t *testing.T) {
 	mk := Key{1, 2, 3}

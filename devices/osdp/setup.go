@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,7 +29,7 @@ func (r *Reader) setUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
-	r.receive = c.receive
+	r.receive, r.points = c.receive, c.points()
 	if !r.cfg.Clear {
 		if err := r.secure(ctx); err != nil {
 			return err
@@ -128,7 +129,8 @@ func (r *Reader) askStatus(ctx context.Context) error {
 	a, err := r.ask(ctx, cmdStatus)
 	if n, refused := refusal(err); refused && n.Code != nakCondition { // else it refuses everything, and is not there
 		r.mute = true
-		r.tell(Health{})
+		r.known.Status, r.known.Tamper, r.known.Power = false, false, false
+		r.tell()
 		return nil
 	}
 	if err != nil {
@@ -138,42 +140,82 @@ func (r *Reader) askStatus(ctx context.Context) error {
 	return nil
 }
 
+// askPoints asks for what the reader has said to have of inputs, outputs and
+// readers that hang on it. What it refuses to tell it is not asked again.
+func (r *Reader) askPoints(ctx context.Context) error {
+	for _, cmd := range slices.Clone(r.points) {
+		a, err := r.ask(ctx, cmd)
+		if _, refused := refusal(err); refused {
+			r.points = slices.DeleteFunc(r.points, func(c byte) bool { return c == cmd })
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r.state(a)
+	}
+	return nil
+}
+
+// state takes an answer or report of how the reader and what hangs on it is.
+func (r *Reader) state(a answer) {
+	switch a.code {
+	case repStatus:
+		r.status(a.data)
+	case repReader:
+		r.remotes(a.data)
+	case repIn:
+		r.take(&r.known.Inputs, a.data)
+	case repOut:
+		r.take(&r.known.Outputs, a.data)
+	}
+}
+
 // status takes a report of tamper and power.
 func (r *Reader) status(b []byte) {
 	if len(b) != 2 {
 		r.scan.count.CheckErrors++
 		return
 	}
-	r.tell(Health{Status: true, Tamper: b[0] != 0, Power: b[1] != 0})
+	r.known.Status, r.known.Tamper, r.known.Power = true, b[0] != 0, b[1] != 0
+	r.tell()
+}
+
+// take takes a report of inputs or outputs, a byte each.
+func (r *Reader) take(into *Points, b []byte) {
+	p, err := parsePoints(b)
+	if err != nil {
+		r.scan.count.CheckErrors++
+		return
+	}
+	*into = p
+	r.tell()
 }
 
 // remotes takes a report of the readers that hang on this one, a byte each: 0
-// as it should be, 1 not connected, 2 tamper. It comes unasked, and lasts until
-// the next one. Others have no meaning given and are taken for tamper.
+// as it should be, 1 not connected, 2 tamper. It lasts until the next one. Others
+// have no meaning given and are taken for tamper.
 func (r *Reader) remotes(b []byte) {
 	if len(b) == 0 {
 		r.scan.count.CheckErrors++
 		return
 	}
-	r.opened, r.gone = false, false
+	r.opened, r.known.Gone = false, false
 	for _, s := range b {
-		r.gone = r.gone || s == 1
+		r.known.Gone = r.known.Gone || s == 1
 		r.opened = r.opened || s > 1
 	}
-	if r.health != nil {
-		r.tell(Health{Status: r.health.Status, Tamper: r.tamper, Power: r.health.Power})
-	}
+	r.tell()
 }
 
-// tell tells what is known, when it is something new. Of h the reader's own
-// status is taken; the rest is added here.
-func (r *Reader) tell(h Health) {
-	r.tamper = h.Tamper
-	h.Secure, h.Tamper, h.Gone = r.channel != nil, h.Tamper || r.opened, r.gone
-	if r.health != nil && *r.health == h {
+// tell tells what is known, when it is something new.
+func (r *Reader) tell() {
+	h := r.known
+	h.Secure, h.Tamper = r.channel != nil, h.Tamper || r.opened
+	if r.told != nil && *r.told == h {
 		return
 	}
-	r.health = &h
+	r.told = &h
 	if r.cfg.Health != nil {
 		r.cfg.Health(h)
 	}

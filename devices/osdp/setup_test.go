@@ -64,6 +64,49 @@ func TestKeysOfReaders(t *testing.T) {
 	}
 }
 
+// A reader that does not prove that it has the key is not read, whatever part of
+// the proof is missing.
+func TestHandshakeRefused(t *testing.T) {
+	refuse := func(b []byte) []byte {
+		return appendFrame(nil, frame{reply: true, crc: true, seq: b[4] & 3, code: repNAK, data: []byte{nakCondition}}, nil)
+	}
+	for name, c := range map[string]struct {
+		at   byte // type of the reply that is another
+		edit func([]byte) []byte
+		want error
+	}{
+		"it offers the default key":  {scsCCrypt, func(b []byte) []byte { b[7] = 0; return b }, ErrWrongKey},
+		"its proof is another":       {scsCCrypt, func(b []byte) []byte { b[30] ^= 1; return b }, ErrWrongKey},
+		"its draw is another":        {scsCCrypt, func(b []byte) []byte { b[20] ^= 1; return b }, ErrWrongKey},
+		"its proof is cut short":     {scsCCrypt, func(b []byte) []byte { return append(b[:len(b)-3], 0, 0) }, errFormat},
+		"it has no channel":          {scsCCrypt, refuse, ErrInsecure},
+		"it does not believe ours":   {scsRMACI, func(b []byte) []byte { b[7] = 0xFF; return b }, ErrWrongKey},
+		"its first MAC is another":   {scsRMACI, func(b []byte) []byte { b[12] ^= 1; return b }, ErrWrongKey},
+		"its first MAC is cut short": {scsRMACI, func(b []byte) []byte { return append(b[:len(b)-3], 0, 0) }, ErrWrongKey},
+		"it refuses our proof":       {scsRMACI, refuse, ErrWrongKey},
+		"it answers in clear instead": {scsRMACI, func(b []byte) []byte {
+			return appendFrame(nil, frame{reply: true, crc: true, seq: b[4] & 3, code: repACK}, nil)
+		}, ErrSilent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &pd.Device{Key: testKey}
+			d.Spoil(func(b []byte, _ bool) []byte {
+				if len(b) < 8 || b[4]&ctlSCB == 0 || b[6] != c.at {
+					return b
+				}
+				b = c.edit(bytes.Clone(b))
+				binary.LittleEndian.PutUint16(b[2:], uint16(len(b)))
+				binary.LittleEndian.PutUint16(b[len(b)-2:], crc(b[:len(b)-2]))
+				return b
+			})
+			l := live(t, d, secured, func(*life) { t.Error("opened") })
+			if !errors.Is(l.err, c.want) || l.pins != 0 {
+				t.Errorf("ended with %v, pinned %d times, want %v", l.err, l.pins, c.want)
+			}
+		})
+	}
+}
+
 // What breaks a channel: it is dropped, keys and all, and brought up again.
 func TestChannelIsBroughtUpAgain(t *testing.T) {
 	fixed := func(b []byte) []byte { // with the check value made right
@@ -158,6 +201,101 @@ func TestRemoteReaders(t *testing.T) {
 			t.Errorf("health %+v, want %+v", l.health, want)
 		}
 	})
+}
+
+// A reader with inputs, outputs and readers of its own is asked at start how they
+// are, tells of changes, and what was lost on the way is made good.
+func TestPointsOfAReader(t *testing.T) {
+	bothWays(t, func(t *testing.T, cfg Config) {
+		d := &pd.Device{Key: cfg.Key}
+		d.Inputs(0, 1)
+		d.Outputs(1, 0, 0)
+		d.Readers(0, 1)
+		l := live(t, d, cfg, func(l *life) {
+			l.wait(time.Second)
+			for _, act := range []func(){
+				func() { d.Inputs(0, 0) },
+				func() { d.Outputs(0, 0, 1) },
+				func() { d.Readers(0, 0) },
+				func() { d.Inputs() }, // breaks the format
+			} {
+				act()
+				l.wait(time.Second)
+			}
+			var shortest, lost atomic.Int64
+			d.Spoil(func(b []byte, _ bool) []byte {
+				if n := shortest.Load(); lost.Load() == 0 && n > 0 && int64(len(b)) > n { // no ACK: the report
+					lost.Add(1)
+					d.Reboot() // and the reader forgets that it was to be told
+					return nil
+				}
+				shortest.CompareAndSwap(0, int64(len(b)))
+				return b
+			})
+			l.wait(time.Second)
+			d.Inputs(1, 1)
+			l.wait(2 * statusEvery)
+			if c := l.reader.Counters(); c.CheckErrors != 1 || lost.Load() != 1 {
+				t.Errorf("%+v, %d lost", c, lost.Load())
+			}
+		})
+		last := Health{Secure: !cfg.Clear, Status: true}
+		want := []Health{last}
+		for _, edit := range []func(h *Health){
+			func(h *Health) { h.Inputs = 2 }, func(h *Health) { h.Outputs = 1 }, func(h *Health) { h.Gone = true },
+			func(h *Health) { h.Inputs = 0 }, func(h *Health) { h.Outputs = 4 }, func(h *Health) { h.Gone = false }, func(h *Health) { h.Inputs = 3 },
+		} {
+			edit(&last)
+			want = append(want, last)
+		}
+		if !slices.Equal(l.health, want) {
+			t.Errorf("health %+v, want %+v", l.health, want)
+		}
+	})
+}
+
+// What a reader refuses to tell it is asked once, and nothing else suffers.
+func TestPointsRefused(t *testing.T) {
+	d := &pd.Device{} // claims a reader, as all do, and knows nothing of it
+	live(t, d, inClear, func(l *life) {
+		var refused atomic.Int64
+		d.Spoil(func(b []byte, _ bool) []byte {
+			if b[5] == repNAK {
+				refused.Add(1)
+			}
+			return b
+		})
+		l.wait(time.Hour)
+		l.card(1)
+		l.wait(time.Second)
+		l.want("96B40001")
+		if c := l.reader.Counters(); refused.Load() != 1 || c.Reopens != 0 {
+			t.Errorf("refused %d times, %+v", refused.Load(), c)
+		}
+	})
+}
+
+// A switched output's answer tells how all outputs are.
+func TestOutputsAnswer(t *testing.T) {
+	d := &pd.Device{}
+	d.Outputs(0, 0)
+	l := live(t, d, inClear, func(l *life) {
+		l.wait(time.Second)
+		if err := l.reader.Output(Output{Number: 1, Control: 2}); err != nil {
+			t.Error(err)
+		}
+		l.wait(time.Second)
+		if err := l.reader.Output(Output{Number: 1, Control: 1}); err != nil {
+			t.Error(err)
+		}
+		l.wait(time.Second)
+	})
+	off := Health{Status: true}
+	on := off
+	on.Outputs = 2
+	if want := []Health{off, on, off}; !slices.Equal(l.health, want) {
+		t.Errorf("health %+v, want %+v", l.health, want)
+	}
 }
 
 // What a poll may be answered with that is none of ours is no fault of the line.

@@ -3,11 +3,14 @@ package port
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"boothd/test/freeport"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,12 +20,11 @@ const device, stranger = "127.0.0.2", "127.0.0.3"
 // free is an address of this machine where nobody listens.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", at)
 }
 
 // knock connects from an address, as soon as somebody listens.

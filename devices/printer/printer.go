@@ -180,6 +180,10 @@ func (r *Printer) print(ctx context.Context, lines []string) error {
 	if !f.Ready() {
 		return NotReady{f}
 	}
+	r.late = r.cfg.Answers // what it said too much would be taken for the word of the receipt's end
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
 	r.end = false
 	err = r.send(ctx, b)
 	if err == nil && r.cfg.Answers {

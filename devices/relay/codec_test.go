@@ -268,6 +268,27 @@ func FuzzAnswers(f *testing.F) {
 	good := unhex(f, "01 01 01 01 90 48")
 	command := appendNumato(nil, numatoRelay, "readall")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		devicestest.Frugal(t, func() (answers int) {
+			look := func(parse func(b []byte) (int, error)) {
+				for rest := b; ; {
+					used, err := parse(rest)
+					if used == 0 {
+						return
+					}
+					if rest = rest[used:]; err == nil {
+						answers++
+					}
+				}
+			}
+			look(func(b []byte) (int, error) { _, used, err := modbusAnswer(request, b); return used, err })
+			look(func(b []byte) (int, error) { _, used, err := lcusAnswer(1, b); return used, err })
+			look(func(b []byte) (int, error) {
+				text, used, err := numatoAnswer(command, b)
+				_, _ = numatoLevels(text)
+				return used, err
+			})
+			return answers
+		})
 		search := func(b []byte, look func(b []byte) (int, error)) (found bool) {
 			for {
 				used, err := look(b)

@@ -103,15 +103,31 @@ func TestOneSpoiltAnswerIsAskedForAgain(t *testing.T) {
 	}, LCUS)
 }
 
+// An answer that is cut off at any byte is asked for again.
+func TestCutAtEveryByte(t *testing.T) {
+	each(t, func(t *testing.T, p Protocol) {
+		disturbed(t, p, func(b *bench, line *noisy) {
+			for cut, size := 0, 1; cut < size; cut++ {
+				line.once(func(a []byte) []byte { size = max(size, len(a)); return a[:min(cut, len(a)-1)] })
+				b.set("green", cut%2 == 0)
+				b.relays("cut", false, cut%2 == 0, true)
+			}
+			if c := b.board.Counters(); c.Timeouts == 0 || b.board.Redriven() != 0 {
+				b.Errorf("counted %+v, driven anew %d times", c, b.board.Redriven())
+			}
+		})
+	}, LCUS)
+}
+
 // Every bit of an answer flipped: a check value finds it, and the answer is
 // asked for again.
 func TestFlippedBitsAreFound(t *testing.T) {
 	for _, p := range []Protocol{Modbus, ModbusRegisters, LCUSAnswer} {
 		t.Run(string(p), func(t *testing.T) {
 			disturbed(t, p, func(b *bench, line *noisy) {
-				for bit := range 32 {
+				for bit := range 8 * 8 { // the longest answer's
 					line.once(func(a []byte) []byte {
-						a[bit/8] ^= 1 << (bit % 8)
+						a[bit/8%len(a)] ^= 1 << (bit % 8)
 						return a
 					})
 					b.set("green", bit%2 == 0)

@@ -135,6 +135,16 @@ func TestTags(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerByte(t *testing.T) {
+	var s scanner
+	devicestest.NoAllocationPerByte(t, "\x05\x00\x01\x13", func(b []byte) {
+		s.feed(b)
+		for _, ok := s.next(); ok; _, ok = s.next() {
+			continue // by chance
+		}
+	})
+}
+
 // Whatever comes and however it is split, frames have a right check value, tags
 // are bounded, memory is too, and a good frame behind it is found.
 func FuzzScanner(f *testing.F) {
@@ -144,6 +154,17 @@ func FuzzScanner(f *testing.F) {
 	f.Add(unhexed(f, "1500010301010c0000000000000000000003136bb1a6"), uint8(60), byte(broadcast))
 	f.Add([]byte{0xFF, 0, 1, 5, 0, 1, 0xFB, 0xF2, 0x3D}, uint8(1), byte(0))
 	f.Fuzz(func(t *testing.T, b []byte, chunk uint8, addr byte) {
+		devicestest.Frugal(t, func() (frames int) {
+			s := scanner{addr: addr}
+			for part := range slices.Chunk(b, int(chunk)+1) {
+				s.feed(part)
+				for a, ok := s.next(); ok; a, ok = s.next() {
+					frames++
+					_, _ = tags(a.data)
+				}
+			}
+			return frames
+		})
 		sim := &Sim{Address: addr}
 		good := sim.Answer(cmdInventory, statusNoTag)
 		s := scanner{addr: addr}

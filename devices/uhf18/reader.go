@@ -6,7 +6,10 @@
 // it is asked: it is asked for the tags in its field again and again, and takes
 // its own scan time to look for them. A damaged answer is dropped and asked for
 // anew; a reader that does not answer, or refuses to look, ends Reads with an
-// error, and the caller opens again from the start.
+// error, and the caller opens again from the start. So does one that has lost its
+// power setting or scan time: it says nothing when it is started anew, and by the
+// makers it keeps both over that, so that what it is asked again and again is
+// whether it did. One whose information does not tell them is believed.
 //
 // Source: UHFReader18 family; what its information says of the scan time is
 // from the tests of wabson/chafon-rfid and from loblik/uhfreader18. Timings are
@@ -30,6 +33,7 @@ const (
 	answerWait = 500 * time.Millisecond // beside the scan time
 	byteGap    = 100 * time.Millisecond // silence inside a frame that drops it
 	tries      = 3                      // of one command
+	checkEvery = 30 * time.Second       // between two questions after its settings
 	// scanUnit and scanLess are the unit of the reader's scan time and the value
 	// that is taken if it does not tell it: the maker's.
 	scanUnit = 100 * time.Millisecond
@@ -38,6 +42,10 @@ const (
 
 // ErrSilent is a reader that does not answer.
 var ErrSilent error = devices.Silent("reader does not answer")
+
+// ErrReset is a reader whose settings are others than at Open: it was started anew
+// and lost them, or somebody else has set it.
+var ErrReset = errors.New("reader has lost its settings, as by a start anew")
 
 var errStop = errors.New("the caller has enough")
 
@@ -76,6 +84,8 @@ type Reader struct {
 	cfg    Config
 	scan   scanner
 	in     [256]byte
+	set    settings
+	asked  time.Time     // when it told them last
 	look   time.Duration // the reader's scan time
 	begun  time.Time     // arrival of the first byte that is not yet of a frame
 	at     time.Time     // arrival of the frame's first byte
@@ -122,16 +132,44 @@ func (r *Reader) setUp() error {
 	if err := r.port.SetBaud(r.cfg.Baud); err != nil {
 		return err
 	}
-	info, err := r.command(cmdInfo)
-	if err != nil {
+	var err error
+	if r.set, err = r.settings(); err != nil {
 		return err
 	}
 	r.look = scanLess * scanUnit
-	if len(info) >= 8 { // version 2, type, protocols, highest and lowest frequency, power, scan time
-		r.look = time.Duration(info[7]) * scanUnit
+	if r.set.told {
+		r.look = time.Duration(r.set.scan) * scanUnit
 	}
-	if r.cfg.Power > 0 {
-		_, err = r.command(cmdPower, byte(r.cfg.Power))
+	if r.cfg.Power == 0 {
+		return nil
+	}
+	if _, err = r.command(cmdPower, byte(r.cfg.Power)); err != nil {
+		return err
+	}
+	r.set, err = r.settings() // as this reader tells what it was set to
+	return err
+}
+
+// settings is what the reader says of how it is set.
+type settings struct {
+	told        bool // it does
+	power, scan byte // dBm; tenths of a second
+}
+
+func (r *Reader) settings() (settings, error) {
+	info, err := r.command(cmdInfo)
+	r.asked = time.Now()
+	if err != nil || len(info) < 8 { // version 2, type, protocols, highest and lowest frequency, power, scan time
+		return settings{}, err
+	}
+	return settings{true, info[6], info[7]}, nil
+}
+
+// check asks whether the reader still has its settings.
+func (r *Reader) check() error {
+	is, err := r.settings()
+	if err == nil && is != r.set {
+		err = ErrReset
 	}
 	return err
 }
@@ -198,12 +236,18 @@ func (r *Reader) run(yield func(devices.Read) bool) error {
 		if err != nil {
 			return err
 		}
-		if missed++; answered {
-			missed = 0
+		if !answered {
+			if missed++; missed == tries {
+				return fmt.Errorf("%w to %d inventories", ErrSilent, tries)
+			}
+			continue
 		}
-		if missed == tries {
-			return fmt.Errorf("%w to %d inventories", ErrSilent, tries)
+		if missed > 0 || time.Since(r.asked) >= checkEvery {
+			if err := r.check(); err != nil {
+				return err
+			}
 		}
+		missed = 0
 	}
 }
 

@@ -322,3 +322,40 @@ func TestStopAndGoOn(t *testing.T) {
 		_ = r.Close() // ends the simulated reader too
 	})
 }
+
+// A reader that was started anew between two looks, and lost its power setting,
+// is set up again; one that keeps it loses a look at most. What it does not tell
+// nobody can know.
+func TestShortRestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		sim     *Sim
+		forgets bool
+		ends    bool
+	}{
+		"forgets its power":   {&Sim{}, true, true},
+		"keeps it":            {&Sim{}, false, false},
+		"does not tell of it": {&Sim{Old: true}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for phase := range 10 { // while it looks for tags and while it does not
+				play(t, c.sim, Config{Name: "r", Power: 12}, func(b *bench, r *Reader) {
+					c.sim.Present(cardEPC)
+					time.Sleep(time.Second + time.Duration(phase)*7*time.Millisecond)
+					c.sim.Restart(c.forgets)
+					time.Sleep(checkEvery + 2*time.Second)
+					synctest.Wait()
+					select {
+					case <-b.over:
+						if !c.ends || !errors.Is(b.err, ErrReset) {
+							t.Errorf("ended with %v", b.err)
+						}
+					default:
+						if n := len(b.reads); c.ends || n < 500 {
+							t.Errorf("goes on, with %d reads", n)
+						}
+					}
+				})
+			}
+		})
+	}
+}

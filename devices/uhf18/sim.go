@@ -32,7 +32,8 @@ type Sim struct {
 
 const (
 	simOut   = 256
-	simFrame = 3 // tags in one frame of its answer: of the longest, as many as fit
+	simPower = 30 // dBm, from the factory
+	simFrame = 3  // tags in one frame of its answer: of the longest, as many as fit
 )
 
 // Present sets the tags in the field, by their EPCs in hex.
@@ -51,6 +52,17 @@ func (s *Sim) Mute(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mute, s.since = on, time.Time{}
+}
+
+// Restart starts the reader anew, at once: it has forgotten the inventory that it
+// was busy with, and its power too if it is of those that do.
+func (s *Sim) Restart(forgets bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Time{}
+	if forgets {
+		s.power = 0
+	}
 }
 
 // Power tells what it was set to, in dBm; 0: not set.
@@ -258,7 +270,11 @@ func (s *Sim) obey(f []byte) {
 		if scan == 0 {
 			scan = 10
 		}
-		s.say(s.Answer(cmd, 0, 0, 22, 9, 3, 0x4E, 0, 30, scan))
+		power := s.power
+		if power == 0 {
+			power = simPower
+		}
+		s.say(s.Answer(cmd, 0, 0, 22, 9, 3, 0x4E, 0, power, scan))
 	case cmd == 0x2F && len(data) == 1 && data[0] <= 30:
 		s.power = data[0]
 		s.say(s.Answer(cmd, 0))

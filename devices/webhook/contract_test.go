@@ -36,7 +36,7 @@ func TestContract(t *testing.T) {
 					}
 				}
 			}()
-			r, err := Open(ctx, s, Config{Name: "front", Role: devices.RolePlateFront, Template: "plate-recognizer", Path: "/front", Token: []byte(testToken)})
+			r, err := Open(ctx, s, ready("plate-recognizer", Config{Name: "front", Role: devices.RolePlateFront, Path: "/front", Token: []byte(testToken)}))
 			if err != nil {
 				return nil, err
 			}
@@ -77,7 +77,7 @@ func BenchmarkLatency(b *testing.B) {
 	var camera net.Conn
 	devicestest.Latency(b, devicestest.Device{
 		Open: func(ctx context.Context, w devicestest.Wire) (devicestest.Reader, error) {
-			r, err := Open(ctx, ln, Config{Name: "front", Role: devices.RolePlateFront, Template: "plate-recognizer", Path: "/front", Token: []byte(testToken), Window: time.Nanosecond})
+			r, err := Open(ctx, ln, ready("plate-recognizer", Config{Name: "front", Role: devices.RolePlateFront, Path: "/front", Token: []byte(testToken), Window: time.Nanosecond}))
 			if err != nil {
 				return nil, err
 			}

@@ -8,15 +8,18 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"boothd/devices/devicestest"
 )
 
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		long := append([]byte(`{"plate":"A1","x":"`), bytes.Repeat([]byte("x"), bodyMost)...)
 		for _, c := range []struct {
@@ -48,6 +51,10 @@ func TestRefused(t *testing.T) {
 		if err := f.Plate(t.Context(), "A1", "", 1); err != nil || len(f.faults) != 2 || f.faults[1] != nil {
 			t.Errorf("%v, faults %v", err, f.faults)
 		}
+		most := append(bytes.Replace(long[:bodyMost-2], []byte("A1"), []byte("B2"), 1), `"}`...) // as large as may be
+		if code, err := f.Post(t.Context(), http.MethodPost, most); err != nil || code != http.StatusNoContent || !strings.HasSuffix(f.texts(), "B2") {
+			t.Errorf("POST of %d bytes: %d, %v, read %q", len(most), code, err, f.texts())
+		}
 	})
 }
 
@@ -74,7 +81,7 @@ func (f *follow) send(t *testing.T, b []byte) string {
 // report after it.
 func TestCutAtEveryByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		whole := request(published)
 		for cut := range len(whole) {
@@ -95,9 +102,43 @@ func TestCutAtEveryByte(t *testing.T) {
 	})
 }
 
+// A report may be a MiB (the page), mostly pictures. A post costs 64 KiB and the
+// buffer that holds it: one that grows by quarters as the bytes come has taken
+// five times what it has in the end, a quarter of which may be spare.
+func TestPostIsFrugal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, "axis", Config{})
+		defer f.end()
+		picture := strings.Repeat("/9j/4AAQ", (bodyMost-1<<10)/8)
+		for name, post := range map[string]string{
+			"small":         string(request(published)),
+			"large":         string(request(`{"picture":"` + picture + `",` + published[1:])),
+			"in pieces":     "POST /front HTTP/1.1\r\nHost: booth\r\nAuthorization: Token " + testToken + "\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("2\r\n  \r\n", bodyMost/2),
+			"claimed alone": "POST /front HTTP/1.1\r\nHost: booth\r\nAuthorization: Token " + testToken + "\r\nContent-Length: 1000000\r\n\r\n{",
+			"form of many parts": "POST /front HTTP/1.1\r\nHost: booth\r\nAuthorization: Token " + testToken + "\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: " + strconv.Itoa(50*10_000) + "\r\n\r\n" +
+				strings.Repeat("--x\r\nContent-Disposition: form-data; name=\"y\"\r\n\r\n", 10_000),
+			"stranger": "POST /front HTTP/1.1\r\nHost: booth\r\nContent-Length: 1000000\r\n\r\n" + picture,
+		} {
+			held := 0
+			switch {
+			case name == "form of many parts": // each has a head
+				held = 10 * len(post)
+			case len(post) > 8<<10:
+				held = 7 * len(post)
+			}
+			devicestest.FrugalBeside(t, held, func() int {
+				if got := f.send(t, []byte(post)); got == "" && name != "claimed alone" {
+					t.Errorf("%s: no answer", name)
+				}
+				return 1
+			})
+		}
+	})
+}
+
 func TestBabble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		for _, b := range []string{"\x02garbage\x03\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", strings.Repeat("x", 2*headMost) + "\r\n",
 			"POST /front HTTP/1.1\r\nHost: booth\r\nX: " + strings.Repeat("x", 2*headMost) + "\r\n\r\n",
@@ -120,7 +161,7 @@ func TestBabble(t *testing.T) {
 // keep the camera out, and lose them.
 func TestSlowloris(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		ctx, cancel := context.WithCancel(t.Context())
 		held := make(chan struct{})
@@ -175,7 +216,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // and is no second one, however late it comes.
 func TestPostedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "plate-recognizer"})
+		f := start(t, "plate-recognizer", Config{})
 		defer f.end()
 		body := f.Report(time.Now(), "ABC123", "on", 0.5)
 		for range 3 {
@@ -195,7 +236,7 @@ func TestPostedAgain(t *testing.T) {
 
 func TestWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "openalpr"})
+		f := start(t, "openalpr", Config{})
 		defer f.end()
 		for _, c := range []float64{0.5, 0.4, 0.5, 0.7, 0.6} { // surer is news
 			if err := f.Plate(t.Context(), "ABC123", "on", c); err != nil {
@@ -212,7 +253,7 @@ func TestWindow(t *testing.T) {
 // What a camera has kept while it was cut off tells of vehicles that have gone.
 func TestLateReportsAreNoReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		wrong := -3 * time.Hour // the camera's clock, which does not matter
 		say := func(text string, ago time.Duration) {
@@ -265,7 +306,7 @@ func TestSilent(t *testing.T) {
 		opened := make(chan *follow)
 		s := newStreet()
 		go func() {
-			r, err := Open(t.Context(), s, Config{Template: "axis", Path: "/front", Token: []byte(testToken), Quiet: time.Minute})
+			r, err := Open(t.Context(), s, ready("axis", Config{Path: "/front", Token: []byte(testToken), Quiet: time.Minute}))
 			if err != nil {
 				t.Error(err)
 			}
@@ -360,8 +401,8 @@ func TestStrangersAreNoSignOfLife(t *testing.T) {
 			}
 		}()
 		var faults []error
-		_, err := Open(ctx, s, Config{Template: "axis", Path: "/front", Token: []byte(testToken), Quiet: time.Minute,
-			Health: func(err error) { faults = append(faults, err) }})
+		_, err := Open(ctx, s, ready("axis", Config{Path: "/front", Token: []byte(testToken), Quiet: time.Minute,
+			Health: func(err error) { faults = append(faults, err) }}))
 		if !errors.Is(err, context.DeadlineExceeded) || len(faults) != 1 || !errors.Is(faults[0], ErrToken) {
 			t.Errorf("Open: %v, faults %v", err, faults)
 		}
@@ -375,7 +416,7 @@ func TestNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer linger()
 		s := newStreet()
-		r, err := Open(t.Context(), s, Config{Template: "axis", Path: "/front", Token: []byte(testToken)})
+		r, err := Open(t.Context(), s, ready("axis", Config{Path: "/front", Token: []byte(testToken)}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -402,7 +443,7 @@ func TestNotTaken(t *testing.T) {
 func TestListenerGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("the network is gone")
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		f.street.end(why)
 		if <-f.over; !errors.Is(f.err, why) {
 			t.Errorf("ended with %v", f.err)
@@ -412,14 +453,14 @@ func TestListenerGone(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	good := Config{Template: "axis", Path: "/", Token: []byte(testToken)}
+	good := ready("axis", Config{Path: "/", Token: []byte(testToken)})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		edit func(*Config)
 	}{
-		"no template":    {t.Context(), func(c *Config) { c.Template = "nikon" }},
+		"no plate":       {t.Context(), func(c *Config) { c.Paths = nil }},
 		"no token":       {t.Context(), func(c *Config) { c.Token = nil }},
 		"short token":    {t.Context(), func(c *Config) { c.Token = c.Token[:TokenLeast-1] }},
 		"long token":     {t.Context(), func(c *Config) { c.Token = make([]byte, TokenMost+1) }},

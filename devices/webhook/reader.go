@@ -43,14 +43,31 @@ var (
 
 // Config says which camera and how it posts.
 type Config struct {
-	Name     string
-	Role     devices.Role
-	Template string        // plate-recognizer, openalpr, axis
-	Path     string        // that it posts to, "/" or longer
-	Token    []byte        // that it must know, 16 to 256 bytes
-	TLS      *tls.Config   // nil: in clear, for a program on this box
-	Quiet    time.Duration // how long it may say nothing; 0: as long as it likes
-	Window   time.Duration // in which the same plate is the same report; default 10 s
+	Name   string
+	Role   devices.Role
+	Path   string        // that it posts to, "/" or longer
+	Token  []byte        // that it must know, 16 to 256 bytes
+	TLS    *tls.Config   // nil: in clear, for a program on this box
+	Quiet  time.Duration // how long it may say nothing; 0: as long as it likes
+	Window time.Duration // in which the same plate is the same report; default 10 s
+
+	// Paths say where in a report its parts are, as in "results[].plate": plate, which
+	// must be there, confidence, region, candidate, camera, time and event. Seen is
+	// what stands at event if a plate was seen; anything else is a heartbeat. Scale is
+	// what full confidence is; 1 if not given. What the makes of cameras write is
+	// data (configs/profiles/cameras.toml).
+	Paths map[string]string
+	Seen  string
+	Scale float64
+
+	// Keep stores a read and returns once it is durable; the camera is told that
+	// all is well after that, and with an error to send its report again. late tells
+	// of a read whose vehicle has gone, which is not yielded. It is called from
+	// goroutines of their own, up to keepMost at a time, which may outlive the
+	// Reader: how long it takes is its own affair, while the camera waits 3 s for it
+	// at most. A read that is kept comes never again, and none twice at a time. nil:
+	// nothing is kept.
+	Keep func(ctx context.Context, r devices.Read, late bool) error
 
 	// Health is told what is wrong with a camera that goes on, and nil when it is
 	// over. It is called from Open and from Reads; it may be nil.
@@ -64,19 +81,21 @@ type tally struct {
 
 // Reader is an open camera: what it posts to. Reads belongs to one goroutine.
 type Reader struct {
-	cfg      Config
-	template template
-	http     *http.Server
-	posts    chan post
-	ended    chan error // of the listener
-	closed   chan struct{}
-	once     sync.Once
-	count    tally
+	cfg     Config
+	form    form
+	http    *http.Server
+	posts   chan post
+	keeping chan struct{} // holds one for each Keep at work
+	ended   chan error    // of the listener
+	closed  chan struct{}
+	once    sync.Once
+	count   tally
 
 	first  *post // that told Open that the camera is there
 	delay  delay
 	seen   devices.Glances
-	posted [][sha256.Size]byte // digests of the reports taken, oldest first
+	lately []*owed  // the reads that seen remembers, one a plate, oldest first
+	posted []report // those taken, oldest first
 	bad    int
 	wrong  error // told last
 	toldAt time.Time
@@ -85,7 +104,7 @@ type Reader struct {
 // Open serves on a listener, which it closes in any case. If the camera may not
 // be silent, Open waits until it has said something, for ever if need be.
 func Open(ctx context.Context, ln net.Listener, cfg Config) (*Reader, error) {
-	t, err := templateOf(cfg.Template)
+	f, err := formOf(cfg)
 	switch {
 	case err != nil:
 	case len(cfg.Token) < TokenLeast || len(cfg.Token) > TokenMost:
@@ -99,7 +118,7 @@ func Open(ctx context.Context, ln net.Listener, cfg Config) (*Reader, error) {
 	if cfg.Window == 0 {
 		cfg.Window = 10 * time.Second
 	}
-	r := &Reader{cfg: cfg, template: t, posts: make(chan post), ended: make(chan error, 1), closed: make(chan struct{})}
+	r := &Reader{cfg: cfg, form: f, posts: make(chan post), keeping: make(chan struct{}, keepMost), ended: make(chan error, 1), closed: make(chan struct{})}
 	r.http = r.server()
 	ln = &door{Listener: ln, count: &r.count, peers: make(map[string]int)}
 	if cfg.TLS != nil {
@@ -134,7 +153,7 @@ func (r *Reader) Close() (err error) {
 
 // Counters tells what was counted: of connections the bytes, of reports those
 // that could be used (frames) and those that could not or had no token
-// (check errors), of requests those that nobody took in time (timeouts), and
+// (check errors), of requests those that were not taken and kept in time (timeouts), and
 // connections that were no HTTP or one too many (resyncs). Any goroutine may ask.
 func (r *Reader) Counters() devices.Counters {
 	return devices.Counters{Bytes: r.count.bytes.Load(), Frames: r.count.frames.Load(), CheckErrors: r.count.checks.Load(),
@@ -142,7 +161,8 @@ func (r *Reader) Counters() devices.Counters {
 }
 
 // Reads yields every plate report until ctx ends or the camera does; the error
-// comes last, once. A report is answered when all of it has been yielded.
+// comes last, once. A report is answered when all of it has been yielded and kept;
+// Reads does not wait for the keeping.
 func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 	return func(yield func(devices.Read, error) bool) {
 		stop := context.AfterFunc(ctx, func() { _ = r.Close() })
@@ -165,13 +185,13 @@ func (r *Reader) Reads(ctx context.Context) iter.Seq2[devices.Read, error] {
 			if r.cfg.Quiet > 0 {
 				quiet.Reset(r.cfg.Quiet)
 			}
-			reads, code := r.take(p)
+			reads, answer := r.take(p)
 			for _, read := range reads {
 				if !yield(read, nil) {
 					return // not answered: it was not taken whole
 				}
 			}
-			p.answer <- code
+			p.answer <- answer
 		}
 	}
 }
@@ -200,13 +220,13 @@ func (r *Reader) next(ctx context.Context, quiet <-chan time.Time) (post, error)
 }
 
 // take reads one post and tells what is to be answered.
-func (r *Reader) take(p post) (reads []devices.Read, code int) {
+func (r *Reader) take(p post) ([]devices.Read, reply) {
 	if p.err == nil && p.body == nil {
-		return nil, http.StatusNoContent
+		return nil, reply{code: http.StatusNoContent}
 	}
 	var plates []devices.Plate
 	if p.err == nil {
-		plates, _, p.err = r.template.decode(p.body)
+		plates, _, p.err = r.form.decode(p.body)
 	}
 	if p.err != nil {
 		r.count.checks.Add(1)
@@ -214,51 +234,51 @@ func (r *Reader) take(p post) (reads []devices.Read, code int) {
 			r.fault(p.at, p.err)
 		}
 		if errors.Is(p.err, errLong) {
-			return nil, http.StatusRequestEntityTooLarge
+			return nil, reply{code: http.StatusRequestEntityTooLarge}
 		}
-		return nil, http.StatusBadRequest
+		return nil, reply{code: http.StatusBadRequest}
 	}
 	r.count.frames.Add(1)
 	if len(plates) == 0 {
-		return nil, http.StatusNoContent
+		return nil, reply{code: http.StatusNoContent}
 	}
 	r.bad = 0
-	if r.repeated(p, plates[0].DeviceAt) {
+	digest := sha256.Sum256(p.body)
+	timed := !plates[0].DeviceAt.IsZero() // one without says the same of every passage of a vehicle
+	if i := slices.IndexFunc(r.posted, func(was report) bool { return was.digest == digest }); i >= 0 && timed {
 		r.count.repeats.Add(1)
-		return nil, http.StatusNoContent
+		return nil, reply{http.StatusNoContent, r.posted[i].owes} // its answer was lost, or it was not kept
 	}
-	if r.delay.late(p.at, plates[0].DeviceAt) {
-		r.fault(p.at, ErrLate)
-		return nil, http.StatusNoContent // else it would come again, later still
+	reads, owes := r.sort(p.at, plates)
+	if timed {
+		r.posted = append(r.posted[max(len(r.posted)-postedMost+1, 0):], report{digest, owes})
 	}
-	r.sound(p.at)
-	for _, plate := range plates {
-		read := devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: p.at, Plate: &plate}
-		if r.seen.Repeats(*read.Plate, read.At, r.cfg.Window) {
-			r.count.repeats.Add(1)
-			continue
-		}
-		reads = append(reads, read)
-	}
-	return reads, http.StatusNoContent
+	return reads, reply{http.StatusNoContent, owes}
 }
 
-// repeated tells whether a report was taken before: one that was posted again
-// since the answer was lost on its way. One without a time says the same of
-// every passage of a vehicle.
-func (r *Reader) repeated(p post, at time.Time) bool {
-	if at.IsZero() {
-		return false
+// sort tells which plates of a report are reads, and which reads are to be kept
+// before it is answered: those, and what it repeats of others.
+func (r *Reader) sort(at time.Time, plates []devices.Plate) (reads []devices.Read, owes []*owed) {
+	late := r.delay.late(at, plates[0].DeviceAt)
+	if late {
+		r.fault(at, ErrLate) // and it is answered as others, else it would come again, later still
+	} else {
+		r.sound(at)
 	}
-	digest := sha256.Sum256(p.body)
-	if slices.Contains(r.posted, digest) {
-		return true
+	for _, plate := range plates {
+		o := newOwed(devices.Read{Device: r.cfg.Name, Role: r.cfg.Role, At: at, Plate: &plate}, late)
+		switch {
+		case late:
+		case r.seen.Repeats(plate, at, r.cfg.Window):
+			r.count.repeats.Add(1)
+			o = r.before(o)
+		default:
+			r.note(o)
+			reads = append(reads, o.read)
+		}
+		owes = append(owes, o)
 	}
-	if len(r.posted) == postedMost {
-		r.posted = r.posted[1:]
-	}
-	r.posted = append(r.posted, digest)
-	return false
+	return reads, owes
 }
 
 // stranger takes the news of a request without the token.

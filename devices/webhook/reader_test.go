@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 const testToken = "0123456789abcdef-of-a-camera"
@@ -88,10 +90,11 @@ type follow struct {
 	cancel context.CancelFunc
 }
 
-func start(t *testing.T, cfg Config) *follow {
+func start(t *testing.T, template string, cfg Config) *follow {
 	t.Helper()
 	s := newStreet()
-	f := &follow{street: s, Camera: s.camera(cfg.Template), over: make(chan struct{})}
+	cfg = ready(template, cfg)
+	f := &follow{street: s, Camera: s.camera(template), over: make(chan struct{})}
 	cfg.Name, cfg.Role, cfg.Path, cfg.Token = "front", devices.RolePlateFront, "/front", []byte(testToken)
 	cfg.Health = func(err error) { f.faults = append(f.faults, err) }
 	ctx, cancel := context.WithCancel(t.Context())
@@ -142,9 +145,9 @@ func (f *follow) texts() string {
 }
 
 func TestReads(t *testing.T) {
-	for _, template := range Templates() {
+	for _, template := range templates() {
 		synctest.Test(t, func(t *testing.T) {
-			f := start(t, Config{Template: template})
+			f := start(t, template, Config{})
 			defer f.end()
 			if err := errors.Join(f.Plate(t.Context(), "ABC123", "on", 0.9), f.Plate(t.Context(), "ABC123", "on", 0.9),
 				f.Beat(t.Context()), f.NoRead(t.Context()), f.Plate(t.Context(), "XYZ9", "", 0.9)); err != nil {
@@ -196,7 +199,7 @@ func TestForms(t *testing.T) {
 // Who does not know the token is told nothing and nothing of his is read.
 func TestWrongToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		for _, auth := range []string{"", "Bearer", "Bearer ", "Bearer wrong", "Bearer " + testToken + "x", "Bearer " + testToken[1:], "Digest " + testToken, testToken} {
 			for _, path := range []string{"/front", "/"} {
@@ -231,7 +234,7 @@ func TestWrongToken(t *testing.T) {
 
 func TestTokenInOtherForms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, Config{Template: "axis"})
+		f := start(t, "axis", Config{})
 		defer f.end()
 		for _, set := range []func(*http.Request){
 			func(r *http.Request) { r.SetBasicAuth("anybody", testToken) },
@@ -251,6 +254,28 @@ func TestTokenInOtherForms(t *testing.T) {
 		}
 		if got := f.texts(); got != "- - -" {
 			t.Errorf("read %q", got)
+		}
+	})
+}
+
+// FuzzUnwrap: what is found in a body is part of it, and finding it costs in
+// proportion to it: the head of a form's part, in lines of five bytes, costs most.
+func FuzzUnwrap(f *testing.F) {
+	f.Add("application/json", []byte(published))
+	f.Add("multipart/form-data; boundary=xx", []byte("--xx\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n"+published+"\r\n--xx--\r\n"))
+	f.Add("multipart/form-data; boundary=xx", []byte("--xx\r\nContent-Disposition: form-data; name=\"upload\"; filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--xx\r\n"))
+	f.Add("multipart/form-data; boundary=x", bytes.Repeat([]byte("--x\r\na: b\r\n\r\n"), 99))
+	f.Add("application/x-www-form-urlencoded", []byte("a=%zz&json=%7B%22plate%22%3A%22A1%22%7D&json"))
+	f.Add("multipart/form-data; boundary=\"", []byte("--"))
+	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		var text []byte
+		var err error
+		devicestest.FrugalBeside(t, 30*(len(body)+len(contentType)), func() int {
+			text, err = unwrap(contentType, body)
+			return 1
+		})
+		if err != nil && (text != nil || !errors.Is(err, errFormat)) || len(text) > len(body) {
+			t.Fatalf("%d bytes of %d, %v", len(text), len(body), err)
 		}
 	})
 }

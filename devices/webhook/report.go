@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -24,8 +23,9 @@ const (
 	bodyMost   = 1 << 20 // bytes
 	depthMost  = 32      // levels of JSON
 	platesMost = 8
-	plateMost  = 32 // characters
-	cameraMost = 64 // bytes
+	plateMost  = 32      // characters
+	cameraMost = 64      // bytes
+	partMost   = 1 << 10 // bytes of a part that a form names, as they came
 
 	candidatesMost = 16 // of one plate that are looked at; the camera's own reading is among them
 )
@@ -38,22 +38,22 @@ var (
 // decode reads one report. It is pure: the same bytes give the same plates. A
 // report of something else than plates is a beat: it says that the camera is
 // there. Errors quote nothing of the report.
-func (t template) decode(body []byte) (plates []devices.Plate, beat bool, err error) {
-	s := scan{template: t}
+func (t form) decode(body []byte) (plates []devices.Plate, beat bool, err error) {
+	s := scan{form: t}
 	if err := s.walk(body); err != nil {
 		return nil, false, err
 	}
-	if t.event != "" && s.event != t.recognition {
+	if t.seen != "" && s.event != t.seen {
 		if s.event == "" {
 			return nil, false, fmt.Errorf("%w: it does not say what happened", errFormat)
 		}
 		return nil, true, nil
 	}
 	if t.each == "" {
-		s.each = true
+		s.listed = true
 		s.found = []found{s.one}
 	}
-	if !s.each {
+	if !s.listed {
 		return nil, false, fmt.Errorf("%w: no results in it", errFormat)
 	}
 	for _, f := range s.found {
@@ -76,118 +76,197 @@ type found struct {
 	has                      map[string]bool // the parts that were there
 }
 
-// scan is a walk through one report, part by part; nothing of it is kept but
-// what the template names.
+// scan is a walk through one report, part by part; nothing of it is kept, or
+// costs memory, but what the form names: the rest may be a picture, or a
+// million zeros.
 type scan struct {
-	template
+	form
+	left   []byte // of the report
+	path   []byte // to where the walk is; with unknown at its end it is none that a form has
 	event  string
 	camera string
 	at     time.Time
-	each   bool // the list of plates is there
+	listed bool // the list of plates is there
 	found  []found
 	one    found           // of a report that is one plate
 	had    map[string]bool // paths outside the list
 }
 
-// walk goes through the report once.
+// walk goes through the report once. It goes through what is known to be JSON,
+// and not deep.
 func (s *scan) walk(body []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	if err := s.value(dec, "", 0); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: something follows it", errFormat)
-	}
-	return nil
-}
-
-// value takes the value at a path.
-func (s *scan) value(dec *json.Decoder, path string, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return fmt.Errorf("%w: no JSON, or cut off", errFormat)
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return s.leaf(path, tok)
-	}
-	if depth == 0 && delim != '{' {
-		return fmt.Errorf("%w: no object", errFormat)
-	}
-	if depth == depthMost {
+	if deep(body) {
 		return fmt.Errorf("%w: more than %d levels", errFormat, depthMost)
 	}
-	for dec.More() {
-		inner := s.step(path, "[]")
-		if delim == '{' {
-			key, err := dec.Token()
-			if err != nil {
-				return fmt.Errorf("%w: no JSON, or cut off", errFormat)
+	if !json.Valid(body) {
+		return fmt.Errorf("%w: no JSON, or cut off, or something follows it", errFormat)
+	}
+	s.left = body
+	if s.next() != '{' {
+		return fmt.Errorf("%w: no object", errFormat)
+	}
+	return s.value()
+}
+
+// deep tells whether a report, up to where it is no JSON, has too many levels.
+func deep(body []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			if depth++; depth > depthMost {
+				return true
 			}
-			inner = s.step(path, "."+fmt.Sprint(key))
-		} else if path == s.template.each {
-			if len(s.found) == platesMost {
-				return fmt.Errorf("%w: more than %d plates", errFormat, platesMost)
-			}
-			s.found = append(s.found, found{})
+		case c == '}', c == ']':
+			depth--
 		}
-		if err := s.value(dec, inner, depth+1); err != nil {
+	}
+	return false
+}
+
+// next is the next byte that is no blank.
+func (s *scan) next() byte {
+	s.left = bytes.TrimLeft(s.left, " \t\r\n")
+	return s.left[0]
+}
+
+// scalar takes a string, with its quotes, or a word or number.
+func (s *scan) scalar() (raw []byte) {
+	n := 1
+	if s.left[0] != '"' {
+		n = bytes.IndexAny(s.left, ",]} \t\r\n")
+	} else {
+		for ; s.left[n] != '"'; n++ {
+			if s.left[n] == '\\' {
+				n++
+			}
+		}
+		n++
+	}
+	raw, s.left = s.left[:n], s.left[n:]
+	return raw
+}
+
+// value takes the value at the path.
+func (s *scan) value() error {
+	open := s.next()
+	if open != '{' && open != '[' {
+		return s.leaf(s.scalar())
+	}
+	s.left = s.left[1:]
+	list := open == '[' && string(s.path) == s.each
+	here := len(s.path)
+	for s.next() != '}' && s.next() != ']' {
+		switch {
+		case s.next() == ',':
+			s.left = s.left[1:]
+			continue
+		case open == '{':
+			s.key(s.scalar())
+			s.next()
+			s.left = s.left[1:] // the colon
+		case list && len(s.found) == platesMost:
+			return fmt.Errorf("%w: more than %d plates", errFormat, platesMost)
+		case list:
+			s.found = append(s.found, found{})
+			fallthrough
+		default:
+			s.step([]byte("[]"))
+		}
+		if err := s.value(); err != nil {
 			return err
 		}
+		s.path = s.path[:here]
 	}
-	if delim == '[' && path == s.template.each {
-		if s.each {
-			return fmt.Errorf("%w: its results come twice", errFormat)
-		}
-		s.each = true
+	s.left = s.left[1:]
+	if list && s.listed {
+		return fmt.Errorf("%w: its results come twice", errFormat)
 	}
-	if _, err := dec.Token(); err != nil { // the closing bracket
-		return fmt.Errorf("%w: no JSON, or cut off", errFormat)
-	}
+	s.listed = s.listed || list
 	return nil
 }
 
-// unknown is the path of everything the template does not know, so that a
+// unknown ends the path of everything the form does not know, so that a
 // path's length is bounded.
-const unknown = "?"
+const unknown = '?'
 
-// step goes one level down, to a key (".key") or into a list ("[]"). A key that
-// looks like a path of its own is none that a template names.
-func (s *scan) step(path, to string) string {
-	if path == unknown || len(path)+len(to) > pathMost || to != "[]" && strings.ContainsAny(to[1:], ".[]") {
-		return unknown
+// step goes one level down.
+func (s *scan) step(to []byte) {
+	switch n := len(s.path); {
+	case n > 0 && s.path[n-1] == unknown:
+	case len(to) == 0 || n+len(to) >= pathMost:
+		s.path = append(s.path, unknown)
+	default:
+		s.path = append(s.path, to...)
 	}
-	return strings.TrimPrefix(path+to, ".")
 }
 
-// leaf keeps a value that the template names.
-func (s *scan) leaf(path string, tok json.Token) error {
-	part, ok := s.fields[path]
+// key goes one level down to a key, which comes with its quotes. One with another
+// character than a letter, a digit, _ or - in it is none that a form names, and
+// looks like no path of its own.
+func (s *scan) key(raw []byte) {
+	var name [pathMost]byte
+	n := 0
+	if len(s.path) > 0 {
+		name[0], n = '.', 1
+	}
+	raw = raw[1 : len(raw)-1]
+	for len(raw) > 0 && n < len(name) {
+		c, used := rune(raw[0]), 1
+		if c == '\\' && raw[1] == 'u' { // "plate" may be written so too
+			v, _ := strconv.ParseUint(string(raw[2:6]), 16, 16) // it is valid JSON
+			c, used = rune(v), 6
+		}
+		if c != '_' && c != '-' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			break
+		}
+		name[n], raw = byte(c), raw[used:]
+		n++
+	}
+	if len(raw) > 0 {
+		n = 0
+	}
+	s.step(name[:n])
+}
+
+// leaf keeps a value that the form names.
+func (s *scan) leaf(raw []byte) error {
+	part, ok := s.fields[string(s.path)]
 	if !ok {
 		return nil
 	}
-	var text string
-	switch v := tok.(type) {
-	case string:
-		text = v
-	case json.Number:
-		text = v.String()
-	}
-	had := &s.had
-	f := &s.one
-	if s.template.each != "" && strings.HasPrefix(path, s.template.each+"[]") {
+	had, f := &s.had, &s.one
+	if s.each == "" {
+		had = &f.has
+	} else if bytes.HasPrefix(s.path, []byte(s.each+"[]")) {
 		f = &s.found[len(s.found)-1]
 		had = &f.has
-	} else if s.template.each == "" {
-		had = &f.has
 	}
-	if part == partCandidate {
-		if text = strings.TrimSpace(text); text != "" && len(f.candidates) < candidatesMost {
-			f.candidates = append(f.candidates, text)
-		}
+	if part == partCandidate && len(f.candidates) == candidatesMost {
 		return nil
 	}
+	if len(raw) > partMost {
+		return fmt.Errorf("%w: a part of it has more than %d bytes", errFormat, partMost)
+	}
+	var text string
+	if raw[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return fmt.Errorf("%w: a part of it is no text", errFormat)
+		}
+	} else if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' {
+		text = string(raw)
+	}
+	text = strings.TrimSpace(text)
+	if part == partCandidate {
+		f.candidates = append(f.candidates, text)
+		return nil
+	}
+	path := string(s.path)
 	if (*had)[path] { // which of the two would be true?
 		return fmt.Errorf("%w: a part of it comes twice", errFormat)
 	}
@@ -195,7 +274,6 @@ func (s *scan) leaf(path string, tok json.Token) error {
 		*had = make(map[string]bool)
 	}
 	(*had)[path] = true
-	text = strings.TrimSpace(text)
 	switch part {
 	case partEvent:
 		s.event = text
@@ -216,7 +294,7 @@ func (s *scan) leaf(path string, tok json.Token) error {
 // plate puts together what a report says of one plate.
 func (f found) plate(s scan) (devices.Plate, error) {
 	p := devices.Plate{Confidence: -1, Camera: s.camera, DeviceAt: s.at}
-	switch named := s.plateAt(); {
+	switch named := s.form.plate; {
 	case !f.has[named]:
 		return p, fmt.Errorf("%w: no plate in it", errFormat)
 	case f.text == "":

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"boothd/devices"
+	"boothd/devices/devicestest"
 )
 
 // The page's vectors, and what is derived from its table of paths.
@@ -51,11 +52,13 @@ func TestDecode(t *testing.T) {
 		{"plate is empty", "axis", `{"plate":" ","device":"c"}`, none("c")},
 		{"plate is null", "axis", `{"plate":null,"device":"c"}`, none("c")},
 		{"same key elsewhere", "axis", `{"x":{"plate":"X"},"y":[{"plate":"Y"}],"plate":"A1","x.plate":1}`, []devices.Plate{read("A1", "", "", -1, time.Time{})}},
+		{"key in escapes", "axis", `{"\u0070\u006cate":"A1","p\\late":"B2","\u00e9":1,"":2,"plate ":"C3"}`, []devices.Plate{read("A1", "", "", -1, time.Time{})}},
+		{"quotes and brackets in a text", "axis", `{"x":"}]\",\\","plate" : "A1" , "y":[ ],"z":{ }}`, []devices.Plate{read("A1", "", "", -1, time.Time{})}},
 		{"key that looks like a path", "plate-recognizer", `{"hook":{"event":"recognition"},"data.results[].plate":"X","data":{"results":[{"plate":"A1"}]}}`,
 			[]devices.Plate{read("A1", "", "", -1, time.Time{})}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, beat, err := templates[c.template].decode([]byte(c.body))
+			got, beat, err := forms(t)[c.template].decode([]byte(c.body))
 			if err != nil || beat || !reflect.DeepEqual(got, c.want) {
 				t.Fatalf("decode(%s) = %+v, %t, %v, want %+v", c.body, got, beat, err, c.want)
 			}
@@ -69,7 +72,7 @@ func TestDecodeBeat(t *testing.T) {
 		"plate-recognizer": `{"hook":{"event":"status"},"data":{"results":[{"plate":"A1"}]}}`,
 		"openalpr":         `{"data_type":"heartbeat","company_id":"x"}`,
 	} {
-		if plates, beat, err := templates[template].decode([]byte(body)); err != nil || !beat || plates != nil {
+		if plates, beat, err := forms(t)[template].decode([]byte(body)); err != nil || !beat || plates != nil {
 			t.Errorf("%s: decode(%s) = %+v, %t, %v, want a beat", template, body, plates, beat, err)
 		}
 	}
@@ -77,28 +80,30 @@ func TestDecodeBeat(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ template, body string }{
-		"nothing":                 {"axis", ``},
-		"no JSON":                 {"axis", "\x02garbage\x03"},
-		"no object":               {"axis", `[{"plate":"A1"}]`},
-		"two reports":             {"axis", published + published},
-		"something behind":        {"axis", published + "x"},
-		"another camera's":        {"axis", recognized},
-		"another camera's too":    {"openalpr", published},
-		"no results":              {"openalpr", `{"data_type":"alpr_results"}`},
-		"results are no list":     {"openalpr", `{"data_type":"alpr_results","results":{"plate":"A1"}}`},
-		"result is no object":     {"openalpr", `{"data_type":"alpr_results","results":["A1"]}`},
-		"result without a plate":  {"openalpr", `{"data_type":"alpr_results","results":[{"confidence":1}]}`},
-		"plate twice":             {"axis", `{"plate":"A1","plate":"B2"}`},
-		"results twice":           {"openalpr", `{"data_type":"alpr_results","results":[],"results":[]}`},
-		"event twice":             {"openalpr", `{"data_type":"alpr_results","data_type":"heartbeat","results":[]}`},
-		"plate is long":           {"axis", fmt.Sprintf(`{"plate":%q}`, strings.Repeat("A", plateMost+1))},
-		"plate has control bytes": {"axis", `{"plate":"A\u0000B"}`},
-		"plate is no UTF-8":       {"axis", "{\"plate\":\"A\xff\"}"},
-		"plate is a list":         {"axis", `{"plate":["A1"]}`},
-		"too deep":                {"axis", strings.Repeat(`{"x":`, depthMost+1) + "1" + strings.Repeat("}", depthMost+1)},
-		"too many plates":         {"openalpr", `{"data_type":"alpr_results","results":[` + strings.Repeat(`{"plate":"A1"},`, platesMost) + `{"plate":"A1"}]}`},
+		"nothing":                     {"axis", ``},
+		"no JSON":                     {"axis", "\x02garbage\x03"},
+		"no object":                   {"axis", `[{"plate":"A1"}]`},
+		"two reports":                 {"axis", published + published},
+		"something behind":            {"axis", published + "x"},
+		"another camera's":            {"axis", recognized},
+		"another camera's too":        {"openalpr", published},
+		"no results":                  {"openalpr", `{"data_type":"alpr_results"}`},
+		"results are no list":         {"openalpr", `{"data_type":"alpr_results","results":{"plate":"A1"}}`},
+		"result is no object":         {"openalpr", `{"data_type":"alpr_results","results":["A1"]}`},
+		"result without a plate":      {"openalpr", `{"data_type":"alpr_results","results":[{"confidence":1}]}`},
+		"plate twice":                 {"axis", `{"plate":"A1","plate":"B2"}`},
+		"plate twice, one in escapes": {"axis", `{"plate":"A1","plat\u0065":"B2"}`},
+		"plate of a MiB":              {"axis", `{"plate":"` + strings.Repeat("A", 1<<20) + `"}`},
+		"results twice":               {"openalpr", `{"data_type":"alpr_results","results":[],"results":[]}`},
+		"event twice":                 {"openalpr", `{"data_type":"alpr_results","data_type":"heartbeat","results":[]}`},
+		"plate is long":               {"axis", fmt.Sprintf(`{"plate":%q}`, strings.Repeat("A", plateMost+1))},
+		"plate has control bytes":     {"axis", `{"plate":"A\u0000B"}`},
+		"plate is no UTF-8":           {"axis", "{\"plate\":\"A\xff\"}"},
+		"plate is a list":             {"axis", `{"plate":["A1"]}`},
+		"too deep":                    {"axis", strings.Repeat(`{"x":`, depthMost+1) + "1" + strings.Repeat("}", depthMost+1)},
+		"too many plates":             {"openalpr", `{"data_type":"alpr_results","results":[` + strings.Repeat(`{"plate":"A1"},`, platesMost) + `{"plate":"A1"}]}`},
 	} {
-		plates, beat, err := templates[c.template].decode([]byte(c.body))
+		plates, beat, err := forms(t)[c.template].decode([]byte(c.body))
 		if !errors.Is(err, errFormat) || beat || plates != nil {
 			t.Errorf("%s: decode = %+v, %t, %v, want %v", name, plates, beat, err, errFormat)
 		}
@@ -109,7 +114,7 @@ func TestDecodeRefuses(t *testing.T) {
 func TestDecodeCutAtEveryByte(t *testing.T) {
 	for name, body := range map[string]string{"plate-recognizer": recognized, "openalpr": results, "axis": published} {
 		for cut := range len(body) {
-			if plates, beat, err := templates[name].decode([]byte(body[:cut])); err == nil {
+			if plates, beat, err := forms(t)[name].decode([]byte(body[:cut])); err == nil {
 				t.Fatalf("%s: the first %d bytes gave %+v, %t", name, cut, plates, beat)
 			}
 		}
@@ -118,18 +123,48 @@ func TestDecodeCutAtEveryByte(t *testing.T) {
 
 func TestI7_ErrorsQuoteNothing(t *testing.T) {
 	for _, body := range []string{`{"plate":"SECRET1","plate":"SECRET1"}`, `{"plate":"SECRET1` + strings.Repeat("x", 99) + `"}`, `{"SECRET1":`, `{"plate":["SECRET1"]}`} {
-		if _, _, err := templates["axis"].decode([]byte(body)); err == nil || strings.Contains(err.Error(), "SECRET1") {
+		if _, _, err := forms(t)["axis"].decode([]byte(body)); err == nil || strings.Contains(err.Error(), "SECRET1") {
 			t.Errorf("decode(%s): %v", body, err)
 		}
 	}
+}
+
+// A report of a MiB may be a picture and may be a million zeros: what no template
+// names costs nothing.
+func TestDecodeIsFrugal(t *testing.T) {
+	known := forms(t)
+	for name, x := range map[string]string{
+		"zeros":   "[" + strings.Repeat("0,", bodyMost/2) + "0]",
+		"texts":   "[" + strings.Repeat(`"",`, bodyMost/3) + "0]",
+		"keys":    "{" + strings.Repeat(`"a":{},`, bodyMost/7) + `"b":0}`,
+		"picture": `"` + strings.Repeat("/9j/4AAQ", bodyMost/8) + `"`,
+	} {
+		body := []byte(`{"x":` + x + `,"plate":"A1"}`)
+		devicestest.Frugal(t, func() int {
+			if plates, _, err := known["axis"].decode(body); err != nil || len(plates) != 1 || plates[0].Text.Reveal() != "A1" {
+				t.Errorf("%s: %v, %v", name, plates, err)
+			}
+			return 0
+		})
+	}
+	devicestest.Frugal(t, func() int {
+		plates, _, err := known["openalpr"].decode([]byte(`{"data_type":"alpr_results","results":[{"plate":"A1","candidates":[` +
+			strings.Repeat(`{"plate":" "},`, 1<<10) + `{"plate":"B2"}]}]}`))
+		if err != nil || len(plates) != 1 {
+			t.Errorf("%v, %v", plates, err)
+		}
+		return 1
+	})
 }
 
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{recognized, published, results, `{"data_type":"heartbeat"}`, `{}`, `[`, `{"plate":{"x":[1,{"y":null}]}}`} {
 		f.Add([]byte(s))
 	}
+	known := forms(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for name, tmpl := range templates {
+		for name, tmpl := range known {
+			devicestest.Frugal(t, func() int { _, _, _ = tmpl.decode(body); return 0 })
 			plates, beat, err := tmpl.decode(body)
 			switch {
 			case err != nil && (plates != nil || beat), beat && plates != nil, err == nil && !beat && len(plates) == 0, len(plates) > platesMost:

@@ -26,7 +26,7 @@ const (
 	askMost    = 5 * time.Second // for a whole request, the handshake and the body included
 	answerMost = 10 * time.Second
 	idleMost   = time.Minute     // between two requests of one connection
-	handMost   = 3 * time.Second // until the reader has taken a report
+	handMost   = 3 * time.Second // until a report has been taken and kept
 	headMost   = 8 << 10         // bytes
 	partsMost  = 16              // of a form
 	connsMost  = 8
@@ -35,13 +35,23 @@ const (
 	peerMost = 4
 )
 
+// againAfter is what a camera is told to wait, in seconds, with a report that was
+// not kept. A journal that did not open is tried every 2 s; ours.
+const againAfter = "5"
+
 // post is one request of somebody who knows the token, or the news that
 // somebody does not.
 type post struct {
 	at     time.Time
 	body   []byte // the JSON; nil: it only says that the camera is there
 	err    error  // why there is none
-	answer chan int
+	answer chan reply
+}
+
+// reply is what a post is answered once all that it owes is kept.
+type reply struct {
+	code int
+	owes []*owed
 }
 
 // server returns what serves the reader's connections. Nothing is logged: what
@@ -67,7 +77,7 @@ func (r *Reader) serve(w http.ResponseWriter, req *http.Request) {
 	if c, ok := req.Context().Value(connKey{}).(*conn); ok {
 		c.spoke.Store(true)
 	}
-	p := post{at: time.Now(), answer: make(chan int, 1)}
+	p := post{at: time.Now(), answer: make(chan reply, 1)}
 	if !r.known(req) {
 		p.err = ErrToken
 		select {
@@ -101,29 +111,44 @@ func (r *Reader) serve(w http.ResponseWriter, req *http.Request) {
 			p.body, p.err = unwrap(req.Header.Get("Content-Type"), body)
 		}
 	}
-	w.WriteHeader(r.hand(req.Context(), p))
+	code := r.hand(req.Context(), p)
+	if code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", againAfter)
+		http.Error(w, "not stored; send it again", code)
+		return
+	}
+	w.WriteHeader(code)
 }
 
-// hand gives a post to whoever reads and waits for the answer: a camera is told
-// that all is well only once the report has been taken.
+// hand gives a post to whoever reads and waits until it has been taken and all
+// that it owes is kept: only then is a camera told that all is well.
 func (r *Reader) hand(ctx context.Context, p post) int {
-	late := time.NewTimer(handMost)
-	defer late.Stop()
+	ctx, cancel := context.WithTimeout(ctx, handMost)
+	defer cancel()
+	code := r.handed(ctx, p)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.count.timeouts.Add(1)
+	}
+	return code
+}
+
+func (r *Reader) handed(ctx context.Context, p post) int {
 	select {
 	case r.posts <- p:
-	case <-late.C:
-		r.count.timeouts.Add(1)
-		return http.StatusServiceUnavailable
 	case <-r.closed:
 		return http.StatusServiceUnavailable
 	case <-ctx.Done():
 		return http.StatusServiceUnavailable
 	}
 	select {
-	case code := <-p.answer:
-		return code
-	case <-late.C:
-		r.count.timeouts.Add(1)
+	case a := <-p.answer:
+		for _, o := range a.owes {
+			if r.settle(ctx, o) != nil {
+				return http.StatusServiceUnavailable // Keep's owner tells why
+			}
+		}
+		return a.code
+	case <-ctx.Done():
 	case <-r.closed:
 	}
 	return http.StatusServiceUnavailable
@@ -169,7 +194,10 @@ func unwrap(contentType string, body []byte) ([]byte, error) {
 	case err == nil && kind == "application/x-www-form-urlencoded":
 		for pair := range strings.SplitSeq(string(body), "&") {
 			value, ok := strings.CutPrefix(pair, "json=")
-			if text, err := url.QueryUnescape(value); ok && err == nil {
+			if !ok {
+				continue
+			}
+			if text, err := url.QueryUnescape(value); err == nil {
 				return []byte(text), nil
 			}
 		}

@@ -238,6 +238,16 @@ func FuzzFrames(f *testing.F) {
 			}
 			all = append(all, devices.Pulse{Line: int(p[0] & 1), Lost: p[0]>>7 == 1, Stamp: at})
 		}
+		devicestest.Frugal(t, func() (frames int) {
+			s := scanner{gap: 25 * time.Millisecond}
+			for _, p := range all {
+				if fr, ok := s.take(p); ok {
+					frames++
+					_, _ = Parse(fr.word, Formats())
+				}
+			}
+			return frames
+		})
 		for _, fr := range heard(all) {
 			if fr.word.N < 1 || fr.word.N > bitsMost || fr.word.N < 64 && fr.word.Bits>>fr.word.N != 0 || fr.err == nil && fr.word.N < bitsLeast {
 				t.Fatalf("%+v", fr)

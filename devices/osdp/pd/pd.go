@@ -38,6 +38,8 @@ type Device struct {
 	Strict   bool     // in clear it answers nothing but who it is and the handshake
 	NoStatus bool     // it cannot tell tamper and power
 	ClearACK bool     // it acknowledges a new key in clear
+	Fixed    bool     // it cannot be given another address or speed
+	Slow     bool     // it has 9600 baud alone
 
 	// Told is called from Serve with each LED, buzzer, text and output command;
 	// may be nil.
@@ -50,8 +52,15 @@ type Device struct {
 	queue  []report
 	tamper bool
 	power  bool
-	busy   int
-	mute   bool
+	// How its inputs and outputs and the readers that hang on it are; of a kind of
+	// which it has none it knows nothing.
+	inputs, outputs, readers []byte
+
+	moves func() // to another address, once the reply is made
+	baud  int
+
+	busy int
+	mute bool
 
 	last    []byte // the command answered last
 	cached  []byte // and its reply
@@ -174,10 +183,6 @@ func (d *Device) OwnKey() [16]byte {
 	return d.Key
 }
 
-// Readers reports the readers that hang on this one, a byte each: 0 as it
-// should be, 1 not connected, 2 tamper.
-func (d *Device) Readers(states ...byte) { d.report(0x4B, states) }
-
 // Serve plays the reader on a wire until it fails or is closed.
 func (d *Device) Serve(wire io.ReadWriter) error {
 	var l Line
@@ -282,7 +287,13 @@ func (d *Device) answer(b []byte, now time.Time) (reply []byte, again bool) {
 	}
 	d.started, d.last = true, slices.Clone(b)
 	d.cached = d.obey(b)
-	return d.cached, false
+	reply = d.cached
+	if d.moves != nil {
+		d.moves()
+		d.moves = nil
+		d.forget()
+	}
+	return reply, false
 }
 
 func (d *Device) nak(control, code byte) []byte {
@@ -335,17 +346,28 @@ func (d *Device) do(code byte, data []byte, secure bool) (byte, []byte) {
 		if d.Key != [16]byte{} {
 			aes = 1
 		}
-		return 0x46, []byte{3, 1, 1, 4, 4, 1, 5, 2, 1, 6, 1, 1, 8, 1, 0, 9, aes, aes, 10, 0, 1, 13, 0, 1, 16, 2, 0}
+		return 0x46, append(d.capable(), 3, 1, 1, 4, 4, 1, 5, 2, 1, 6, 1, 1, 8, 1, 0, 9, aes, aes, 10, 0, 1, 13, 0, byte(max(len(d.readers), 1)), 16, 2, 0)
 	case 0x64:
 		if d.NoStatus {
 			return 0x41, []byte{2}
 		}
 		return 0x48, d.status()
+	case 0x65:
+		return tell(0x49, d.inputs)
+	case 0x66:
+		return tell(0x4A, d.outputs)
+	case 0x67:
+		return tell(0x4B, d.readers)
 	case 0x68, 0x69, 0x6A, 0x6B:
 		if d.Told != nil {
 			d.Told(code, slices.Clone(data))
 		}
+		if code == 0x68 && len(d.outputs) > 0 {
+			return 0x4A, d.switched(data)
+		}
 		return 0x40, nil
+	case 0x6E:
+		return d.settings(data)
 	case 0x75:
 		if !secure {
 			return 0x41, []byte{6}

@@ -11,19 +11,18 @@ import (
 	"boothd/devices"
 )
 
-// Config says which camera and how it writes. What is set overrides the part
-// of the template; template "custom" takes all from here.
+// Config says which camera and how it writes. There are no ready ones here: what
+// the makes of cameras write is data (configs/profiles/cameras.toml).
 type Config struct {
-	Name     string
-	Role     devices.Role
-	Template string // axxon, nedap-raw, lumo, csv-generic, custom
+	Name string
+	Role devices.Role
 
 	Start, End      string        // bytes around a report
 	Silence         time.Duration // ends a report that has no end
 	Separator       string        // between fields; none: columns
 	Fields          []string      // "plate", "datetime:14", "plate:10:_" (filled up with _), "literal:X", ...
-	NoRead          []string      // texts that stand for "no plate seen"
-	ConfidenceScale int           // what full confidence is: 1, 100 or 1000
+	NoRead          []string      // texts that stand for "no plate seen"; what cameras commonly write if none are given
+	ConfidenceScale int           // what full confidence is: 1, 100 or 1000; 100 if not given
 	Checksum        string        // none, xor, xor-hex, sum-hex, twos-hex, crc16-ibm, ...
 	ChecksumEnd     bool          // the checksum follows the end and covers it, too
 	Heartbeat       string        // a report that only says that the camera is there
@@ -40,40 +39,8 @@ type Config struct {
 // noReads are what cameras commonly write for "no plate".
 var noReads = []string{"NOREAD", "Not defined", `""`, "?"}
 
-// templates are the ready ones. (Licence plate readers, section 1.)
-var templates = map[string]Config{
-	"axxon":     {Start: "\x02", End: "\x03", Fields: []string{"datetime:14", "camera:2", "plate"}},
-	"nedap-raw": {End: "\r\n", Fields: []string{"plate_country"}},
-	// Lumo writes any text around its placeholders; this is %LP%;%STATE%;%CONF%;%DIRECTION%%CR%%LF%.
-	"lumo":        {End: "\r\n", Separator: ";", Fields: []string{"plate", "state", "confidence", "direction"}},
-	"csv-generic": {End: "\n", Separator: ",", Fields: []string{"datetime", "plate", "confidence", "camera"}},
-	"custom":      {},
-}
-
-// Templates lists the names of the templates.
-func Templates() []string {
-	var names []string
-	for name := range templates {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// complete fills in what the template and the defaults say.
+// complete fills in the defaults.
 func (c Config) complete() (Config, error) {
-	t, ok := templates[c.Template]
-	if !ok {
-		return c, fmt.Errorf("no template %q; there are %s", c.Template, strings.Join(Templates(), ", "))
-	}
-	c.Start, c.End = either(c.Start, t.Start), either(c.End, t.End)
-	if c.Silence > 0 && t.End != "" && c.End == t.End {
-		c.End = "" // the report ends by silence instead
-	}
-	c.Separator = either(c.Separator, t.Separator)
-	if len(c.Fields) == 0 {
-		c.Fields = t.Fields
-	}
 	if len(c.NoRead) == 0 {
 		c.NoRead = noReads
 	}
@@ -81,7 +48,7 @@ func (c Config) complete() (Config, error) {
 	c.Checksum, c.Charset, c.Zone = either(c.Checksum, "none"), either(c.Charset, "ascii"), either(c.Zone, "UTC")
 	c.Window, c.Quiet = either(c.Window, 10*time.Second), either(c.Quiet, beatWait)
 	if c.End == "" && c.Silence <= 0 || len(c.Fields) == 0 {
-		return c, fmt.Errorf("template %q needs fields, and an end or a silence", c.Template)
+		return c, errors.New("a camera needs fields, and an end or a silence")
 	}
 	if c.ChecksumEnd && (c.End == "" || c.Checksum == "none") {
 		return c, errors.New("a checksum over the end needs a checksum and an end")
