@@ -233,6 +233,12 @@ func (c *checker) lists() {
 	if s.MaxBytes.Bytes < least || s.MaxBytes.Bytes > most {
 		c.refuse("store.max_bytes", fmt.Sprintf("%s is not between %s and %s", s.MaxBytes, Size{least}, Size{most}), "")
 	}
+	// A day of a busy lane is 20,000 events. What is thinned leaves an event for
+	// each tenth of the limit, so that a smaller one would soon hold little else.
+	const leastRows, mostRows = 20_000, 1_000_000_000
+	if s.MaxRows != 0 && (s.MaxRows < leastRows || s.MaxRows > mostRows) {
+		c.refuse("store.max_rows", fmt.Sprintf("%d is neither 0, no limit, nor between %d and %d", s.MaxRows, leastRows, mostRows), "")
+	}
 }
 
 func (c *checker) mqtt() {
@@ -256,7 +262,7 @@ func (c *checker) mqtt() {
 	for _, u := range c.cfg.Lists.URLs {
 		tls = tls || u.TLS() // the booth shows the same certificate there
 	}
-	if tls {
+	if tls || c.cfg.Commands.Upload != "" {
 		c.need("mqtt.ca", `ca = "/etc/boothd/tls/ca.pem"`)
 		c.need("mqtt.cert", `cert = "/etc/boothd/tls/booth.pem"`)
 		c.need("mqtt.key", `key = "credential:mqtt-key"`)

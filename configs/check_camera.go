@@ -13,6 +13,12 @@ import (
 // boothctl check: the same file must decode alike everywhere.
 var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_-]{1,31}){1,2})$`)
 
+func (c *checker) completeWindow(p string, d *Device) {
+	if !c.has(sub(p, "window")) {
+		d.Window = Duration{10 * time.Second}
+	}
+}
+
 func (c *checker) line(p string, d *Device) {
 	if d.Template == "" {
 		c.refuse(sub(p, "template"), "missing", `write template = "axxon", or "custom" and its end and fields`)

@@ -1,9 +1,13 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,7 +34,7 @@ func (c *checker) network(p string, d *Device) {
 	}
 	keys := map[string]bool{"cert": scheme == "https", "key": scheme == "https", "ca": scheme == "https" || scheme == "tls", "fingerprint": scheme == "tls"}
 	for _, k := range []string{"cert", "key", "ca", "fingerprint"} {
-		if c.has(sub(p, k)) && !keys[k] && slices.Contains(driverKeys[d.Driver], k) && !c.bad[path] {
+		if c.has(sub(p, k)) && !keys[k] && slices.Contains(d.Driver.entry().allKeys(), k) && !c.bad[path] {
 			c.refuse(sub(p, k), fmt.Sprintf("%q has no use for it", string(d.Path)), "")
 		}
 	}
@@ -40,7 +44,8 @@ func (c *checker) network(p string, d *Device) {
 }
 
 func (c *checker) webhook(p string, d *Device) {
-	c.need(sub(p, "template"), `template = "plate-recognizer"`)
+	c.need(sub(p, "template"), `template = "plate-recognizer", or "custom" and its paths`)
+	c.posted(p, d)
 	c.need(sub(p, "token"), `token = "credential:front-token", 16 to 256 characters that the camera shows`)
 	if d.Path.Scheme() == "https" {
 		c.need(sub(p, "cert"), `cert = "/etc/boothd/tls/front.pem"`)
@@ -54,17 +59,55 @@ func (c *checker) webhook(p string, d *Device) {
 	}
 }
 
-// template checks that a template is one of the driver's.
-func (c *checker) template(p string, d *Device) {
-	path, have := sub(p, "template"), templatesOf[d.Driver]
-	if d.Template == "" || c.bad[path] || slices.Contains(have, d.Template) {
-		return
+// postedPath is where something is in a posted report: keys with dots between
+// them, "[]" behind one that is a list.
+var postedPath = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}(\[\])?(\.[A-Za-z0-9_-]{1,32}(\[\])?)*$`)
+
+// postedParts are what may be told of a posted report, and postedMost the
+// characters of where it is, at most.
+var postedParts = []string{"plate", "confidence", "region", "candidate", "camera", "time", "event"}
+
+const postedMost = 63
+
+// posted checks where in a camera's posted reports is what.
+func (c *checker) posted(p string, d *Device) {
+	at := sub(p, "paths")
+	for _, part := range slices.Sorted(maps.Keys(d.Paths)) {
+		path, where := sub(at, part), d.Paths[part]
+		switch {
+		case !slices.Contains(postedParts, part):
+			c.refuse(path, "no part of a report", cmp.Or(didYouMean(part, postedParts), "parts are "+listed(postedParts)))
+		case len(where) > postedMost || !postedPath.MatchString(where):
+			c.refuse(path, quoted(where)+" is no place in a report", `write keys with dots between them and [] behind a list, such as "results[].plate"`)
+		}
 	}
-	words := make([]string, len(have))
-	for i, t := range have {
-		words[i] = string(t)
+	for i, part := range postedParts {
+		for _, other := range postedParts[:i] {
+			if where := d.Paths[part]; where != "" && where == d.Paths[other] {
+				c.refuse(sub(at, part), "is where "+other+" is", "")
+			}
+		}
 	}
-	c.refuse(path, fmt.Sprintf("driver %q has no template %q", d.Driver, d.Template), "it has "+listed(words))
+	plates, _, several := strings.Cut(d.Paths["plate"], "[]")
+	switch {
+	case d.Template == "" || c.bad[sub(p, "template")]:
+	case d.Paths["plate"] == "":
+		c.refuse(at, `it does not say where the plate is`, `write paths = { plate = "results[].plate" }`)
+	case strings.Count(d.Paths["plate"], "[]") > 1:
+		c.refuse(sub(at, "plate"), "the plate is in a list of lists", "")
+	default:
+		for _, part := range []string{"confidence", "region", "candidate"} {
+			if where := d.Paths[part]; where != "" && several && !strings.HasPrefix(where, plates+"[].") {
+				c.refuse(sub(at, part), fmt.Sprintf("%q is not of one plate: those are in %q", where, plates+"[]"), "")
+			}
+		}
+	}
+	if (d.Seen == "") != (d.Paths["event"] == "") {
+		c.refuse(sub(p, "seen"), "paths.event and what stands there when a plate was seen belong together", "write both or neither")
+	}
+	if path := sub(p, "confidence_scale"); c.has(path) && !slices.Contains([]int{1, 100, 1000}, d.ConfidenceScale) {
+		c.refuse(path, fmt.Sprintf("%d is not one of 1 100 1000", d.ConfidenceScale), "")
+	}
 }
 
 // Host is the address of one machine.

@@ -11,6 +11,12 @@ func (c *checker) pulsed() bool {
 	return slices.ContainsFunc(c.cfg.Devices, func(d Device) bool { return d.Driver == Wiegand })
 }
 
+func (c *checker) completeWiegand(p string, d *Device) {
+	if !c.has(sub(p, "silence")) {
+		d.Silence = Duration{25 * time.Millisecond}
+	}
+}
+
 // wiegand checks a card reader on two lines. That they are wired to nothing else
 // is checked with all lines of the chip.
 func (c *checker) wiegand(p string, d *Device) {

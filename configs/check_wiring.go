@@ -15,23 +15,6 @@ var deviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // bauds are the rates that a tty takes by name.
 var bauds = []int{1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600}
 
-// keys that not every driver has.
-var driverKeys = map[Driver][]string{
-	Mercury: {"region", "power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest"},
-	LLRP:    {"power", "antennas", "read_tid", "weakest", "booth_antennas", "booth_weakest", "ca", "fingerprint"},
-	UHF18:   {"power", "address"},
-	OSDP:    {"address", "reader_key", "master", "clear", "bits", "at_booth"},
-	Wiegand: {"data0", "data1", "formats", "silence", "at_booth"},
-	Amtech:  {"start", "mode", "crc", "commands", "first_antenna"},
-	Line: {"template", "start", "end", "silence", "separator", "fields", "no_read", "confidence_scale", "checksum",
-		"checksum_end", "heartbeat", "quiet", "charset", "zone", "max_length", "window", "ack", "nak"},
-	Nedap:   {"template", "separator", "fields", "no_read", "confidence_scale", "charset", "zone", "ack", "window", "from"},
-	Webhook: {"template", "window", "token", "cert", "key", "ca", "quiet"},
-	Barcode: {"suffix"},
-	MRZ:     {"xor"},
-	Printer: {"language", "columns", "answers"},
-}
-
 func (c *checker) devices() {
 	if n := len(c.cfg.Devices); n > maxDevices {
 		c.refuse(item("device", maxDevices), fmt.Sprintf("%d devices, at most %d", n, maxDevices), "")
@@ -207,132 +190,27 @@ func (c *checker) driver(p string, d *Device) {
 	if d.Driver == "" || c.bad[sub(p, "driver")] {
 		return
 	}
-	for _, other := range Drivers() {
-		for _, k := range driverKeys[other] {
-			if slices.Contains(driverKeys[d.Driver], k) || !c.has(sub(p, k)) || c.bad[sub(p, k)] {
+	of := d.Driver.entry()
+	for _, other := range drivers {
+		for _, k := range other.allKeys() {
+			if slices.Contains(of.allKeys(), k) || !c.has(sub(p, k)) || c.bad[sub(p, k)] {
 				continue
 			}
 			c.refuse(sub(p, k), "only "+whoHas(k)+" this key", "")
 		}
 	}
 	c.network(p, d)
-	c.template(p, d)
-	if roles := rolesOf[d.Driver]; d.Role != "" && !slices.Contains(roles, d.Role) {
+	c.named(p, d)
+	if roles := of.roles; d.Role != "" && !slices.Contains(roles, d.Role) {
 		words := make([]string, len(roles))
 		for i, r := range roles {
 			words[i] = string(r)
 		}
 		c.refuse(sub(p, "role"), fmt.Sprintf("driver %q cannot be %q", d.Driver, d.Role), "its role is "+strings.Join(words, " or "))
 	}
-	switch d.Driver {
-	case Mercury:
-		c.mercury(p, d)
-	case LLRP:
-		c.llrp(p, d)
-	case UHF18:
-		c.count(sub(p, "address"), d.Address, 0, 255)
-		if c.has(sub(p, "power")) && (d.Power != float64(int(d.Power)) || d.Power < 1 || d.Power > 30) {
-			c.refuse(sub(p, "power"), fmt.Sprintf("%v is not a whole number of dBm from 1 to 30", d.Power), "leave it out to keep what the reader has")
-		}
-	case OSDP:
-		c.osdp(p, d)
-	case Wiegand:
-		c.wiegand(p, d)
-	case Amtech:
-		c.amtech(p, d)
-	case Line:
-		c.line(p, d)
-	case Nedap:
-		c.nedap(p, d)
-	case Webhook:
-		c.webhook(p, d)
-	case Printer:
-		c.count(sub(p, "columns"), d.Columns, 16, 80)
-		if d.Language == Plain && d.Answers {
-			c.refuse(sub(p, "answers"), "a printer of plain text cannot answer", "write false, or leave it out")
-		}
+	if of.check != nil {
+		of.check(c, p, d)
 	}
-}
-
-// whoHas names the drivers that have a key: `driver "x" has`.
-func whoHas(key string) string {
-	var names []string
-	for _, d := range Drivers() {
-		if slices.Contains(driverKeys[d], key) {
-			names = append(names, fmt.Sprintf("%q", d))
-		}
-	}
-	if len(names) == 1 {
-		return "driver " + names[0] + " has"
-	}
-	return "drivers " + strings.Join(names, ", ") + " have"
-}
-
-func (c *checker) llrp(p string, d *Device) {
-	if c.has(sub(p, "power")) && !(d.Power >= 1 && d.Power <= 40) {
-		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 1 and 40", d.Power), "leave it out to keep what the reader has")
-	}
-	c.antennas(p, d, 32)
-}
-
-func (c *checker) osdp(p string, d *Device) {
-	c.count(sub(p, "address"), d.Address, 0, 126)
-	switch {
-	case d.Clear && d.ReaderKey != "":
-		c.refuse(sub(p, "clear"), "a reader with a key is not read in clear", "take one of them out")
-	case d.Clear:
-		c.warn(sub(p, "clear"), "without a secure channel whoever reaches the line can be any card", `give the reader a key: reader_key = "credential:reader-key"`)
-	case d.ReaderKey == "" && !c.bad[sub(p, "reader_key")]:
-		c.refuse(sub(p, "reader_key"), "missing", `write reader_key = "credential:reader-key", 32 hex digits`)
-	}
-	for i, n := range d.Bits {
-		c.count(item(sub(p, "bits"), i), n, 1, 256)
-	}
-}
-
-func (c *checker) amtech(p string, d *Device) {
-	if c.has(sub(p, "start")) && d.Start != "#" && d.Start != "!" {
-		c.refuse(sub(p, "start"), quoted(d.Start)+` is not "#" or "!"`, "")
-	}
-	if c.has(sub(p, "crc")) && d.Mode != AmtechECP {
-		c.refuse(sub(p, "crc"), "only mode \"ecp\" has check values", "")
-	}
-	c.count(sub(p, "first_antenna"), d.FirstAntenna, 0, 1)
-	if n := len(d.Commands); n > 16 {
-		c.refuse(sub(p, "commands"), fmt.Sprintf("%d commands, at most 16", n), "")
-	}
-	for i, cmd := range d.Commands {
-		if !amtechCommand.MatchString(cmd) {
-			c.refuse(item(sub(p, "commands"), i), quoted(cmd)+" is not a command: digits and capitals, such as \"311\"", "")
-		}
-	}
-}
-
-var amtechCommand = regexp.MustCompile(`^[0-9A-Z]{1,40}$`)
-
-func driverNames() (names []string) {
-	for _, d := range Drivers() {
-		names = append(names, string(d))
-	}
-	return names
-}
-
-func (c *checker) mercury(p string, d *Device) {
-	if !(d.Power >= 5 && d.Power <= 31.5) {
-		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm is not between 5 and 31.5", d.Power), "")
-	}
-	if len(d.Antennas) == 0 {
-		c.refuse(sub(p, "antennas"), "0 antennas, want 1 to 16", "")
-	}
-	c.antennas(p, d, 16)
-}
-
-func (c *checker) antennas(p string, d *Device, most int) {
-	if c.has(sub(p, "weakest")) {
-		c.count(sub(p, "weakest"), d.Weakest, -100, -20)
-	}
-	c.ports(sub(p, "antennas"), d.Antennas, most)
-	c.places(p, d, most)
 }
 
 // roles: what kind of lane is nothing without which device, and slow without

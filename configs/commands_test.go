@@ -15,6 +15,7 @@ func TestCommands(t *testing.T) {
 		{"by default", plain, []CommandName{CommandListRefresh, CommandOutboxResend, CommandIdentify}},
 		{"none", strings.Replace(plain, "[commands]\n", "[commands]\nallow = []\n", 1), nil},
 		{"one", strings.Replace(plain, "[commands]\n", "[commands]\nallow = [\"outbox.resend\"]\n", 1), []CommandName{CommandOutboxResend}},
+		{"an archive, where its place is named", strings.Replace(plain, "[commands]\n", "[commands]\nallow = [\"bundle.upload\"]\nupload = \"https://hq-a/bundles\"\n", 1), []CommandName{CommandBundleUpload}},
 		{"the lane's type, where it may become slower", strings.Replace(strings.Replace(plain, "[commands]\n", "[commands]\nallow = [\"lane.mode\"]\n", 1),
 			"[policy]\n", "others = [\"fast\", \"general\"]\n[policy]\n", 1), []CommandName{CommandLaneMode}},
 	} {

@@ -118,6 +118,7 @@ type Lists struct {
 type Store struct {
 	Dir      Path     `toml:"dir"`       // default /var/lib/boothd
 	MaxBytes Size     `toml:"max_bytes"` // of the journal; default 2GiB
+	MaxRows  int      `toml:"max_rows"`  // events without receipt; default 0: no limit but MaxBytes
 	Retain   Duration `toml:"retain"`    // of receipted events; default 7d, which is also the most
 }
 
@@ -135,6 +136,8 @@ type MQTT struct {
 type Commands struct {
 	Allow []CommandName `toml:"allow"` // default all but lane.mode; none: nothing
 	Keys  Path          `toml:"keys"`  // public keys, PEM; default /etc/boothd/trust/command-keys.pem
+	// Upload is where bundle.upload puts support archives, https alone; none: nowhere.
+	Upload WebURL `toml:"upload,omitempty" json:",omitempty"`
 }
 
 // Device is one reader, keypad or printer on a serial line or a TCP port. Fields of another
@@ -147,11 +150,12 @@ type Device struct {
 	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 on the network or a GPIO chip
 
 	// Of UHF readers. Region is of driver mercury alone.
-	Region   Region  `toml:"region,omitempty"`   // default "na"
-	Power    float64 `toml:"power,omitempty"`    // dBm; mercury: 5 to 31.5, default 27; llrp: to 40; uhf18: whole, to 30; none: left as it is
-	Antennas []int   `toml:"antennas,omitempty"` // ports, counted from 1; default [1] (mercury), all (llrp)
-	ReadTID  bool    `toml:"read_tid,omitempty"` // mercury and llrp
-	Weakest  int     `toml:"weakest,omitempty"`  // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
+	Model    Model   `toml:"model,omitempty" json:",omitempty"` // whose limits hold; none: the driver's own
+	Region   Region  `toml:"region,omitempty"`                  // default "na"
+	Power    float64 `toml:"power,omitempty"`                   // dBm; mercury: 5 to 31.5, default 27; llrp: to 40; uhf18: whole, to 30; none: left as it is
+	Antennas []int   `toml:"antennas,omitempty"`                // ports, counted from 1; default [1] (mercury), all (llrp)
+	ReadTID  bool    `toml:"read_tid,omitempty"`                // mercury and llrp
+	Weakest  int     `toml:"weakest,omitempty"`                 // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
 	// BoothAntennas are those that look at the vehicle at the booth, where they read
 	// every card at least as strongly as BoothWeakest, and none of the vehicle behind.
 	// The reader's others look at the approach. None: nothing is known of places.
@@ -188,9 +192,9 @@ type Device struct {
 	Fingerprint Fingerprint `toml:"fingerprint,omitempty"` // SHA-256 of the reader's certificate, instead of CA
 	Quiet       Duration    `toml:"quiet,omitempty"`       // how long the camera may say nothing; none: for ever. Of driver line with heartbeat, too: default 30s
 
-	// Of drivers line, nedap and webhook. Template gives the form of a camera's reports;
-	// each key below it, of driver line, overrides one part; what is about a
-	// report's text is of driver nedap too. Start is also the character that begins an Amtech
+	// Of drivers line, nedap and webhook. Template names the form of a camera's reports,
+	// and stands for the keys below that the device does not write itself; what is
+	// about a report's text is of driver nedap too. Start is also the character that begins an Amtech
 	// reader's messages, "#" or "!".
 	Template        Template `toml:"template,omitempty"`
 	Start           string   `toml:"start,omitempty"` // bytes before a report
@@ -210,6 +214,11 @@ type Device struct {
 	Ack             string   `toml:"ack,omitempty"`                    // what a report is answered: hex and {seq}; of driver nedap hex and {open}, {id}, {xor}, {close}
 	Nak             string   `toml:"nak,omitempty" json:",omitempty"`  // what one is answered whose checksum is wrong: hex
 	From            Host     `toml:"from,omitempty" json:",omitempty"` // of driver nedap: the camera connects to the box at Path, from this address alone; none: the box connects
+
+	// Of driver webhook: where in a report its parts are, as in "results[].plate", and
+	// what stands at the part "event" if a plate was seen. ConfidenceScale is of it, too.
+	Paths map[string]string `toml:"paths,omitempty" json:",omitempty"`
+	Seen  string            `toml:"seen,omitempty" json:",omitempty"`
 
 	// Of driver barcode.
 	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
@@ -328,18 +337,28 @@ func (c *Config) Redacted() *Config {
 	r.Warnings = slices.Clone(c.Warnings)
 	r.Devices = slices.Clone(c.Devices)
 	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
-	refs := []*Ref{&r.Booth.SigningKey, &r.Lists.Key, &r.MQTT.Key, &r.Kiosk.MatcherKey}
-	for i := range r.Devices {
-		d := &r.Devices[i]
-		refs = append(refs, &d.ReaderKey, &d.Token, &d.Key)
-	}
-	for _, ref := range refs {
-		if *ref != "" {
-			*ref = redactedRef
-		}
+	for _, ref := range r.secrets() {
+		*ref = redactedRef
 	}
 	r.MQTT.Username = "redacted"
 	return &r
+}
+
+// Secrets tells where the booth's secrets are, each that is configured.
+func (c *Config) Secrets() (refs []Ref) {
+	for _, ref := range c.secrets() {
+		refs = append(refs, *ref)
+	}
+	return refs
+}
+
+func (c *Config) secrets() []*Ref {
+	all := []*Ref{&c.Booth.SigningKey, &c.Lists.Key, &c.MQTT.Key, &c.Kiosk.MatcherKey}
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		all = append(all, &d.ReaderKey, &d.Token, &d.Key)
+	}
+	return slices.DeleteFunc(all, func(r *Ref) bool { return *r == "" })
 }
 
 // redactedRef is itself a valid reference, so that a redacted file still parses.

@@ -118,8 +118,8 @@ var examples = []string{"nexus.toml", "egate.toml", "fast.toml", "nexus-air.toml
 
 var commented = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 
-// unwired is a point that a lane may have, not one that it has by default.
-var unwired = regexp.MustCompile(`^# (gate_|obstacle|traveller_\w+_lit)`)
+// unwired is a point or a place that a lane may have, not one that it has by default.
+var unwired = regexp.MustCompile(`^# (gate_|obstacle|traveller_\w+_lit|upload = )`)
 
 // A default that is told in a comment of an example is the default in the code.
 func TestExamplesTellTheDefaults(t *testing.T) {

@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -150,34 +149,6 @@ const (
 // UnmarshalText takes "receipt" or "puback".
 func (m *AckMode) UnmarshalText(b []byte) error { return choose(m, b, AckReceipt, AckPuback) }
 
-// Driver is a wire protocol.
-type Driver string
-
-// Drivers.
-const (
-	Mercury Driver = "mercury" // ThingMagic/JADAK UHF readers
-	LLRP    Driver = "llrp"    // UHF readers on the network, EPCglobal LLRP 1.0.1
-	UHF18   Driver = "uhf18"   // UHF readers of the UHFReader18 family
-	Amtech  Driver = "amtech"  // TransCore and Amtech vehicle tag readers
-	OSDP    Driver = "osdp"    // card readers on RS-485, OSDP v2 with secure channel
-	Wiegand Driver = "wiegand" // card readers on two lines of the GPIO chip
-	Line    Driver = "line"    // cameras that send text
-	Nedap   Driver = "nedap"   // cameras of Nedap and Tattile that send framed reports
-	Webhook Driver = "webhook" // cameras that post JSON over HTTP
-	Barcode Driver = "barcode" // scanners that send text
-	MRZ     Driver = "mrz"     // document readers that send the machine-readable zone
-	Keypad  Driver = "keypad"  // an officer's keys on a serial line, or a USB keyboard
-	Printer Driver = "printer" // receipts
-)
-
-// Drivers lists every driver.
-func Drivers() []Driver {
-	return []Driver{Mercury, LLRP, UHF18, Amtech, OSDP, Wiegand, Line, Nedap, Webhook, Barcode, MRZ, Keypad, Printer}
-}
-
-// UnmarshalText takes a driver.
-func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Drivers()...) }
-
 // Role is what a device is for.
 type Role string
 
@@ -192,12 +163,6 @@ const (
 	RoleKeypad     Role = "keypad"
 	RoleReceipt    Role = "receipt"
 )
-
-// rolesOf are the roles that a driver may have.
-var rolesOf = map[Driver][]Role{
-	Mercury: {RoleCard}, LLRP: {RoleCard}, UHF18: {RoleCard}, Amtech: {RoleCard}, OSDP: {RoleCard}, Wiegand: {RoleCard}, Line: {RolePlateFront, RolePlateRear}, Nedap: {RolePlateFront, RolePlateRear}, Webhook: {RolePlateFront, RolePlateRear}, Barcode: {RoleScan, RoleSeal},
-	MRZ: {RoleDocument}, Keypad: {RoleKeypad}, Printer: {RoleReceipt},
-}
 
 // UnmarshalText takes a role.
 func (r *Role) UnmarshalText(b []byte) error {
@@ -297,39 +262,6 @@ const (
 
 // UnmarshalText takes a region.
 func (r *Region) UnmarshalText(b []byte) error { return choose(r, b, RegionNA, RegionNA2, RegionNA3) }
-
-// Template is the ready-made form of a camera's reports.
-type Template string
-
-// Templates (licence plate readers, sections 1 to 3).
-const (
-	TemplateAxxon    Template = "axxon"
-	TemplateNedapRaw Template = "nedap-raw"
-	TemplateLumo     Template = "lumo"
-	TemplateCSV      Template = "csv-generic"
-	TemplateCustom   Template = "custom" // start, end, separator and fields tell all
-
-	// Of driver nedap.
-	TemplateProtocolled Template = "protocolled" // framed text, RS-485
-	TemplateTags        Template = "tags"        // packets, TCP
-
-	// Of driver webhook.
-	TemplatePlateRecognizer Template = "plate-recognizer"
-	TemplateOpenALPR        Template = "openalpr"
-	TemplateAXIS            Template = "axis"
-)
-
-// templatesOf are the templates of the drivers that have some.
-var templatesOf = map[Driver][]Template{
-	Line:    {TemplateAxxon, TemplateNedapRaw, TemplateLumo, TemplateCSV, TemplateCustom},
-	Nedap:   {TemplateProtocolled, TemplateTags},
-	Webhook: {TemplatePlateRecognizer, TemplateOpenALPR, TemplateAXIS},
-}
-
-// UnmarshalText takes a template.
-func (t *Template) UnmarshalText(b []byte) error {
-	return choose(t, b, slices.Concat(templatesOf[Line], templatesOf[Nedap], templatesOf[Webhook])...)
-}
 
 // Checksum is how a report is protected.
 type Checksum string

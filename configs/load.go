@@ -113,6 +113,7 @@ func build(sources []source, problems Problems) (*Config, error) {
 	for _, r := range roots[1:] {
 		merge(root, r, "", func(p Problem) { problems = append(problems, p) })
 	}
+	fill(root)
 	cfg, found := bind(root, files[0], "")
 	problems = append(problems, found...)
 	for _, t := range cfg.Lane.Others {
@@ -227,51 +228,12 @@ func (c *checker) complete() {
 	}
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
-		_, tcp := d.Path.Network()
-		switch {
-		case c.has(sub(p, "baud")) || tcp || d.Driver == Wiegand:
-		case d.Driver == Mercury:
-			d.Baud = 115200
-		case d.Driver == UHF18:
-			d.Baud = 57600
-		case d.Driver == Keypad && strings.HasPrefix(string(d.Path), "/dev/input/"): // not a serial line
-		case d.Driver != "":
-			d.Baud = 9600
+		of := d.Driver.entry()
+		if _, network := d.Path.Network(); !c.has(sub(p, "baud")) && !network && !strings.HasPrefix(string(d.Path), "/dev/input/") {
+			d.Baud = of.baud
 		}
-		if d.Driver == Amtech && d.Mode == "" {
-			d.Mode = AmtechBasic
-		}
-		if d.Driver == Wiegand && !c.has(sub(p, "silence")) {
-			d.Silence = Duration{25 * time.Millisecond}
-		}
-		if (d.Driver == Webhook || d.Driver == Nedap) && !c.has(sub(p, "window")) {
-			d.Window = Duration{10 * time.Second}
-		}
-		if d.Driver == Barcode && d.Suffix == "" {
-			d.Suffix = SuffixCR
-		}
-		if d.Driver == Printer {
-			if d.Language == "" {
-				d.Language = ESCPOS
-			}
-			if !c.has(sub(p, "answers")) {
-				d.Answers = d.Language == ESCPOS
-			}
-			if !c.has(sub(p, "columns")) {
-				d.Columns = 42
-			}
-		}
-		if d.Driver != Mercury {
-			continue
-		}
-		if d.Region == "" {
-			d.Region = RegionNA
-		}
-		if !c.has(sub(p, "power")) {
-			d.Power = 27
-		}
-		if !c.has(sub(p, "antennas")) {
-			d.Antennas = []int{1}
+		if of.complete != nil {
+			of.complete(c, p, d)
 		}
 	}
 	if (len(c.cfg.Boards) == 0 || c.pulsed()) && !c.has("gpio.chip") {
