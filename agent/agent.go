@@ -63,7 +63,9 @@ type booth struct {
 	wires    map[signal.Lamp]*wire
 	notices  chan remark // what the link found, to be stored
 	seals    *checkpointer
+	posted   *posted
 	commands *commands
+	notice   *notice         // what headquarters has all booths show
 	faces    *verdict.Server // a kiosk's matcher; nil: this is none
 	receipts chan receipt    // for its printer
 }
@@ -72,9 +74,9 @@ type booth struct {
 // *Reloaded that says with which configuration to run again. When it returns,
 // every goroutine has ended, the lamps are safe and the journal is closed.
 func Run(ctx context.Context, cfg *configs.Config, w World) error {
-	unlock, err := lock(string(cfg.Store.Dir))
-	if err != nil {
-		return err
+	unlock, unlocked := lock(string(cfg.Store.Dir))
+	if errors.Is(unlocked, ErrSecond) {
+		return unlocked
 	}
 	defer unlock()
 	b := build(cfg, w)
@@ -89,7 +91,13 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	for _, c := range cfg.Boards {
 		lights.run(func(ctx context.Context) { b.relays(ctx, c) })
 	}
-	if err := b.outbox.open(ctx); err != nil {
+	// A disk that gives no lock takes no event either: the officer has a lane all
+	// the same, and the lock is asked for again with the journal, at a start anew.
+	err := unlocked
+	if err == nil {
+		err = b.outbox.open(ctx)
+	}
+	if err != nil {
 		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
 	}
 	w.Notify("WATCHDOG=1") // the lane feeds it once it runs; a large journal takes a moment
@@ -102,7 +110,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	links.run(b.uplink)
 	links.run(b.tell)
 	parts := newGroup(ctx)
-	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.fetcher.run, b.time.run, b.bulletin.run, b.seals.run, b.commands.run, b.page, b.socket} {
+	for _, run := range []func(context.Context){b.shelf.run, b.arrival.run, b.fetcher.run, b.time.run, b.bulletin.run, b.seals.run, b.commands.run, b.notice.run, b.page, b.socket} {
 		parts.run(run)
 	}
 	for _, d := range cfg.Devices {
@@ -118,8 +126,11 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	})
 	if b.outbox.journal.Load() == nil {
 		parts.run(func(ctx context.Context) {
-			if b.outbox.mend(ctx) {
-				cancel(&Reloaded{Config: cfg})
+			for b.outbox.mend(ctx) {
+				if unlocked == nil || lockable(string(cfg.Store.Dir)) {
+					cancel(&Reloaded{Config: cfg})
+					return
+				}
 			}
 		})
 	}
@@ -163,7 +174,7 @@ func build(cfg *configs.Config, w World) *booth {
 	b.time = newTimekeeper(w, string(cfg.Clock.Source))
 	simulated := strings.HasPrefix(cfg.GPIO.Chip, "sim:")
 	b.outbox = newOutbox(b.log, cfg, contract.Head{Booth: string(cfg.Booth.ID), Simulated: simulated})
-	b.time.store = b.outbox.store
+	b.time.store, b.outbox.stamp = b.outbox.store, b.time.stamp
 	keys := b.keys()
 	b.shelf = &shelf{tokenKeys: func() []string { return keys.IDs(time.Now()) }, log: b.log, dir: string(cfg.Store.Dir), root: b.root(), floor: w.Built, needs: func() []string { return passage.RequiredLists(types.policy()) }, store: b.outbox.store, stamp: b.time.stamp,
 		damaged: make(chan *eligibility.Fault, 1), taken: make(chan struct{}, 1), quality: b.time.quality}
@@ -179,7 +190,15 @@ func build(cfg *configs.Config, w World) *booth {
 		shelf: b.shelf, outbox: b.outbox, board: b.board, ring: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 	b.shelf.changed, b.shelf.quiet = func() { nudge(b.bulletin.changed) }, b.bulletin.restful
 	b.seals = &checkpointer{log: b.log, booth: string(cfg.Booth.ID), key: b.signingKey(), outbox: b.outbox, stamp: b.time.stamp}
+	b.posted = &posted{log: b.log, store: b.outbox.store, stamp: b.time.stamp, key: func(now time.Time) *token.Key {
+		if id, ok := b.shelf.key(); ok {
+			return keys.Pick(id, now)
+		}
+		return nil
+	}}
 	b.commands = newCommands(b)
+	b.notice = newNotice(b)
+	b.bulletin.notice = b.notice.now
 	if b.seals.key != nil {
 		b.bulletin.key, b.commands.key = b.seals.key.ID(), b.seals.key.ID()
 	}
@@ -204,7 +223,7 @@ func build(cfg *configs.Config, w World) *booth {
 		b.inbox.tell(ctx, deviceNews{device: lampsDevice, online: err == nil, reason: err, at: time.Now()})
 	}
 	b.lane = &lane{log: b.log, policy: policy, weakest: weakestOf(cfg), aims: aimsOf(cfg), mode: modeOf(cfg), key: keys.Current, ring: &keyring{keys: keys, inForce: b.shelf.key}, inbox: b.inbox, store: b.outbox.store,
-		lookup: b.shelf.lookup, lists: b.shelf.facts, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
+		lookup: b.shelf.lookup, lists: b.shelf.facts, edition: b.shelf.edition, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		apart:   func(now time.Time) bool { return b.outbox.apart(now, b.bulletin.startedAt) },
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
 		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept}
@@ -330,23 +349,30 @@ func (b *booth) serve(ctx context.Context, address string, h http.Handler) {
 }
 
 // lock makes this process the only boothd of the store. The kernel gives the
-// lock back when the process dies, however it dies.
+// lock back when the process dies, however it dies. unlock is never nil.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
+		return func() {}, fmt.Errorf("opening store: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
+		return func() {}, fmt.Errorf("opening store: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", dir, ErrSecond)
+			return func() {}, fmt.Errorf("%s: %w", dir, ErrSecond)
 		}
-		return nil, fmt.Errorf("locking store %s: %w", dir, err)
+		return func() {}, fmt.Errorf("locking store %s: %w", dir, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// lockable tells whether a start would have the lock, or say who has it.
+func lockable(dir string) bool {
+	unlock, err := lock(dir)
+	unlock()
+	return err == nil || errors.Is(err, ErrSecond)
 }
 
 // group is goroutines that end with one context and are waited for.

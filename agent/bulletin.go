@@ -42,6 +42,8 @@ type bulletin struct {
 	key       string   // id of the booth's signing key; "" if there is none
 	found     []string // warnings of what was found at the start
 
+	notice func(at time.Time) (contract.FleetNotice, bool) // what headquarters has all booths show
+
 	certUntil atomic.Pointer[time.Time] // end of the booth's certificate; nil: none was needed yet
 
 	lane    atomic.Pointer[picture]
@@ -219,6 +221,9 @@ func (b *bulletin) state() contract.State {
 		Epoch: b.outbox.Epoch(), Config: b.cfg.Digest(), Policy: policy.Digest(), Key: b.key,
 		Capacity: contract.Capacity{JournalBytes: b.cfg.Store.MaxBytes.Bytes, ListRows: contract.MaxListRows,
 			ListBytes: min(lists.MaxListBytes, free(string(b.cfg.Store.Dir))/fetchRoom)}, StartedAt: b.startedAt.UTC(), Simulated: b.simulated}
+	if b.world.Program != nil {
+		info.Program = b.world.Program()
+	}
 	for _, d := range b.cfg.Devices {
 		info.Devices = append(info.Devices, contract.Device{Name: d.Name, Driver: string(d.Driver), Role: string(d.Role)})
 	}
@@ -243,7 +248,7 @@ func (b *bulletin) health(now time.Time) contract.StateHealth {
 		Outbox: contract.OutboxHealth{Depth: kept.waiting, Quarantined: kept.quarantined, Bytes: kept.bytes, ReceiptS: -1, HoldsS: int64(kept.holds / time.Second)}}
 	lists := b.shelf.facts(now)
 	for _, w := range b.warnings(now, kept, link, lists) {
-		if !slices.Contains(h.Warnings, w.Code) {
+		if w.Code != warnNotice && !slices.Contains(h.Warnings, w.Code) { // headquarters knows what it said
 			h.Warnings = append(h.Warnings, w.Code)
 		}
 	}

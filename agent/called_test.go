@@ -45,6 +45,7 @@ func TestCameraThatConnects(t *testing.T) {
 	_, _ = evil.Write((&nedap.Camera{Packets: true}).Report(1, time.Now(), "EVIL666", "ON", 1)) // it may be closed already
 	_, _ = evil.Read(make([]byte, 1))                                                           // until it is
 	_ = evil.Close()
+	soonest := time.Hour
 	for life, plate := range []string{"ABC123", "ABC124"} {
 		cam := &nedap.Camera{Packets: true, Image: 5000}
 		c := call("127.0.0.2")
@@ -52,7 +53,7 @@ func TestCameraThatConnects(t *testing.T) {
 		go func() { defer close(served); _ = cam.Serve(c) }() // ends with the connection
 		called := time.Now()
 		p := r.await("online", func(p status.Picture) bool { return r.seen(p).Online })
-		t.Logf("online %v after it had called", time.Since(called).Round(time.Millisecond))
+		soonest = min(soonest, time.Since(called))
 		if life == 0 && p.Lane.Plate != status.PlateNone {
 			t.Errorf("plate of a stranger: %q", p.Lane.Plate)
 		}
@@ -67,6 +68,9 @@ func TestCameraThatConnects(t *testing.T) {
 		r.await("hung up, and the passage in doubt", func(p status.Picture) bool {
 			return !r.seen(p).Online && slices.Contains(codes(p), int(passage.LPRFault))
 		})
+	}
+	if soonest > 3*time.Second { // of both lives, as others may hold this box up
+		t.Errorf("online %v after it had called", soonest)
 	}
 	if err := stop(); !errors.Is(err, context.Canceled) {
 		t.Error(err)

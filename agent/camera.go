@@ -14,9 +14,9 @@ import (
 	"boothd/devices/webhook"
 )
 
-// openLine opens a camera with its template and what overrides it.
+// openLine opens a camera that writes lines.
 func openLine(ctx context.Context, p port.Port, d configs.Device, fault func(error)) (Reader, error) {
-	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Start: d.Start, End: d.End,
+	c := line.Config{Name: d.Name, Role: devices.Role(d.Role), Start: d.Start, End: d.End,
 		Silence: d.Silence.Duration, Separator: d.Separator, NoRead: d.NoRead, ConfidenceScale: d.ConfidenceScale,
 		Checksum: string(d.Checksum), ChecksumEnd: d.ChecksumEnd, Heartbeat: d.Heartbeat, Quiet: d.Quiet.Duration, Ack: d.Ack, Nak: d.Nak, Charset: string(d.Charset), Zone: d.Zone, MaxLength: d.MaxLength, Window: d.Window.Duration,
 		Health: func(f line.Fault) { fault(f.Why) }}
@@ -44,14 +44,15 @@ func openNedap(ctx context.Context, p port.Port, d configs.Device, fault func(er
 }
 
 // openWebhook listens where a camera posts to.
-func openWebhook(ctx context.Context, w World, d configs.Device, fault func(error)) (Reader, error) {
+func openWebhook(ctx context.Context, w World, d configs.Device, here Place, fault func(error)) (Reader, error) {
 	token, err := w.Secret(d.Token)
 	if err != nil {
 		return nil, fmt.Errorf("webhook %s: its token: %w", d.Name, err)
 	}
 	path, _ := d.Path.Web()
-	c := webhook.Config{Name: d.Name, Role: devices.Role(d.Role), Template: string(d.Template), Path: path, Token: bytes.TrimSpace(token),
-		Quiet: d.Quiet.Duration, Window: d.Window.Duration, Health: fault}
+	c := webhook.Config{Name: d.Name, Role: devices.Role(d.Role), Path: path, Token: bytes.TrimSpace(token),
+		Paths: d.Paths, Seen: d.Seen, Scale: float64(d.ConfidenceScale),
+		Quiet: d.Quiet.Duration, Window: d.Window.Duration, Keep: here.Keep, Health: fault}
 	if d.Path.Scheme() == "https" {
 		if c.TLS, err = serverTLS(w, d); err != nil {
 			return nil, fmt.Errorf("webhook %s: %w", d.Name, err)

@@ -7,9 +7,10 @@ import (
 )
 
 // stepBack is how far the wall clock may fall behind the monotonic one before
-// it counts as stepped back (reason 202). Disciplining slews by far less
-// between two looks.
-const stepBack = time.Second
+// it counts as stepped back (reason 202): a second, as a leap second is one, less
+// what may lie between the readings of two clocks. Disciplining slews by far less
+// between two looks, at most by 83 ms a second (chrony's maxslewrate).
+const stepBack = 900 * time.Millisecond
 
 // clockWatch judges the wall clock. It is a value stepped with what was seen;
 // the zero value trusts nothing. One goroutine owns it.
@@ -31,7 +32,7 @@ type correction struct {
 
 // look takes the wall clock, the monotonic one (since any fixed start) and
 // what the kernel says of its discipline. It returns a correction when the
-// wall clock was stepped by a second or more, either way.
+// wall clock was stepped by a second (stepBack) or more, either way.
 func (w *clockWatch) look(wall time.Time, mono time.Duration, kernel passage.Clock) (c correction, moved bool) {
 	if w.started {
 		if off := wall.Sub(w.wall) - (mono - w.mono); off <= -stepBack || off >= stepBack {

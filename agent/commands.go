@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
@@ -43,6 +44,8 @@ const (
 	reasonNoSource    = "no_source"   // there is nowhere to look for lists
 	reasonBusy        = "busy"        // too much of it waits already
 	reasonNoLamp      = "no_lamp"     // there is nothing to show it with
+	reasonNoPlace     = "no_place"    // there is nowhere to put it
+	reasonUpload      = "upload"      // the place did not take it
 )
 
 // commands takes what headquarters asks of the booth. Package command judges;
@@ -66,6 +69,8 @@ type commands struct {
 	refresh func() bool // looks for lists; false if there is nowhere to look
 	retype  func(context.Context, passage.LaneType) error
 	blink   func() bool // shows which booth this is; false if no lamp is wired
+	// bundle puts a support archive in its place, and tells which; nil: none is configured.
+	bundle func(ctx context.Context, id string) (name string, size int, err error)
 
 	in    chan uplink.Message
 	conns chan uint64 // holds the last connect that was not yet told
@@ -91,6 +96,9 @@ func newCommands(b *booth) *commands {
 	c.blink = func() bool {
 		b.lamps.identify()
 		return b.cfg.HasOut(string(signal.OfficerHealth))
+	}
+	if b.cfg.Commands.Upload != "" {
+		c.bundle = (&bundler{cfg: b.cfg, bulletin: b.bulletin, outbox: b.outbox, client: b.webClient()}).send
 	}
 	c.retype = func(ctx context.Context, to passage.LaneType) error {
 		return b.inbox.press(ctx, press{point: lanePrefix + string(to), active: true, at: time.Now()})
@@ -202,7 +210,7 @@ func (c *commands) take(ctx context.Context, message []byte) {
 		return
 	}
 	c.log.Info("command taken", "command", cmd.Name, "id", cmd.ID, "by", cmd.By)
-	result.Outcome, result.Reason, result.Detail = c.carry(ctx, order)
+	result.Outcome, result.Reason, result.Detail = c.carry(ctx, cmd.ID, order)
 	if c.tell(ctx, result) {
 		c.settle(ctx, j, cmd.ID)
 	}
@@ -251,7 +259,7 @@ func (c *commands) since(now time.Time, epoch string) time.Time {
 }
 
 // carry does what is ordered.
-func (c *commands) carry(ctx context.Context, o command.Order) (outcome, reason, detail string) {
+func (c *commands) carry(ctx context.Context, id string, o command.Order) (outcome, reason, detail string) {
 	switch o.Name {
 	case command.ListRefresh:
 		if !c.refresh() {
@@ -269,6 +277,15 @@ func (c *commands) carry(ctx context.Context, o command.Order) (outcome, reason,
 			return contract.CommandFailed, reasonNoLamp, "officer_health is not wired"
 		}
 		return contract.CommandDone, "", "the officer's health lamp blinks three times, for " + signal.IdentifyFor.String()
+	case command.BundleUpload:
+		if c.bundle == nil {
+			return contract.CommandFailed, reasonNoPlace, "commands.upload is empty"
+		}
+		name, size, err := c.bundle(ctx, id)
+		if err != nil {
+			return contract.CommandFailed, reasonUpload, err.Error()
+		}
+		return contract.CommandDone, "", fmt.Sprintf("%s, %d bytes, is in its place", name, size)
 	case command.LaneMode:
 		if err := c.retype(ctx, o.Lane); err != nil {
 			return contract.CommandFailed, reasonBusy, "the lane could not be told"

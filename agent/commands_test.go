@@ -98,15 +98,15 @@ func TestCommandsAreTakenOnceAndTold(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		for _, m := range [][]byte{message, message, nil, []byte("rubbish"), signed(t, keyOfStranger, asked(t, command.ListRefresh, `{}`)),
 			signed(t, keyOfOffice, late), signed(t, keyOfOffice, early), signed(t, keyOfOffice, other), signed(t, keyOfOffice, asked(t, "gate.open", `{}`)),
-			signed(t, keyOfOffice, slow), signed(t, keyOfOffice, fast), signed(t, keyOfOffice, asked(t, command.OutboxResend, `{}`)), signed(t, keyOfOffice, asked(t, command.Identify, `{}`))} {
+			signed(t, keyOfOffice, slow), signed(t, keyOfOffice, fast), signed(t, keyOfOffice, asked(t, command.OutboxResend, `{}`)), signed(t, keyOfOffice, asked(t, command.Identify, `{}`)), signed(t, keyOfOffice, asked(t, command.BundleUpload, `{}`))} {
 			d.take(t.Context(), m)
 		}
-		want := []string{"done", "replayed", "malformed", "untrusted", "expired", "not_yet", "wrong_booth", "unknown", "done", "faster", "busy", "no_lamp"}
+		want := []string{"done", "replayed", "malformed", "untrusted", "expired", "not_yet", "wrong_booth", "unknown", "done", "faster", "busy", "no_lamp", "no_place"}
 		if got := d.results(); !slices.Equal(got, want) {
 			t.Errorf("results\n%v, want\n%v", got, want)
 		}
 		taken := all[contract.CommandTaken](d.r)
-		if len(taken) != 4 || taken[0].ID != first.ID || taken[0].By != "k.lee" || taken[0].KeyID != testKey(t, keyOfOffice).ID() || taken[1].ID != slow.ID {
+		if len(taken) != 5 || taken[0].ID != first.ID || taken[0].By != "k.lee" || taken[0].KeyID != testKey(t, keyOfOffice).ID() || taken[1].ID != slow.ID {
 			t.Errorf("taken %+v", taken)
 		}
 		if d.refreshed != 1 || !slices.Equal(d.became, []passage.LaneType{passage.General}) {

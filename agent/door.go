@@ -70,12 +70,7 @@ func (l *lane) plate(in *passage.Input, r devices.Read) {
 	if r.Role == devices.RolePlateRear {
 		in.Kind = passage.RearPlate
 	}
-	in.Plate = l.key.Plate(r.Plate.Text, r.Plate.Jurisdiction, r.Plate.Confidence)
-	in.Plate.NoRead = in.Plate.NoRead || r.Plate.NoRead
-	in.Plate.Reader = r.Device
-	for _, c := range r.Plate.Candidates {
-		in.Plate = in.Plate.Or(l.key.Plate(c, "", -1))
-	}
+	in.Plate = plateOf(l.key, r)
 }
 
 func (l *lane) document(in *passage.Input, r devices.Read) {

@@ -9,9 +9,10 @@ import (
 	"boothd/agent/passage"
 )
 
-// knowledge is what the lists said of one passage's tokens: each new token is
-// looked up once per passage.
+// knowledge is what one edition of the lists said of one passage's tokens: each
+// new token is looked up once.
 type knowledge struct {
+	of    edition
 	cards map[passage.Token]passage.CardFact
 	hits  map[passage.Token][]passage.Hit
 	trips map[passage.Token]contract.TripRow
@@ -28,9 +29,32 @@ func (k knowledge) hit() bool {
 	return false
 }
 
+// editionsMost is how many editions of the lists a decision is tried on; two
+// follow each other after seconds, look-ups take well under a millisecond.
+const editionsMost = 3
+
 // gather makes facts of evidence: look-ups, ages, health, the draw. A failure
 // is a fact, not an error that stops the flow.
-func (l *lane) gather(ev passage.Evidence, now time.Time) passage.Facts {
+//
+// All of it is of one edition, the one that the facts name: a card of the former
+// list and its member in the next would be a membership that nobody ever had
+// (reliability reference, section 3: mix-and-match).
+func (l *lane) gather(ev passage.Evidence, now time.Time) (f passage.Facts) {
+	for range editionsMost {
+		in := l.edition()
+		if in != l.known.of { // what is known is of lists that are in force no more
+			l.known = knowledge{of: in, fault: l.known.fault}
+		}
+		if f = l.look(ev, now); l.edition() == in {
+			return f
+		}
+	}
+	f.Store = false
+	return f
+}
+
+// look makes facts of evidence by the lists of this moment.
+func (l *lane) look(ev passage.Evidence, now time.Time) passage.Facts {
 	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.opens(ev.StartedAt, now), Config: true, Draw: 9999,
 		Lists: l.lists(now)}
 	l.health.facts(&f, l.policy.Lane)

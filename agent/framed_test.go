@@ -43,7 +43,7 @@ func TestFramedPlatesAreAPassages(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	behind := lens{l, make(chan net.Conn, 8)}
 	go func() { _ = rear.Accept(behind) }() // ends with the listener
-	*r.front() = configs.Device{Name: "front", Role: configs.RolePlateFront, Driver: configs.Nedap, Template: configs.TemplateProtocolled,
+	*r.front() = configs.Device{Name: "front", Role: configs.RolePlateFront, Driver: configs.Nedap,
 		Path: configs.Port(onPTY(t, front.Serve)), Baud: 9600, Ack: "06 01"}
 	r.cfg.Devices = append(r.cfg.Devices, configs.Device{Name: "rear", Role: configs.RolePlateRear, Driver: configs.Nedap, Template: configs.TemplateTags,
 		Path: configs.Port("tcp://" + l.Addr().String())})

@@ -65,7 +65,7 @@ func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (
 		w = seated(w, seat)
 	}
 	r, err := OpenDevice(ctx, b.frames.world(w, d.Name), d, Place{Seat: seat, Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
-		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }}, fault)
+		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }, Keep: b.posted.keep}, fault)
 	if errors.Is(err, osdp.ErrWrongKey) {
 		b.installs.refused(d.Name)
 	}
@@ -86,6 +86,9 @@ type Place struct {
 	// Heard is told what such a reader sent, a card's number in clear, for who
 	// looks; nil: nobody does.
 	Heard func(bits []byte)
+	// Keep stores what a camera posted, before it is told so; late tells that its
+	// vehicle has gone. nil: nothing is stored.
+	Keep func(ctx context.Context, r devices.Read, late bool) error
 }
 
 // OpenDevice opens one device by its driver's name: it is the one place that
@@ -98,7 +101,7 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 		return w.OpenKeys(ctx, string(d.Path), keys)
 	}
 	if d.Driver == configs.Webhook {
-		return openWebhook(ctx, w, d, fault)
+		return openWebhook(ctx, w, d, at, fault)
 	}
 	if d.Driver == configs.Wiegand {
 		return openWiegand(ctx, w, d, at)

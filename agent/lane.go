@@ -51,8 +51,10 @@ type lane struct {
 	store func(ctx context.Context, at time.Time, events ...contract.Data) (seq uint64, err error)
 	// lookup appends to dst what the active generation of a list says of a token.
 	lookup func(dst []byte, kind string, t passage.Token) (value []byte, ok bool, err error)
-	// lists tells generation and age of the lists, in order of kind.
-	lists func(now time.Time) []passage.List
+	// lists tells generation and age of the lists, in order of kind; edition is
+	// another one whenever a list comes into force or leaves it.
+	lists   func(now time.Time) []passage.List
+	edition func() edition
 	// quality judges the wall clock; stamp describes the time of an event.
 	quality func() passage.Clock
 	stamp   func(at time.Time) contract.Clock
@@ -337,8 +339,11 @@ func (l *lane) judge(ctx context.Context, at time.Time) {
 		return
 	}
 	l.seen = l.seen && same(d, l.decision)
+	slows := d.Outcome != passage.Expedite || l.durable && l.decision.Outcome == passage.Expedite || !l.storeOK
 	l.decision, l.durable, l.latency = d, false, took
-	l.display()
+	if slows { // else there is nothing to take back, and what invites has to wait for its record
+		l.display()
+	}
 	if l.storeOK && !l.record(ctx, at, ev, facts, d, took) {
 		// Not durable in time: PRIMARY/206, said at once, and recorded when
 		// the pulse finds the store answering again.

@@ -38,7 +38,8 @@ type bench struct {
 	last  picture
 	age   time.Duration
 	fed   int
-	apart bool // headquarters is out of reach
+	apart bool   // headquarters is out of reach
+	gen   uint64 // of every list
 }
 
 const (
@@ -52,14 +53,14 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, key: key, rows: map[string][]byte{}, clock: passage.ClockSynced, age: time.Minute}
+	b := &bench{t: t, key: key, rows: map[string][]byte{}, clock: passage.ClockSynced, age: time.Minute, gen: 3}
 	n := 0
 	b.lane = &lane{
 		log: slog.New(slog.DiscardHandler), key: key, inbox: newInbox(), recent: newRecent(), machine: passage.NewMachine(false), storeOK: true,
 		policy: passage.Policy{Lane: passage.NEXUS, Direction: passage.ToCanada, Port: "CBSA/0813", AcceptedPrograms: []string{"NEXUS"},
 			AntiPassback: true, AntiPassbackFor: passage.Of(10 * time.Minute), PlateConfidence: 0.8, PlatePresent: true,
 			ReaderCapacity: 8, SoftAge: passage.Of(15 * time.Minute), HardAge: passage.Of(4 * time.Hour)},
-		store: b.store, lookup: b.lookup, lists: b.lists,
+		store: b.store, lookup: b.lookup, lists: b.lists, edition: func() edition { return edition{view: b.gen} },
 		quality: func() passage.Clock { return b.clock },
 		stamp:   func(time.Time) contract.Clock { return contract.Clock{Boot: "boot", Quality: "synced"} },
 		apart:   func(time.Time) bool { return b.apart },
@@ -100,7 +101,7 @@ func (b *bench) lookup(dst []byte, kind string, t passage.Token) ([]byte, bool, 
 
 func (b *bench) lists(time.Time) (out []passage.List) {
 	for _, kind := range passage.RequiredLists(b.lane.policy) {
-		out = append(out, passage.List{Kind: kind, Generation: 3, Age: passage.Of(b.age)})
+		out = append(out, passage.List{Kind: kind, Generation: b.gen, Age: passage.Of(b.age)})
 	}
 	return out
 }

@@ -48,7 +48,7 @@ func (b *booth) carry(ctx context.Context, src uplink.Source) error {
 		Changed: b.bulletin.changed, Report: b.report, Log: b.log,
 		Connected: b.commands.connected,
 		Inbound: []uplink.Subscription{{Filter: contract.CommandTopic(string(b.cfg.Booth.ID)), C: b.commands.in}, {Filter: metaFilter + "#", C: b.arrival.in, Latest: true},
-			{Filter: partFilter, C: b.arrival.part, OnCall: true}}, Calls: b.arrival.parts.calls}
+			{Filter: partFilter, C: b.arrival.part, OnCall: true}, {Filter: contract.TopicNotice, C: b.notice.in, Latest: true}}, Calls: b.arrival.parts.calls}
 	if m.AckMode == configs.AckPuback {
 		c.AckMode = uplink.Puback
 	}
@@ -108,10 +108,11 @@ func (b *booth) tls() (*tls.Config, error) {
 	for _, u := range b.cfg.Lists.URLs {
 		secure = secure || u.TLS()
 	}
+	secure = secure || b.cfg.Commands.Upload != ""
 	if !secure {
 		return nil, nil
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS13, Time: b.time.certificates}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, Time: b.time.certificates}
 	if m.CA != "" {
 		pem, err := b.world.Secret(m.CA)
 		if err != nil {

@@ -79,8 +79,10 @@ func (r *rig) posting(scheme string) *webhook.Camera {
 	}
 	i := slices.IndexFunc(r.cfg.Devices, func(d configs.Device) bool { return d.Role == configs.RolePlateFront })
 	d := &r.cfg.Devices[i]
-	*d = configs.Device{Name: d.Name, Role: d.Role, Driver: configs.Webhook, Template: configs.TemplatePlateRecognizer, Token: configs.Ref(token),
-		Path: configs.Port(scheme + "://127.0.0.1:" + freePort(r.t) + "/front"), Window: configs.Duration{Duration: 10 * time.Second}}
+	name := d.Name
+	*d, _ = configs.Template("plate-recognizer").Device(configs.Webhook)
+	d.Name, d.Role, d.Token, d.Window = name, configs.RolePlateFront, configs.Ref(token), configs.Duration{Duration: 10 * time.Second}
+	d.Path = configs.Port(scheme + "://127.0.0.1:" + freePort(r.t) + "/front")
 	return &webhook.Camera{URL: string(d.Path), Token: cameraToken}
 }
 
@@ -148,6 +150,7 @@ func TestPostingCameraFallsSilent(t *testing.T) {
 	r.front().Quiet = configs.Duration{Duration: time.Second}
 	stop := r.run()
 	r.await("waiting for it", func(p status.Picture) bool { return p.Devices[0].Online && !r.seen(p).Online })
+	var back []time.Duration
 	for range 3 {
 		var heard time.Time
 		for end := time.Now().Add(30 * time.Second); heard.IsZero() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -156,11 +159,15 @@ func TestPostingCameraFallsSilent(t *testing.T) {
 			}
 		}
 		r.await("back", func(p status.Picture) bool { return r.seen(p).Online })
-		t.Logf("online %v after its first word", time.Since(heard).Round(time.Millisecond))
+		back = append(back, time.Since(heard))
 		p := r.await("silent", func(p status.Picture) bool { return !r.seen(p).Online })
 		if !strings.Contains(r.seen(p).Reason, webhook.ErrSilent.Error()) {
 			t.Errorf("offline for %q", r.seen(p).Reason)
 		}
+	}
+	slices.Sort(back)
+	if back[1] > 3*time.Second { // of three, as others may hold this box up
+		t.Errorf("online %v after its first word", back)
 	}
 	if err := stop(); !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,19 +174,30 @@ func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(
 	return nil
 }
 
-// reading is what is wrong with a reader that goes on working; nil: nothing.
+// reading is what is to be told of a reader that goes on working; nil: nothing.
+// Nothing of the lane's is wired to its inputs and outputs: one that is active is
+// told for whoever did.
 func reading(h osdp.Health) error {
-	var errs []error
+	var words []string
 	if h.Tamper {
-		errs = append(errs, errors.New("the reader's case is open"))
+		words = append(words, "the reader's case is open")
 	}
 	if h.Power {
-		errs = append(errs, errors.New("the reader has trouble with its power"))
+		words = append(words, "the reader has trouble with its power")
 	}
 	if h.Gone {
-		errs = append(errs, errors.New("a reader that hangs on it is not connected"))
+		words = append(words, "a reader that hangs on it is not connected")
 	}
-	return errors.Join(errs...)
+	for n := range h.Inputs.All() {
+		words = append(words, fmt.Sprintf("its input %d is active", n))
+	}
+	for n := range h.Outputs.All() {
+		words = append(words, fmt.Sprintf("its output %d is on", n))
+	}
+	if words == nil {
+		return nil
+	}
+	return errors.New(strings.Join(words, "; "))
 }
 
 // amtechConfig hands a reader's settings to the driver.

@@ -27,6 +27,8 @@ type outbox struct {
 	log  *slog.Logger
 	head contract.Head
 	cfg  journal.Config
+	// stamp describes the time of a tombstone; set before the journal is opened.
+	stamp func(at time.Time) contract.Clock
 
 	journal atomic.Pointer[journal.Journal] // nil: not open, nothing is expedited (206)
 	opened  journal.Opened
@@ -34,8 +36,37 @@ type outbox struct {
 }
 
 func newOutbox(log *slog.Logger, cfg *configs.Config, head contract.Head) *outbox {
-	return &outbox{log: log, head: head, cfg: journal.Config{Path: filepath.Join(string(cfg.Store.Dir), "journal.db"),
-		MaxBytes: cfg.Store.MaxBytes.Bytes, Retain: cfg.Store.Retain.Duration}}
+	o := &outbox{log: log, head: head, cfg: journal.Config{Path: filepath.Join(string(cfg.Store.Dir), "journal.db"),
+		MaxBytes: cfg.Store.MaxBytes.Bytes, MaxRows: uint64(cfg.Store.MaxRows), Retain: cfg.Store.Retain.Duration}}
+	// The contract has signal telemetry thinned too. All that this booth says of
+	// its signals are faults, which are evidence of what a driver was shown.
+	o.cfg.Thin = journal.Thin{Classes: []string{string(contract.ClassRead)}, Event: o.tombstone}
+	return o
+}
+
+// tombstone is the event that tells what was given up. It overtakes what waits:
+// headquarters can only pass by holes that it knows of, and keeps no more than so
+// many that it does not.
+func (o *outbox) tombstone(n journal.Thinning) journal.Entry {
+	now := time.Now()
+	d := contract.Thinned{From: n.From, To: n.To, Count: n.Count, Gone: n.Gone, Clock: o.stamp(now)}
+	e := o.entry(now, d)
+	e.Alert = true
+	return e
+}
+
+// entry is an event as the journal takes it.
+func (o *outbox) entry(at time.Time, d contract.Data) journal.Entry {
+	head := o.head
+	head.Time = at.Round(0).UTC()
+	draft, err := contract.Drafted(head, d) // here, and not where others wait for a place
+	return journal.Entry{Class: string(d.Type().Class()), Alert: d.Type().Alert(), At: at,
+		Build: func(s journal.Stamp) ([]byte, error) {
+			if err != nil {
+				return nil, err
+			}
+			return draft.Encode(contract.Stamp(s))
+		}}
 }
 
 // open opens the journal.
@@ -74,10 +105,7 @@ func (o *outbox) store(ctx context.Context, at time.Time, events ...contract.Dat
 	}
 	entries := make([]journal.Entry, len(events))
 	for i, d := range events {
-		head := o.head
-		head.Time = at.Round(0).UTC()
-		entries[i] = journal.Entry{Class: string(d.Type().Class()), Alert: d.Type().Alert(), At: at,
-			Build: func(s journal.Stamp) ([]byte, error) { return contract.Encode(contract.Stamp(s), head, d) }}
+		entries[i] = o.entry(at, d)
 	}
 	stamps, err := j.Append(ctx, entries...)
 	if err != nil {

@@ -180,4 +180,7 @@ func TestReaderTamper(t *testing.T) {
 	if err := reading(osdp.Health{Tamper: true, Power: true, Gone: true}); err == nil || !strings.Contains(err.Error(), "not connected") || !strings.Contains(err.Error(), "case is open") || !strings.Contains(err.Error(), "power") {
 		t.Error(err)
 	}
+	if err := reading(osdp.Health{Tamper: true, Inputs: 5, Outputs: 2}); err == nil || err.Error() != "the reader's case is open; its input 0 is active; its input 2 is active; its output 1 is on" {
+		t.Error(err)
+	}
 }

@@ -11,8 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"boothd/agent/contract"
 	"boothd/agent/passage"
+	"boothd/agent/status"
 	"boothd/configs"
 )
 
@@ -21,21 +24,22 @@ import (
 const recovery = 5 * time.Second
 
 // block puts a folder in the place of a file, which nothing can open as a
-// database and nothing takes for a damaged one; free puts the file back.
+// database and nothing takes for a damaged one; free puts the file back. Either
+// is one step, or a try to open it just then would see no file at all and be
+// right to call it lost.
 func block(t *testing.T, path string) (free func()) {
 	t.Helper()
 	away := filepath.Join(t.TempDir(), "away") // what is strange to the store it sweeps out
-	if err := os.Rename(path, away); err != nil {
+	if err := os.MkdirAll(filepath.Join(away, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := errors.Join(os.RemoveAll(path), os.Rename(away, path)); err != nil {
+	swap := func() {
+		if err := unix.Renameat2(unix.AT_FDCWD, away, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
 			t.Fatal(err)
 		}
 	}
+	swap()
+	return swap
 }
 
 // A list that could not be opened at the start answers soon after it can be,
@@ -110,4 +114,42 @@ func TestI2_AJournalThatCouldNotBeOpenedIsTriedAgain(t *testing.T) {
 			t.Errorf("%v was set aside, %v", names, err)
 		}
 	})
+}
+
+// A booth that is started on a disk that does not even give it its lock has a lane
+// with safe lamps, expedites nobody, and starts anew once it can have the lock.
+func TestI9_AStoreThatCouldNotBeLockedIsTriedAgain(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	r := newRig(t)
+	way := filepath.Join(r.dir, "store", "lock", "in the way")
+	if err := os.MkdirAll(way, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() { ended <- Run(ctx, r.cfg, r.world) }()
+	r.await("driving lamps", func(p status.Picture) bool { return len(p.Devices) == 3 && p.Devices[2].Online && !p.Store.OK })
+	r.set("booth_loop", true)
+	p := r.await("decided", func(p status.Picture) bool { return p.Lane.Now != nil })
+	if p.Lane.Now.Outcome != passage.Primary.String() || p.Lane.Durable {
+		t.Errorf("decided %+v, durable: %t", p.Lane.Now, p.Lane.Durable)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with %v while there is no lock", err)
+	case <-time.After(reopenEvery + 500*time.Millisecond): // it has been tried
+	}
+	if err := os.RemoveAll(filepath.Dir(way)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if again := (*Reloaded)(nil); !errors.As(err, &again) || again.Config != r.cfg {
+			t.Errorf("ended with %v, want a start anew", err)
+		}
+	case <-time.After(time.Minute):
+		t.Errorf("no start anew: %s", r.log.String())
+	}
+	r.safe()
 }

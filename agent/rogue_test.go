@@ -17,6 +17,7 @@ import (
 
 	"boothd/agent/contract"
 	"boothd/agent/passage"
+	"boothd/agent/signal"
 	"boothd/agent/status"
 	"boothd/configs"
 	"boothd/devices/port"
@@ -136,12 +137,38 @@ var rogueDrivers = []struct {
 	{configs.Device{Driver: configs.UHF18, Baud: 57600}, "\x11\x00\x21\x00", true, ""},
 	{configs.Device{Driver: configs.Amtech, Baud: 9600}, "#KING 13", true, ""},
 	{configs.Device{Driver: configs.OSDP, Baud: 9600, Clear: true}, "\x53\x80\xFF\x01\x05", true, ""},
-	{configs.Device{Driver: configs.Line, Baud: 9600, Template: configs.TemplateLumo}, "ABC123;ON;9", false, ""},
-	{configs.Device{Driver: configs.Nedap, Baud: 9600, Template: configs.TemplateProtocolled, Ack: "06 01"}, "\x02", false, ""},
+	{configs.Device{Driver: configs.Line, Baud: 9600, End: "\r\n", Separator: ";", Fields: []configs.Field{"plate", "state", "confidence"}}, "ABC123;ON;9", false, ""},
+	{configs.Device{Driver: configs.Nedap, Baud: 9600, Ack: "06 01"}, "\x02", false, ""},
 	{configs.Device{Driver: configs.Barcode, Baud: 9600}, "9999PARS", false, ""},
 	{configs.Device{Driver: configs.MRZ, Baud: 9600}, "P<UTO", false, ""},
 	{configs.Device{Driver: configs.Keypad, Baud: 9600}, "12", false, ""},
-	{configs.Device{Driver: configs.Webhook, Template: configs.TemplatePlateRecognizer}, "", true, ""},
+	{configs.Device{Driver: configs.Webhook, Paths: map[string]string{"plate": "plate"}}, "", true, ""},
+}
+
+// newRogueRig is a booth to which ports at the rogues' paths lead to them, with
+// what they did. pulses waits until the lane's loop has fed the watchdog thrice.
+func newRogueRig(t *testing.T, begins, greets string) (r *rig, seen *rogues, pulses func(when string)) {
+	t.Helper()
+	r, seen = newRig(t), &rogues{}
+	r.listed()
+	var fed atomic.Int64
+	r.world.Notify = func(state string) {
+		if strings.Contains(state, "WATCHDOG=1") {
+			fed.Add(1)
+		}
+	}
+	open := r.world.OpenPort
+	r.world.OpenPort = func(ctx context.Context, s port.Spec) (port.Port, error) {
+		if s.Path != babbles && s.Path != deaf && s.Path != hangs {
+			return open(ctx, s)
+		}
+		return &roguePort{way: s.Path, seen: seen, begins: begins, greets: greets, closed: make(chan struct{})}, nil
+	}
+	return r, seen, func(when string) {
+		t.Helper()
+		from := fed.Load()
+		r.await("fed "+when, func(status.Picture) bool { return fed.Load() >= from+3 })
+	}
 }
 
 // TestI5_LaneIsUnmovedByADeviceThatMisbehaves: beside a good reader and a good
@@ -153,21 +180,7 @@ func TestI5_LaneIsUnmovedByADeviceThatMisbehaves(t *testing.T) {
 	for _, c := range rogueDrivers {
 		t.Run(string(c.d.Driver), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.listed()
-			seen, fed := &rogues{}, atomic.Int64{}
-			r.world.Notify = func(state string) {
-				if strings.Contains(state, "WATCHDOG=1") {
-					fed.Add(1)
-				}
-			}
-			open := r.world.OpenPort
-			r.world.OpenPort = func(ctx context.Context, s port.Spec) (port.Port, error) {
-				if !strings.Contains(s.Path, "rogue") {
-					return open(ctx, s)
-				}
-				return &roguePort{way: "/dev/" + s.Path[strings.Index(s.Path, "rogue"):], seen: seen, begins: c.begins, greets: c.greets, closed: make(chan struct{})}, nil
-			}
+			r, seen, pulses := newRogueRig(t, c.begins, c.greets)
 			token := filepath.Join(r.dir, "camera.token")
 			if err := os.WriteFile(token, []byte(cameraToken), 0o600); err != nil {
 				t.Fatal(err)
@@ -187,11 +200,6 @@ func TestI5_LaneIsUnmovedByADeviceThatMisbehaves(t *testing.T) {
 				r.cfg.Devices = append(r.cfg.Devices, d)
 			}
 			stop := r.run()
-			pulses := func(when string) {
-				t.Helper()
-				from := fed.Load()
-				r.await("fed "+when, func(status.Picture) bool { return fed.Load() >= from+3 })
-			}
 			r.await("at work, and misbehaved to", func(p status.Picture) bool {
 				return len(p.Devices) == good+4 && !slices.ContainsFunc(p.Devices, func(d status.Device) bool { return !d.Online && !strings.Contains(d.Name, "rogue") }) &&
 					seen.babbled.Load() > 1<<16 && (seen.stuck.Load() > 0 || !c.answers) && seen.cut.Load() > 1
@@ -220,6 +228,44 @@ func TestI5_LaneIsUnmovedByADeviceThatMisbehaves(t *testing.T) {
 			}
 			if got := strings.Count(types(r.events()), "crossing.ended"); got != 1 || decided < 2 {
 				t.Errorf("%d passages ended, %d decisions recorded", got, decided)
+			}
+		})
+	}
+}
+
+// TestI5_LoopOutlivesABoardThatMisbehaves: a relay board is no device that a lane
+// can do without, whatever hangs on it. The lane is out; its loop goes on feeding
+// the watchdog, a vehicle is slowed, and the booth ends when it is told to.
+func TestI5_LoopOutlivesABoardThatMisbehaves(t *testing.T) {
+	for way, counted := range map[string]func(*rogues) int64{
+		babbles: func(s *rogues) int64 { return s.babbled.Load() },
+		deaf:    func(s *rogues) int64 { return s.stuck.Load() },
+		hangs:   func(s *rogues) int64 { return s.cut.Load() },
+	} {
+		t.Run(filepath.Base(way), func(t *testing.T) {
+			t.Parallel()
+			r, seen, pulses := newRogueRig(t, "\x01\x01\x01", "")
+			r.cfg.Boards = []configs.Board{{Name: "rogue", Protocol: configs.BoardModbus, Path: configs.Port(way), Baud: 9600, Address: 1,
+				Out: map[string]configs.BoardOut{"reader_light": {Channel: 1}}}}
+			stop := r.run()
+			r.await("misbehaved to", func(p status.Picture) bool {
+				return counted(seen) > 0 && !slices.ContainsFunc(p.Devices, func(d status.Device) bool { return !d.Online && d.Name != "rogue" })
+			})
+			pulses("before")
+			before := counted(seen)
+			r.come()
+			r.await("slowed", func(p status.Picture) bool {
+				return p.Health == status.Out && p.Lane.State == "at_booth" && p.Lane.Now != nil && p.Lane.Now.Outcome == "PRIMARY"
+			})
+			if r.lit(signal.TravellerGreen) || !r.lit(signal.TravellerRed) {
+				t.Error("the lane is out, and does not show red alone")
+			}
+			pulses("while she is there")
+			if way == babbles && counted(seen) == before {
+				t.Error("nothing babbled while she passed")
+			}
+			if err := stop(); !errors.Is(err, context.Canceled) {
+				t.Error(err)
 			}
 		})
 	}

@@ -201,6 +201,22 @@ func (s *shelf) lookup(dst []byte, kind string, t passage.Token) ([]byte, bool, 
 	return value, ok, err
 }
 
+// edition is what is in force at one moment; the zero value is nothing.
+type edition struct {
+	store *eligibility.Store
+	view  uint64
+}
+
+// edition tells what is in force from what was: two that are equal are the same
+// lists.
+func (s *shelf) edition() edition {
+	st := s.open.Load()
+	if st == nil {
+		return edition{}
+	}
+	return edition{st, st.Edition()}
+}
+
 // generations gives what is active.
 func (s *shelf) generations() []eligibility.Generation {
 	st := s.open.Load()

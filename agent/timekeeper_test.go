@@ -86,6 +86,9 @@ func TestI1_StepsOfTheClock(t *testing.T) {
 		{"a second is slewed", -day, synced, func(d *chronicle) { d.step(stepBack - time.Millisecond) }, synced, synced, nil},
 		{"a second forward", -day, synced, func(d *chronicle) { d.step(time.Second) }, synced, synced, []string{"by 1s"}},
 		{"a second back", -day, synced, func(d *chronicle) { d.step(-time.Second) }, unset, synced, []string{"by -1s", "synced to unset", "unset to synced"}},
+		// The kernel inserts one by setting the clock back. The two clocks are read one after the other.
+		{"a leap second", -day, synced, func(d *chronicle) { d.step(-time.Second + 200*time.Nanosecond) }, unset, synced, []string{"by -999.999ms", "synced to unset", "unset to synced"}},
+		{"a leap second that is left out", -day, synced, func(d *chronicle) { d.step(time.Second - 200*time.Nanosecond) }, synced, synced, []string{"by 999.999ms"}},
 		{"an hour forward", -day, synced, func(d *chronicle) { d.step(time.Hour) }, synced, synced, []string{"by 1h0m0s"}},
 		{"an hour back", -day, synced, func(d *chronicle) { d.step(-time.Hour) }, unset, synced, []string{"by -1h0m0s", "synced to unset", "unset to synced"}},
 		{"ten years forward", -day, synced, func(d *chronicle) { d.step(3652 * day) }, synced, synced, []string{"by 87648h0m0s"}},
@@ -198,4 +201,51 @@ func TestCertificatesOfABoxWithoutAClock(t *testing.T) {
 		}
 		r.close()
 	})
+}
+
+// A vehicle waits at the booth while the clock is stepped: nobody is expedited
+// while it is not to be trusted, the passage goes on by the monotonic clock, and
+// what is stored never goes back in it.
+func TestI1_NobodyIsExpeditedByASteppedClock(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, by := range []time.Duration{-time.Second + 200*time.Nanosecond, time.Second, -time.Second, time.Hour, -time.Hour, 10 * year, -10 * year} {
+		t.Run(by.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, d := newBench(t), newChronicle(t, time.Now().Add(-24*time.Hour), passage.ClockSynced)
+				b.lane.quality, b.lane.stamp = d.quality, d.stamp
+				outcome := func() passage.Decision {
+					time.Sleep(pulseEvery)
+					synctest.Wait()
+					return b.now().Decision
+				}
+				b.run(func() {
+					b.arrive(goodCard)
+					b.press("count_1")
+					before := outcome()
+					d.step(by)
+					d.looks(1)
+					during := outcome()
+					d.looks(2)
+					after := outcome()
+					distrusted := by < 0
+					if before.Outcome != passage.Expedite || (during.Outcome != passage.Expedite) != distrusted || after.Outcome != passage.Expedite {
+						t.Errorf("%v before, %v at once, %v later; distrusted: %t", before, during, after, distrusted)
+					}
+					if distrusted && during.Lead != passage.ClockUntrusted {
+						t.Errorf("%v, want 202", during)
+					}
+				})
+				mono, began := int64(0), time.Time{}
+				for _, c := range b.decisions() {
+					if c.Clock.MonoUS < mono || !began.IsZero() && !c.Evidence.StartedAt.Equal(began) {
+						t.Errorf("decision at %d us after one at %d, of a passage since %v after %v", c.Clock.MonoUS, mono, c.Evidence.StartedAt, began)
+					}
+					mono, began = c.Clock.MonoUS, c.Evidence.StartedAt
+					if c.Decision.Outcome == passage.Expedite.String() && c.Facts.Clock != passage.ClockSynced {
+						t.Errorf("expedited by a clock that is %s", contract.Quality(c.Facts.Clock))
+					}
+				}
+			})
+		})
+	}
 }

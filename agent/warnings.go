@@ -21,6 +21,7 @@ const (
 	warnCertificate = "certificate"    // of the booth, towards headquarters
 	warnNoReceipts  = "no_receipts"    // a broker's word is taken for headquarters'
 	warnApart       = "headquarters"   // is out of reach
+	warnNotice      = "notice"         // what headquarters has all booths show
 )
 
 const (
@@ -46,6 +47,11 @@ func (b *bulletin) warnings(now time.Time, k kept, link uplink.Status, lists []p
 			add(code, "headquarters' commands are off: commands.keys cannot be read")
 		case warnNoCommands:
 			add(code, "headquarters' commands are off: commands.keys is not there")
+		}
+	}
+	if b.notice != nil {
+		if n, ok := b.notice(now); ok {
+			add(warnNotice, "headquarters says: %s", n.Text)
 		}
 	}
 	if b.cfg.MQTT.AckMode == configs.AckPuback {

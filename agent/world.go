@@ -40,7 +40,10 @@ type World struct {
 	Reload <-chan *configs.Config
 
 	Log     *slog.Logger
-	Version string    // of the program
+	Version string // of the program
+	// Program is the digest of the file that runs, sha256:HEX; "" if it cannot be
+	// told. It may take a second the first time. Nil: nobody asks.
+	Program func() string
 	Built   time.Time // the wall clock cannot be before it (reason 202)
 	Boot    string    // the kernel's boot id
 	Board   string    // what the box is, for people

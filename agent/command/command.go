@@ -30,10 +30,11 @@ const (
 	OutboxResend = "outbox.resend" // send events again: {} what is not receipted, or {"from":N,"to":M}
 	Identify     = "identify"      // blink the officer's health lamp for a while
 	LaneMode     = "lane.mode"     // {"type":"general"}: become a lane where nobody is expedited
+	BundleUpload = "bundle.upload" // put a support archive where the booth's configuration says
 )
 
 // Names lists them.
-func Names() []string { return []string{ListRefresh, OutboxResend, Identify, LaneMode} }
+func Names() []string { return []string{ListRefresh, OutboxResend, Identify, LaneMode, BundleUpload} }
 
 // MaxResend is how many events one command may have sent again: at the default
 // rate of a backlog, 20 a second, over eight minutes of it.

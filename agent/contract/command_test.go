@@ -56,10 +56,17 @@ func signedSamples() map[string][]byte {
 	e, err2 := officeKey().Seal(PayloadCommand, inside)
 	cmd, err3 := EncodeEnvelope(e)
 	point, err4 := EncodeCheckpoint(sampleCheckpoint())
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	said, err5 := EncodeFleetNotice(sampleNotice())
+	e, err6 := officeKey().Seal(PayloadNotice, said)
+	notice, err7 := EncodeEnvelope(e)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		panic(err)
 	}
-	return map[string][]byte{"cmd": cmd, "command": inside, "checkpoint": point}
+	return map[string][]byte{"cmd": cmd, "command": inside, "checkpoint": point, "fleet.notice": said, "notice": notice}
+}
+
+func sampleNotice() FleetNotice {
+	return FleetNotice{ID: passageID, Text: "Events of version 1 end on 2027-11-30: update before.", NotBefore: noon, NotAfter: noon.AddDate(1, 0, 0), By: "k.lee"}
 }
 
 // commandSamples are the events that commands bring.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -97,9 +98,11 @@ func samples() []Data {
 		EpochChanged{New: epoch, Why: "created", Clock: clk},
 		ConfigChanged{Old: digest, New: digest, Clock: clk},
 		Checkpoint{Seq: 256, Head: strings.Repeat("cd", 32), Seal: sealedCheckpoint(), Clock: clk},
-		Thinned{From: 17, To: 40, Count: 24, Clock: clk},
+		Thinned{From: 3, To: 9, Count: 5, Gone: [][2]uint64{{3, 5}, {8, 9}}, Clock: clk},
 		Purged{Kind: "lookouts", Generation: 8841, Lookouts: []LookoutRef{{ID: "L-2026-17", Version: 3}}, Clock: clk},
-	}, commandSamples()...)
+	}, append(commandSamples(), PlateRead{Device: "front", Role: "plate.front", Late: true, CameraAt: noon.Add(-34 * time.Minute), Clock: clk,
+		Plate: passage.Plate{Full: tok(2), Bare: tok(3), Fold: tok(4), Jurisdiction: "BC", Confidence: 0.93, Reader: "front"}},
+		FleetNoticed{FleetNotice: sampleNotice(), KeyID: officeKey().ID(), Clock: clk})...)
 }
 
 // others are the messages that are not events, by schema.
@@ -120,7 +123,7 @@ func others(t *testing.T) map[string][]byte {
 	})
 	put("receipt", b, err)
 	b, err = EncodeInfo(StateInfo{
-		Contract: Version, Version: "1.4.0", Booth: head.Booth, Port: "CBSA/0813", Direction: "CA", Lane: "nexus", Board: "Raspberry Pi 4", OS: "Debian 12",
+		Contract: Version, Version: "1.4.0", Program: "sha256:" + strings.Repeat("5e", 32), Booth: head.Booth, Port: "CBSA/0813", Direction: "CA", Lane: "nexus", Board: "Raspberry Pi 4", OS: "Debian 12",
 		Boot: "5f3c2f9e", Epoch: epoch, Config: "", Policy: "", Devices: []Device{{"pre-read", "mercury", "card"}}, Capacity: Capacity{JournalBytes: 2 << 30, ListRows: MaxListRows, ListBytes: 1 << 30},
 		StartedAt: noon, Simulated: true,
 	})
@@ -148,6 +151,13 @@ func TestEncodeIsDeterministicAndBounded(t *testing.T) {
 		}
 		if b, _ := Encode(stamp(1), head, d); !bytes.Equal(a, b) {
 			t.Errorf("%s differs between two calls", d.Type())
+		}
+		var e envelope
+		if err := strict(a, MaxEvent, &e); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := json.Marshal(e); err != nil || !bytes.Equal(a, b) {
+			t.Errorf("the envelope of %s is not the one of its type, %v:\n%s\n%s", d.Type(), err, a, b)
 		}
 	}
 	if _, err := Encode(stamp(1), head, Notice{What: "x", Detail: strings.Repeat("x", MaxEvent)}); err == nil {
@@ -398,4 +408,24 @@ func FuzzDecodeReceipt(f *testing.F) {
 			t.Fatalf("accepted %q, which does not encode: %v", b, err)
 		}
 	})
+}
+
+// What a support archive may hold of the events is said type by type: one that
+// is new is decided about here.
+func TestI3_EventsAboutTheBoothAlone(t *testing.T) {
+	about := map[Type]bool{
+		TypeCrossingDecided: false, TypeCrossingEnded: false, TypeLookoutAlert: false, TypeNotice: false, TypePlateRead: false, TypePurged: false,
+		TypeDeviceChanged: true, TypeListApplied: true, TypeListFailed: true, TypeClockChanged: true, TypeClockCorrected: true, TypeSignalFault: true,
+		TypeStarted: true, TypeStopped: true, TypePolicy: true, TypeEpoch: true, TypeConfig: true, TypeCheckpoint: true, TypeThinned: true,
+		TypeHello: true, TypeCommand: true, TypeCommandResult: true, TypeFleetNotice: true,
+	}
+	for _, typ := range Types() {
+		want, decided := about[typ]
+		if !decided || typ.AboutBooth() != want {
+			t.Errorf("%s.AboutBooth() = %v, want %v (decided: %v)", typ, typ.AboutBooth(), want, decided)
+		}
+	}
+	if Type("org.boothd.crossing.other.v1").AboutBooth() {
+		t.Error("a type that nobody knows is shown")
+	}
 }

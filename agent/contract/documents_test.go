@@ -133,6 +133,10 @@ func TestGoldenFilesDecode(t *testing.T) {
 			_, err = DecodeEnvelope(b)
 		case base == "command":
 			_, err = DecodeCommand(b)
+		case base == "notice":
+			_, err = DecodeEnvelope(b)
+		case base == "fleet.notice":
+			_, err = DecodeFleetNotice(b)
 		case base == "checkpoint":
 			_, err = DecodeCheckpoint(b)
 		case base == "want.list":

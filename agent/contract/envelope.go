@@ -1,10 +1,12 @@
 package contract
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,24 +56,23 @@ func (t Type) Schema() string { return schemaBase + t.short() + ".json" }
 
 func (t Type) short() string { return strings.TrimPrefix(string(t), typePrefix) }
 
-// envelope is the CloudEvents form around its data: a Data when it is made, the
-// bytes when it is read. The order of its fields is the order of the keys on the
-// wire.
-type envelope[D any] struct {
-	SpecVersion string `json:"specversion"`
-	ID          string `json:"id"`
-	Source      string `json:"source"`
-	Type        Type   `json:"type"`
-	Subject     string `json:"subject,omitempty"`
-	Time        string `json:"time"`
-	ContentType string `json:"datacontenttype"`
-	Schema      string `json:"dataschema"`
-	Epoch       string `json:"boothepoch"`
-	Seq         uint64 `json:"boothseq"`
-	Prev        string `json:"boothprev"`
-	Lane        string `json:"boothlane"`
-	Simulated   bool   `json:"boothsimulated,omitzero"`
-	Data        D      `json:"data"`
+// envelope is the CloudEvents form around an event's data. The order of its
+// fields is the order of the keys on the wire.
+type envelope struct {
+	SpecVersion string         `json:"specversion"`
+	ID          string         `json:"id"`
+	Source      string         `json:"source"`
+	Type        Type           `json:"type"`
+	Subject     string         `json:"subject,omitempty"`
+	Time        string         `json:"time"`
+	ContentType string         `json:"datacontenttype"`
+	Schema      string         `json:"dataschema"`
+	Epoch       string         `json:"boothepoch"`
+	Seq         uint64         `json:"boothseq"`
+	Prev        string         `json:"boothprev"`
+	Lane        string         `json:"boothlane"`
+	Simulated   bool           `json:"boothsimulated,omitzero"`
+	Data        jsontext.Value `json:"data"`
 }
 
 // Event is one event as headquarters reads it.
@@ -83,34 +84,74 @@ type Event struct {
 	Data    jsontext.Value // open it with As
 }
 
+// Draft is an event that has no place yet: its data are encoded.
+type Draft struct {
+	head Head
+	typ  Type
+	subj string
+	data jsontext.Value
+}
+
+// Drafted encodes the data of an event, which is most of the work.
+func Drafted(h Head, d Data) (Draft, error) {
+	if err := CheckBooth(h.Booth); err != nil {
+		return Draft{}, err
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return Draft{}, fmt.Errorf("encoding %s: %w", d.Type(), err)
+	}
+	return Draft{h, d.Type(), d.subject(), b}, nil
+}
+
 // Encode gives the exact bytes that are stored, chained and sent: CloudEvents
 // 1.0, structured JSON. The same arguments give the same bytes. It fails with
 // ErrTooBig over 16 KiB.
 func Encode(s Stamp, h Head, d Data) ([]byte, error) {
-	if err := CheckBooth(h.Booth); err != nil {
+	e, err := Drafted(h, d)
+	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(envelope[Data]{
-		SpecVersion: "1.0",
-		ID:          s.ID,
-		Source:      "/booth/" + h.Booth,
-		Type:        d.Type(),
-		Subject:     d.subject(),
-		Time:        h.Time.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano),
-		ContentType: "application/json",
-		Schema:      d.Type().Schema(),
-		Epoch:       s.Epoch,
-		Seq:         s.Seq,
-		Prev:        base64.RawURLEncoding.EncodeToString(s.Prev[:]),
-		Lane:        laneWord(s.Live),
-		Simulated:   h.Simulated,
-		Data:        d,
-	})
+	return e.Encode(s)
+}
+
+// enveloped is room for what stands around the data, bytes.
+const enveloped = 640
+
+// Encode gives the event's bytes at its place; see the function of that name.
+// The envelope is written as the type of that name would be: to have an encoder
+// read the data once more took as long as to encode them, between the decision
+// and its record.
+func (d Draft) Encode(s Stamp) ([]byte, error) {
+	b, failed := append(make([]byte, 0, len(d.data)+enveloped), '{'), error(nil)
+	member := func(name, value string) {
+		b = append(append(append(b, '"'), name...), `":`...)
+		quoted, err := jsontext.AppendQuote(b, value)
+		b, failed = append(quoted, ','), cmp.Or(failed, err)
+	}
+	member("specversion", "1.0")
+	member("id", s.ID)
+	member("source", "/booth/"+d.head.Booth)
+	member("type", string(d.typ))
+	if d.subj != "" {
+		member("subject", d.subj)
+	}
+	member("time", d.head.Time.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano))
+	member("datacontenttype", "application/json")
+	member("dataschema", d.typ.Schema())
+	member("boothepoch", s.Epoch)
+	b = append(strconv.AppendUint(append(b, `"boothseq":`...), s.Seq, 10), ',')
+	member("boothprev", base64.RawURLEncoding.EncodeToString(s.Prev[:]))
+	member("boothlane", laneWord(s.Live))
+	if d.head.Simulated {
+		b = append(b, `"boothsimulated":true,`...)
+	}
+	b = append(append(append(b, `"data":`...), d.data...), '}')
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("encoding %s: %w", d.Type(), err)
+	case failed != nil:
+		return nil, fmt.Errorf("encoding %s: %w", d.typ, failed)
 	case len(b) > MaxEvent:
-		return nil, fmt.Errorf("%s of %d bytes: %w", d.Type(), len(b), ErrTooBig)
+		return nil, fmt.Errorf("%s of %d bytes: %w", d.typ, len(b), ErrTooBig)
 	}
 	return b, nil
 }
@@ -125,7 +166,7 @@ func laneWord(live bool) string {
 // Decode judges the bytes of an event that came in. Its errors quote nothing
 // of the data.
 func Decode(b []byte) (Event, error) {
-	var e envelope[jsontext.Value]
+	var e envelope
 	if err := strict(b, MaxEvent, &e); err != nil {
 		return Event{}, fmt.Errorf("event: %w", err)
 	}

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"fmt"
+	"math"
 	"time"
 
 	"boothd/agent/passage"
@@ -12,6 +14,7 @@ const (
 	TypeCrossingEnded   Type = "org.boothd.crossing.ended.v1"
 	TypeLookoutAlert    Type = "org.boothd.lookout.alert.v1"
 	TypeNotice          Type = "org.boothd.security.notice.v1"
+	TypePlateRead       Type = "org.boothd.read.plate.v1"
 	TypeDeviceChanged   Type = "org.boothd.device.changed.v1"
 	TypeListApplied     Type = "org.boothd.list.applied.v1"
 	TypeListFailed      Type = "org.boothd.list.failed.v1"
@@ -31,10 +34,22 @@ const (
 // Types lists every type a booth can send.
 func Types() []Type {
 	return []Type{
-		TypeCrossingDecided, TypeCrossingEnded, TypeLookoutAlert, TypeNotice, TypeDeviceChanged, TypeListApplied, TypeListFailed,
-		TypeClockChanged, TypeClockCorrected, TypeSignalFault, TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig,
-		TypeCheckpoint, TypeThinned, TypePurged, TypeHello, TypeCommand, TypeCommandResult,
+		TypeCrossingDecided, TypeCrossingEnded, TypeLookoutAlert, TypeNotice, TypePlateRead, TypeDeviceChanged, TypeListApplied,
+		TypeListFailed, TypeClockChanged, TypeClockCorrected, TypeSignalFault, TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig,
+		TypeCheckpoint, TypeThinned, TypePurged, TypeHello, TypeCommand, TypeCommandResult, TypeFleetNotice,
 	}
+}
+
+// AboutBooth tells whether events of a type say how the booth is, and nothing of
+// a vehicle nor of a lookout: such may be shown to those who help from afar. No
+// crossing is among them, though it has no hit: one that is there beside a
+// number that is missing would tell of it (I3).
+func (t Type) AboutBooth() bool {
+	switch t.Class() {
+	case ClassCrossing, ClassSecurity, ClassRead, "":
+		return false
+	}
+	return t != TypePurged
 }
 
 // Class tells on which topic the type travels; "" for a type that is not ours.
@@ -44,6 +59,8 @@ func (t Type) Class() Class {
 		return ClassCrossing
 	case TypeLookoutAlert, TypeNotice:
 		return ClassSecurity
+	case TypePlateRead:
+		return ClassRead
 	case TypeDeviceChanged, TypeHello:
 		return ClassDevice
 	case TypeListApplied, TypeListFailed:
@@ -52,7 +69,7 @@ func (t Type) Class() Class {
 		return ClassClock
 	case TypeSignalFault:
 		return ClassSignal
-	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned, TypePurged, TypeCommand:
+	case TypeStarted, TypeStopped, TypePolicy, TypeEpoch, TypeConfig, TypeCheckpoint, TypeThinned, TypePurged, TypeCommand, TypeFleetNotice:
 		return ClassAudit
 	case TypeCommandResult:
 		return ClassCmdResult
@@ -143,6 +160,21 @@ type Notice struct {
 	What   string `json:"what"`   // short constant word: receipt_epoch, receipt_beyond, ...
 	Detail string `json:"detail"` // no identifier, at most 500 bytes
 	Clock  Clock  `json:"clock"`
+}
+
+// PlateRead says that a camera has posted a plate. It is stored before the
+// camera is told that all is well (licence plate readers, section 3), whether
+// there is a vehicle at the booth or not. The envelope's time is that of the
+// report's arrival.
+type PlateRead struct {
+	Device string        `json:"device"`
+	Role   string        `json:"role"`
+	Plate  passage.Plate `json:"plate"` // no tokens: nothing was read, or the booth has no token key
+	// CameraAt is when the camera has seen it by its own clock, which may be wrong.
+	CameraAt time.Time `json:"camera_at,omitzero"`
+	// Late tells that the report came when its vehicle had gone: no passage has it.
+	Late  bool  `json:"late,omitzero"`
+	Clock Clock `json:"clock"`
 }
 
 // DeviceChanged says that a device came or went.
@@ -248,12 +280,40 @@ type Checkpoint struct {
 	Clock Clock    `json:"clock"`
 }
 
-// Thinned explains a hole: telemetry given up because the store was near full.
+// Thinned explains holes: telemetry given up because the store was near full.
+// Count of the numbers From..To are given up, which are those of Gone. They need
+// not come any more; one that was on its way already may. All others of that range
+// are kept until they are receipted.
 type Thinned struct {
-	From  uint64 `json:"from"`
-	To    uint64 `json:"to"`
-	Count uint64 `json:"count"`
-	Clock Clock  `json:"clock"`
+	From  uint64      `json:"from"`
+	To    uint64      `json:"to"`
+	Count uint64      `json:"count"`
+	Gone  [][2]uint64 `json:"gone,omitempty"` // in order, apart, both ends included; none: all of From..To
+	Clock Clock       `json:"clock"`
+}
+
+// MaxThinned is how many numbers one event gives up at most: twice the journal's
+// bound.
+const MaxThinned = 512
+
+// Numbers are the ranges that were given up, in order, apart and both ends
+// included. It is an error if the event contradicts itself.
+func (t Thinned) Numbers() ([][2]uint64, error) {
+	gone := t.Gone
+	if len(gone) == 0 {
+		gone = [][2]uint64{{t.From, t.To}}
+	}
+	count, before := uint64(0), uint64(0)
+	for i, r := range gone {
+		if r[0] == 0 || r[1] < r[0] || i > 0 && r[0] <= before+1 || r[1]-r[0] >= MaxThinned || r[1] > math.MaxInt64 {
+			return nil, fmt.Errorf("thinned: range %d to %d is out of order or too long", r[0], r[1])
+		}
+		count, before = count+r[1]-r[0]+1, r[1]
+	}
+	if gone[0][0] != t.From || before != t.To || count != t.Count || count > MaxThinned {
+		return nil, fmt.Errorf("thinned: %d numbers from %d to %d do not agree with %d of %d to %d", count, gone[0][0], before, t.Count, t.From, t.To)
+	}
+	return gone, nil
 }
 
 // Purged says which lookouts have left the booth, bytes and all, because they
@@ -285,6 +345,9 @@ func (LookoutAlert) Type() Type { return TypeLookoutAlert }
 
 // Type names the event.
 func (Notice) Type() Type { return TypeNotice }
+
+// Type names the event.
+func (PlateRead) Type() Type { return TypePlateRead }
 
 // Type names the event.
 func (DeviceChanged) Type() Type { return TypeDeviceChanged }
@@ -332,6 +395,7 @@ func (d CrossingDecided) subject() string { return "crossing/" + d.Passage }
 func (d CrossingEnded) subject() string   { return "crossing/" + d.Passage }
 func (d LookoutAlert) subject() string    { return "crossing/" + d.Passage }
 func (Notice) subject() string            { return "booth" }
+func (d PlateRead) subject() string       { return "device/" + d.Device }
 func (d DeviceChanged) subject() string   { return "device/" + d.Device }
 func (d ListApplied) subject() string     { return "list/" + d.Kind }
 func (d ListFailed) subject() string      { return "list/" + d.Kind }

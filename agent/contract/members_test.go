@@ -20,7 +20,7 @@ func TestSchemasNameEveryMemberAndNoOther(t *testing.T) {
 	}
 	for name, v := range map[string]any{
 		"status": Status{}, "receipt": Receipt{}, "state.info": StateInfo{}, "state.health": StateHealth{}, "state.lists": StateLists{},
-		"want.list": Want{}, "command": Command{}, "envelope": envelope[jsontext.Value]{},
+		"want.list": Want{}, "command": Command{}, "fleet.notice": FleetNotice{}, "envelope": envelope{},
 	} {
 		w.same(name, name+".json", reflect.TypeOf(v))
 	}

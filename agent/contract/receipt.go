@@ -19,9 +19,9 @@ const (
 // one counts (mqtt contract, section 5).
 type Receipt struct {
 	Epoch  string      `json:"epoch"`
-	Upto   uint64      `json:"upto"`             // every seq up to here is committed
-	Have   [][2]uint64 `json:"have,omitempty"`   // also committed, above the mark, both ends included
-	Want   [][2]uint64 `json:"want,omitempty"`   // please send again
+	Upto   uint64      `json:"upto"`             // every seq up to here is committed, or given up by a tombstone that is
+	Have   [][2]uint64 `json:"have,omitempty"`   // of that, ranges above the mark, both ends included; not always all
+	Want   [][2]uint64 `json:"want,omitempty"`   // please send again, in this order
 	Reject []Reject    `json:"reject,omitempty"` // stored as refused: quarantine, never resend alone
 	Rate   float64     `json:"rate,omitzero"`    // backlog messages a second; 0: not said
 	Window int         `json:"window,omitzero"`  // messages in the air without receipt; 0: not said

@@ -18,6 +18,7 @@ import (
 const (
 	PayloadCheckpoint = "application/vnd.boothd.checkpoint.v1+json"
 	PayloadCommand    = "application/vnd.boothd.command.v1+json"
+	PayloadNotice     = "application/vnd.boothd.notice.v1+json"
 )
 
 // Bounds of a signed message and of a file of keys.

@@ -13,6 +13,7 @@ type State struct {
 type StateInfo struct {
 	Contract  int       `json:"contract"` // Version of this package
 	Version   string    `json:"v"`
+	Program   string    `json:"program,omitempty"` // sha256:HEX of the file that runs
 	Booth     string    `json:"booth"`
 	Port      string    `json:"port"`
 	Direction string    `json:"direction"`

@@ -32,7 +32,7 @@ const (
 const QoS = 1
 
 // QoSLatest is at which a booth subscribes to what is retained and says all of
-// it again each time: receipts and lists' metadata. What is lost comes with the
+// it again each time: receipts, lists' metadata and notices. What is lost comes with the
 // next one, or with the next connection. At QoS 1 each of these subscriptions
 // would be a consumer that the three nodes of nats-server agree about: two
 // hundred booths were more than such a cluster could drain.

@@ -36,11 +36,11 @@ func (l Labels) of(id devices.Ident) string {
 	return fmt.Sprintf("#%d (%d characters)", n, len(id))
 }
 
-// Read is a read as a technician may see it and as a capture keeps it: the
-// identifiers are masked.
+// Read is a read as a technician may see it and as a capture keeps it, the
+// identifiers masked, or the level of a board's point.
 type Read struct {
 	At   float64 `json:"at"`   // seconds since the device was opened
-	What string  `json:"what"` // tag, plate, document, scan, key
+	What string  `json:"what"` // tag, plate, document, scan, key; of a board: output, input, driven anew
 	ID   string  `json:"id,omitempty"`
 	TID  string  `json:"tid,omitempty"`
 	// Tokens are of raw captures only, under a key that everybody has: they
@@ -64,6 +64,9 @@ type Read struct {
 	CheckFailed  bool       `json:"check_failed,omitempty"`
 	Unreadable   bool       `json:"unreadable,omitempty"`
 	Button       string     `json:"button,omitempty"`
+
+	Point  string `json:"point,omitempty"` // of a board
+	Active *bool  `json:"active,omitempty"`
 }
 
 // Of masks a read. Its time is counted from begun.
@@ -123,6 +126,9 @@ func (x Read) String() string {
 	add(x.Camera != "", "camera %s", x.Camera)
 	add(x.DeviceAt != nil, "its clock %s", deref(x.DeviceAt).Format(time.DateTime))
 	add(x.Button != "", "button %s", x.Button)
+	add(x.Point != "", "%s", x.Point)
+	add(x.Active != nil && *x.Active, "active")
+	add(x.Active != nil && !*x.Active, "at rest")
 	return strings.Join(parts, "  ")
 }
 

@@ -66,3 +66,27 @@ func TestParseKeysRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseKeys: a credential that is accepted has a current key, a former one
+// only beside another and for a time, and no error quotes a key.
+func FuzzParseKeys(f *testing.F) {
+	f.Add([]byte(newHex + "\n" + oldHex + " until 2026-11-24T12:00:00Z\n"))
+	f.Add([]byte(" " + newHex + "\r\n\n"))
+	f.Add([]byte(newHex + "\n" + newHex + " until 2026-11-24T12:00:00Z"))
+	f.Add([]byte(oldHex + " until 2026"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := ParseKeys(b, noon)
+		switch {
+		case err != nil && k != Keys{}:
+			t.Fatalf("an error came with %v", k)
+		case err != nil:
+			for line := range strings.FieldsSeq(string(b)) {
+				if len(line) >= 2*KeySize && strings.Contains(err.Error(), line) {
+					t.Fatalf("the error quotes %q", line)
+				}
+			}
+		case k.Current == nil || k.Former != nil && (k.Former.ID() == k.Current.ID() || k.Until.After(noon.Add(Overlap))):
+			t.Fatalf("accepted %q as %v", b, k)
+		}
+	})
+}

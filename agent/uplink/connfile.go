@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/google/renameio/v2"
@@ -23,13 +24,23 @@ func ConnFile(path string) func() (uint64, error) {
 			return 0, fmt.Errorf("reading connection counter %s: %w", path, err)
 		}
 		n++
-		// renameio syncs the file and renames it; the directory entry of a
-		// replaced file is there either way, old or new.
-		if err := renameio.WriteFile(path, strconv.AppendUint(nil, n, 10), 0o600); err != nil {
+		err = renameio.WriteFile(path, strconv.AppendUint(nil, n, 10), 0o600)
+		if err == nil {
+			err = syncFolder(filepath.Dir(path)) // else the old number may be back after a cut
+		}
+		if err != nil {
 			return 0, fmt.Errorf("writing connection counter %s: %w", path, err)
 		}
 		return n, nil
 	}
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func readCount(path string) (uint64, error) {

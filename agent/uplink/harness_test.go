@@ -75,6 +75,13 @@ func (l *link) noticed() []string {
 // start runs an uplink; call end before the bubble ends.
 func start(t *testing.T, dial func(context.Context, string, string) (net.Conn, error), edit func(*uplink.Config)) *link {
 	t.Helper()
+	return startOn(t, dial, edit, func(m *uplinktest.Memory) uplink.Source { return m })
+}
+
+// startOn does so on what source makes of the journal.
+func startOn(t *testing.T, dial func(context.Context, string, string) (net.Conn, error), edit func(*uplink.Config),
+	source func(*uplinktest.Memory) uplink.Source) *link {
+	t.Helper()
 	l := &link{mem: uplinktest.NewMemory(epoch), logs: new(syncBuffer)}
 	cfg := uplink.Config{
 		Booth: booth, Version: "test", Brokers: []string{"tcp://hq-a:1883"}, Dial: dial,
@@ -95,7 +102,7 @@ func start(t *testing.T, dial func(context.Context, string, string) (net.Conn, e
 	if edit != nil {
 		edit(&cfg)
 	}
-	u, err := uplink.New(cfg, l.mem)
+	u, err := uplink.New(cfg, source(l.mem))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,9 @@ func matches(filter, topic string) bool {
 	return len(f) == len(t)
 }
 
-// receive judges a receipt and applies it.
+// receive judges a receipt and has the journal note it, beside the loop: a
+// large one is many transactions, and what is stored meanwhile does not wait for
+// them.
 func (s *session) receive(ctx context.Context, b []byte) {
 	if len(b) == 0 {
 		return // a cleared retained message
@@ -84,13 +86,29 @@ func (s *session) receive(ctx context.Context, b []byte) {
 		s.report("receipt_beyond", "receipt beyond our sequence ignored")
 		return
 	}
-	if err := s.src.Receipted(ctx, r); err != nil {
-		s.cfg.Log.Warn("uplink cannot note a receipt", "err", err)
+	s.noting = true
+	go func() { s.noted <- noted{r, s.src.Receipted(ctx, r)} }()
+}
+
+// noted is a receipt that the journal has noted, or has not.
+type noted struct {
+	contract.Receipt
+	err error
+}
+
+// apply goes on with what a receipt that is noted leaves to do.
+func (s *session) apply(ctx context.Context, r noted) {
+	s.noting = false
+	if r.err != nil {
+		if ctx.Err() == nil {
+			s.cfg.Log.Warn("uplink cannot note a receipt", "err", r.err)
+		}
 		return // retained: it comes again with the next one
 	}
-	s.air.receipted(r)
-	for i := range s.lanes { // read before the receipt came: no need to send
-		s.lanes[i].rows = slices.DeleteFunc(s.lanes[i].rows, func(row Record) bool { return row.Seq <= r.Upto || within(r.Have, row.Seq) })
+	s.air.receipted(r.Receipt)
+	s.receipted = r.Receipt
+	for i := range s.lanes {
+		s.lanes[i].forget(s.receipted)
 	}
 	s.asked = slices.Clone(r.Want)
 	if r.Window > 0 {

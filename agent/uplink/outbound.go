@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -11,27 +12,18 @@ import (
 	"boothd/agent/uplink/line"
 )
 
-// batch is how many rows are read from the journal at once, and storePause how
-// long a store that fails is left alone.
+// storePause is how long a store that fails is left alone.
 const (
-	batch      = 64
 	storePause = time.Second
 	idle       = time.Hour // nothing to wake for but the channels
 	tick       = 10 * time.Millisecond
 )
 
-// laneBuffer holds rows of one lane that have been read and not published.
-type laneBuffer struct {
-	rows  []Record
-	after uint64 // read up to here
-	empty bool   // nothing more until the bell rings
-}
-
-// rung notes that rows have been stored.
-func (s *session) rung() {
-	for i := range s.lanes {
-		s.lanes[i].empty = false
-	}
+// unreadable leaves the store alone for a while. That it fails is a state the
+// journal itself tells of; the link stays up.
+func (s *session) unreadable(err error) {
+	s.cfg.Log.Warn("uplink cannot read the journal", "err", err)
+	s.pause = time.Now().Add(storePause)
 }
 
 // pump publishes what may be published now, the most urgent first, and tells
@@ -50,10 +42,7 @@ func (s *session) pump(ctx context.Context) (next time.Time, err error) {
 		case ctx.Err() != nil:
 			return now, ctx.Err()
 		case err != nil:
-			// A failing store is a state the journal itself tells of; the link
-			// stays up and asks again.
-			s.cfg.Log.Warn("uplink cannot read the journal", "err", err)
-			s.pause = now.Add(storePause)
+			s.unreadable(err)
 			return s.pause, nil
 		case !ok:
 			return wait, nil
@@ -94,7 +83,7 @@ func (s *session) choose(ctx context.Context, now time.Time) (row Record, ok boo
 		}
 		return Record{}, false, earlier(next, later(free, now.Add(tick))), nil
 	}
-	if row, ok, err = s.take1(ctx, Backlog); err == nil && !ok {
+	if row, ok = s.takeBacklog(ctx); !ok {
 		row, ok, err = s.takeAsked(ctx, &s.asked)
 	}
 	if err == nil && !ok {
@@ -120,31 +109,6 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// take1 gives the next row of a lane that is not in the air.
-func (s *session) take1(ctx context.Context, lane Lane) (Record, bool, error) {
-	l := &s.lanes[lane]
-	for {
-		for len(l.rows) > 0 {
-			row := l.rows[0]
-			l.rows = l.rows[1:]
-			if !s.air.aloft(row.Seq) {
-				return row, true, nil
-			}
-		}
-		if l.empty {
-			return Record{}, false, nil
-		}
-		rows, err := s.src.Pending(ctx, Query{Lane: lane, After: l.after, Limit: batch})
-		if err != nil {
-			return Record{}, false, err
-		}
-		l.rows, l.empty = rows, len(rows) == 0
-		if n := len(rows); n > 0 {
-			l.after = rows[n-1].Seq
-		}
-	}
 }
 
 // again reads one row that is to be published a second time.
@@ -239,21 +203,27 @@ func (s *session) land(ctx context.Context) error {
 			continue
 		}
 		s.air.acked(f.seq)
-		s.note(func(st *Status) {
-			st.Sent++
-			if st.Owed.IsZero() && s.cfg.AckMode == Receipt && s.air.aloft(f.seq) { // its receipt may have overtaken the PUBACK
-				st.Owed = time.Now()
-			}
-		})
 		have = append(have, [2]uint64{f.seq, f.seq})
 	}
 	s.flying = s.flying[:0]
 	return s.landed(ctx, have)
 }
 
-// landed ends the life of PUBACKed events where the PUBACK is all there is.
+// landed counts PUBACKed events, and ends their life where the PUBACK is all
+// there is.
 func (s *session) landed(ctx context.Context, have [][2]uint64) error {
-	if s.cfg.AckMode != Puback || len(have) == 0 {
+	if len(have) == 0 {
+		return nil
+	}
+	// A receipt may have overtaken its PUBACK: then none is owed.
+	owed := s.cfg.AckMode == Receipt && slices.ContainsFunc(have, func(x [2]uint64) bool { return s.air.aloft(x[0]) })
+	s.note(func(st *Status) {
+		st.Sent += uint64(len(have))
+		if owed && st.Owed.IsZero() {
+			st.Owed = time.Now()
+		}
+	})
+	if s.cfg.AckMode != Puback {
 		return nil
 	}
 	r := contract.Receipt{Epoch: s.src.Epoch(), Have: have, At: time.Now().UTC()}

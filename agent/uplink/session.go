@@ -23,6 +23,16 @@ type session struct {
 	since    time.Time // CONNACK
 	receipts chan []byte
 
+	// What the journal does meanwhile, one of each; the ends come over these.
+	noted   chan noted
+	noting  bool
+	pages   chan page
+	reading bool
+
+	// What came since a page was asked for.
+	missed    bool             // rows have been stored
+	receipted contract.Receipt // the last that was noted
+
 	flying []flying // publishes without PUBACK, oldest first
 	lanes  [3]laneBuffer
 	asked  [][2]uint64 // ranges headquarters wants and we hold as receipted
@@ -46,7 +56,7 @@ func (u *Uplink) connection(ctx context.Context, broker *url.URL, later bool) (l
 		return 0, err
 	}
 	u.note(func(s *Status) { s.Conn, s.Broker = n, broker.Host })
-	s := &session{Uplink: u, conn: n, receipts: make(chan []byte, 4), window: defaultWindow, budget: newBucket(defaultRate, time.Now())}
+	s := &session{Uplink: u, conn: n, receipts: make(chan []byte, 4), noted: make(chan noted, 1), pages: make(chan page, 1), window: defaultWindow, budget: newBucket(defaultRate, time.Now())}
 	will, err := s.statusMessage(contract.Offline)
 	if err != nil {
 		return 0, err
@@ -86,6 +96,7 @@ func (s *session) live(ctx context.Context, broker string, later bool) error {
 	s.air.hold(time.Now().Add(wantPause))
 	s.src.SetOnline(true)
 	s.up(broker, s.conn)
+	defer s.settle(ctx)
 	return s.serve(ctx, later)
 }
 
@@ -166,10 +177,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			return err
 		}
 		acked, until := s.oldest()
-		var resend <-chan [2]uint64
-		if len(s.told) < resendsMost {
-			resend = s.resend
-		}
+		receipts, resend := s.takes()
 		hush := s.hush()
 		wake.Reset(time.Until(earlier(next, earlier(until, hush))))
 		select {
@@ -181,8 +189,12 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			return errHome
 		case <-acked:
 			err = s.land(ctx)
-		case b := <-s.receipts:
+		case b := <-receipts:
 			s.receive(ctx, b)
+		case r := <-s.noted:
+			s.apply(ctx, r)
+		case p := <-s.pages:
+			s.turned(ctx, p)
 		case r := <-resend:
 			s.tell(r)
 		case <-s.src.Bell():
@@ -209,6 +221,29 @@ func (s *session) serve(ctx context.Context, later bool) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// takes gives what may come in now: receipts one after the other, of which the
+// newest four are kept, and ranges to send again as long as there is room.
+func (s *session) takes() (receipts <-chan []byte, resend <-chan [2]uint64) {
+	if !s.noting {
+		receipts = s.receipts
+	}
+	if len(s.told) < resendsMost {
+		resend = s.resend
+	}
+	return receipts, resend
+}
+
+// settle waits for what is at the journal. That the connection has ended is no
+// reason to leave a receipt half noted, or not to know that it is.
+func (s *session) settle(ctx context.Context) {
+	if s.reading {
+		<-s.pages
+	}
+	if s.noting {
+		s.apply(ctx, <-s.noted)
 	}
 }
 

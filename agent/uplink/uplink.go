@@ -77,7 +77,7 @@ type Record struct {
 	Body  []byte // the exact stored bytes
 }
 
-// Source is what the uplink asks of the journal.
+// Source is what the uplink asks of the journal, also several things at once.
 type Source interface {
 	// Epoch names the journal's life; it does not change while Run runs.
 	Epoch() string

@@ -41,7 +41,7 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 		default:
 			c.length |= int(p[i]&0x7f) << c.shift
 			c.shift += 7
-			if c.length > contract.MaxPacket || c.shift > 28 {
+			if c.length > contract.MaxPacket || c.shift == 28 && p[i]&0x80 != 0 { // four bytes at most (MQTT 3.1.1, 2.2.3)
 				return 0, fmt.Errorf("packet over %d bytes", contract.MaxPacket)
 			}
 			if p[i]&0x80 == 0 {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"boothd/agent/contract"
 )
@@ -132,7 +133,7 @@ func (l *Line) options(ctx context.Context, cfg Config) *mqtt.ClientOptions {
 	o.SetClientID(cfg.ClientID).SetUsername(cfg.user()).SetPassword(cfg.Password)
 	o.SetProtocolVersion(4) // 3.1.1, and no second try with 3.1
 	o.SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetStore(mqtt.NewMemoryStore()) // the file store panics on a full disk
+	o.SetStore(noStore{})
 	o.SetOrderMatters(false)
 	o.SetKeepAlive(keepAlive).SetPingTimeout(pingTimeout).SetWriteTimeout(writeTimeout).SetConnectTimeout(connackTimeout)
 	o.SetAutoAckDisabled(cfg.ManualAck)
@@ -153,11 +154,24 @@ func (l *Line) options(ctx context.Context, cfg Config) *mqtt.ClientOptions {
 		if err != nil {
 			return nil, err
 		}
-		bounded := newBoundedConn(c)
+		bounded := newBoundedConn(newGatheringConn(c))
 		return bounded, l.wire.set(bounded)
 	})
 	return o
 }
+
+// noStore keeps nothing. A message that is not acknowledged ends with the line,
+// and whoever published it has it; the library would look into its store only
+// for a line that goes on.
+type noStore struct{}
+
+func (noStore) Open()                             {}
+func (noStore) Put(string, packets.ControlPacket) {}
+func (noStore) Get(string) packets.ControlPacket  { return nil }
+func (noStore) All() []string                     { return nil }
+func (noStore) Del(string)                        {}
+func (noStore) Close()                            {}
+func (noStore) Reset()                            {}
 
 // user is the name in CONNECT. Where a certificate says who calls there is none,
 // unless it is another one: RabbitMQ asks for a password with every name.

@@ -103,3 +103,33 @@ func TestPause(t *testing.T) {
 		t.Error("a broker that does not answer is tried again first")
 	}
 }
+
+// FuzzBounded: in whatever pieces a stream comes, its packets are passed on as
+// they are, and none that is announced as larger than the limit.
+func FuzzBounded(f *testing.F) {
+	f.Add([]byte{0x40, 2, 0, 1, 0xD0, 0, 0x30, 0x80, 0x01}, uint8(1))
+	f.Add(append([]byte{0x30, 0x80, 0x80, 0x10}, make([]byte, 600)...), uint8(200))
+	f.Add([]byte{0x30, 0x81, 0x80, 0x10, 'x'}, uint8(3))
+	f.Add([]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x80}, uint8(9))
+	f.Fuzz(func(t *testing.T, stream []byte, piece uint8) {
+		passed, giant := 0, false // what the limit lets through, packet by packet
+		for rest := stream; len(rest) > 0 && !giant; rest = stream[passed:] {
+			length, n := 0, 1
+			for ; n < len(rest) && n <= 4; n++ {
+				length |= int(rest[n]&0x7F) << (7 * (n - 1))
+				if rest[n]&0x80 == 0 {
+					break
+				}
+			}
+			giant = length > contract.MaxPacket || n == 5
+			passed += min(n+1+length, len(rest))
+		}
+		got, err := io.ReadAll(newBoundedConn(&byteConn{r: bytes.NewReader(stream), piece: 1 + int(piece)}))
+		if (err != nil) != giant {
+			t.Fatalf("%v, want an error: %t", err, giant)
+		}
+		if !bytes.HasPrefix(stream, got) || !giant && len(got) != len(stream) || giant && len(got) >= passed {
+			t.Fatalf("%d bytes of %d passed", len(got), len(stream))
+		}
+	})
+}
