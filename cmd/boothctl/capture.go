@@ -20,7 +20,7 @@ import (
 // captureCmd writes down what goes over one device's line and what its driver
 // makes of it.
 type captureCmd struct {
-	Port   string        `arg:"" help:"Port (/dev/serial/by-id/..., tcp://host:port), or name of a device of the configuration."`
+	Port   string        `arg:"" help:"Port (/dev/serial/by-id/..., tcp://host:port), or name of a device or board of the configuration."`
 	Driver string        `help:"Driver, for a port that no device of the configuration has." placeholder:"NAME"`
 	Set    []string      `help:"Setting of such a device, as in [[device]]; may be given several times." placeholder:"KEY=VALUE" sep:"none"`
 	Out    string        `required:"" help:"File to write, which must not be there; the reads go to FILE.reads." placeholder:"FILE"`
@@ -50,6 +50,9 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	if c.For <= 0 || c.For > captureLongest {
 		return &failure{fmt.Errorf("--for %v is not between 1s and %v", c.For, captureLongest), "capture one thing at a time", exitUsage}
 	}
+	if b, o, ok := c.board(t); ok {
+		return c.captureBoard(t, b, o)
+	}
 	d, o, err := c.device(t)
 	if err != nil {
 		return err
@@ -65,13 +68,9 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	if err := free(string(d.Path)); err != nil {
 		return err
 	}
-	out, err := create(c.Out)
+	out, reads, err := c.files()
 	if err != nil {
 		return err
-	}
-	reads, err := create(c.Out + readsSuffix)
-	if err != nil {
-		return one(errors.Join(err, out.Close(), os.Remove(c.Out)))
 	}
 	rule := maskedRule
 	if c.Raw {
@@ -91,7 +90,7 @@ func (c *captureCmd) Run(t *tool) (err error) {
 	o.port, o.heard = tape.open, func(bits []byte) { tape.note(happening{kind: '<', data: bits}) }
 	r, err := o.device(ctx, d, v.fault)
 	if err != nil { // a capture of nothing is none
-		return one(errors.Join(err, out.Close(), reads.Close(), os.Remove(c.Out), os.Remove(c.Out+readsSuffix)))
+		return one(errors.Join(err, out.Close(), reads.Close(), c.remove()))
 	}
 	err = v.follow(ctx, r)
 	if full := tape.end(); full != nil {
@@ -187,7 +186,7 @@ func (c *captureCmd) device(t *tool) (d configs.Device, o opener, err error) {
 		return d, o, failed
 	}
 	if c.Driver == "" {
-		return d, o, &failure{fmt.Errorf("no device of the configuration is called %s or has that port", c.Port), "name its driver with --driver; boothctl probe says which", exitUsage}
+		return d, o, &failure{fmt.Errorf("no device or board of the configuration is called %s or has that port", c.Port), "name its driver with --driver; boothctl probe says which", exitUsage}
 	}
 	if configs.Driver(c.Driver) == configs.Wiegand {
 		return d, o, &failure{fmt.Errorf("a Wiegand reader has no port that could be named"), "write it into the configuration, and capture it by its name", exitUsage}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"boothd/devices"
 	"boothd/devices/gpio"
 	"boothd/devices/port"
+	"boothd/devices/relay"
 	"boothd/devices/sim"
 	"boothd/devices/wiegand"
 )
@@ -179,6 +181,47 @@ func pulsed(ctx context.Context, d configs.Device, all []happening) (*gpio.Chip,
 	return chip, nil
 }
 
+// replayBoard gives the levels of a tape's board, in virtual time.
+func replayBoard(ctx context.Context, rec recording) (levels []glimpse.Read, err error) {
+	tape := newDeck(rec.all)
+	again := make(chan struct{}, 1)
+	b, err := relay.Open(ctx, tape, agent.BoardConfig(*rec.board, redriven(again)))
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	for x, err := range points(ctx, b, *rec.board, again, time.Now()) {
+		if err != nil {
+			break // the tape's end
+		}
+		levels = append(levels, x)
+	}
+	err = b.Close() // it is over, and errBehind says more
+	synctest.Wait() // nobody plays any more
+	if len(tape.left) > 0 {
+		return nil, errors.Join(errBehind, err)
+	}
+	return levels, nil
+}
+
+// inOrder puts what was told of each point in its order, since of two points it
+// may come in either, and leaves out what is told of it beyond what is wanted.
+func inOrder(got, want []glimpse.Read) (_, _ []glimpse.Read) {
+	point := func(x glimpse.Read) string { return x.What + " " + x.Point }
+	left := map[string]int{}
+	for _, x := range want {
+		left[point(x)]++
+	}
+	got = slices.DeleteFunc(got, func(x glimpse.Read) bool {
+		left[point(x)]--
+		return left[point(x)] < 0
+	})
+	for _, all := range [][]glimpse.Read{got, want} {
+		slices.SortStableFunc(all, func(a, b glimpse.Read) int { return strings.Compare(point(a), point(b)) })
+	}
+	return got, want
+}
+
 func readReads(in io.Reader) (reads []glimpse.Read, err error) {
 	for dec := json.NewDecoder(in); ; {
 		var x glimpse.Read
@@ -212,7 +255,14 @@ func replays(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		got, err := replay(t.Context(), rec)
+		play := replay
+		if rec.board != nil {
+			play = replayBoard
+		}
+		got, err := play(t.Context(), rec)
+		if rec.board != nil {
+			got, want = inOrder(got, want)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

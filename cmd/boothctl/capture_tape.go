@@ -31,7 +31,7 @@ import (
 //	    0.205000 = 115200
 //	    9.000000 ! line gone
 //
-// First the device as the configuration has it, then what happened: seconds
+// First the device or board as the configuration has it, then what happened: seconds
 // since it was opened, what the device sent (<), what the driver sent (>), the
 // speed that was set (=) and what the line ended with (!). A masked tape has
 // the number of bytes instead of the bytes, and of text its shape.
@@ -40,6 +40,13 @@ const tapeHead = "boothctl capture 1"
 // tapeMost bounds a tape's bytes on the wire: three minutes of a line that is
 // busy all the time at 921,600 baud.
 const tapeMost = 16 << 20
+
+// Limits of a tape that is read back. A driver takes 4 KiB off its port at most,
+// and a byte is three characters.
+const (
+	lineMost   = 16 << 10 // bytes
+	deviceMost = 4 << 10  // bytes of a device's settings
+)
 
 var errTapeFull = fmt.Errorf("capture is full at %d MiB", tapeMost>>20)
 
@@ -62,21 +69,39 @@ type tape struct {
 	begun time.Time
 	size  int
 	err   error // why nothing more was written
+	over  bool  // nothing more is wanted
 }
 
-// newTape writes the head of a tape.
+// newTape writes the head of a device's tape.
 func newTape(out io.Writer, d configs.Device, raw bool, begun time.Time) (*tape, error) {
 	d.Path = ""
-	device, err := toml.Marshal(d)
+	return (&tape{raw: raw, texts: agent.Textual(d.Driver), out: bufio.NewWriter(out), begun: begun}).head(d)
+}
+
+// boardSettings are those of a board, as on its tape.
+type boardSettings struct {
+	Board configs.Board `toml:"board"`
+}
+
+// boardHead begins them.
+const boardHead = "[board]\n"
+
+// newBoardTape writes the head of a board's tape, which is raw.
+func newBoardTape(out io.Writer, b configs.Board, begun time.Time) (*tape, error) {
+	b.Path = ""
+	return (&tape{raw: true, out: bufio.NewWriter(out), begun: begun}).head(boardSettings{b})
+}
+
+func (t *tape) head(settings any) (*tape, error) {
+	text, err := toml.Marshal(settings)
 	if err != nil {
-		return nil, fmt.Errorf("writing the device's settings: %w", err)
+		return nil, fmt.Errorf("writing the settings: %w", err)
 	}
 	kind := "masked"
-	if raw {
+	if t.raw {
 		kind = "raw"
 	}
-	t := &tape{raw: raw, texts: agent.Textual(d.Driver), out: bufio.NewWriter(out), begun: begun}
-	if _, err := fmt.Fprintf(t.out, "%s, %s, at %s\n%s---\n", tapeHead, kind, begun.UTC().Format(time.RFC3339), device); err != nil {
+	if _, err := fmt.Fprintf(t.out, "%s, %s, at %s\n%s---\n", tapeHead, kind, t.begun.UTC().Format(time.RFC3339), text); err != nil {
 		return nil, fmt.Errorf("writing the capture: %w", err)
 	}
 	return t, nil
@@ -86,7 +111,7 @@ func newTape(out io.Writer, d configs.Device, raw bool, begun time.Time) (*tape,
 func (t *tape) note(h happening) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.err != nil {
+	if t.err != nil || t.over {
 		return
 	}
 	if t.size += len(h.data); t.size > tapeMost {
@@ -108,6 +133,7 @@ func (t *tape) note(h happening) {
 func (t *tape) end() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.over = true
 	if err := t.out.Flush(); err != nil && t.err == nil {
 		t.err = fmt.Errorf("writing the capture: %w", err)
 	}
@@ -163,22 +189,31 @@ func (p *tapped) SetBaud(baud int) error {
 // recording is a raw tape that was read back.
 type recording struct {
 	device configs.Device
+	board  *configs.Board // instead
 	all    []happening
 }
 
 // readTape reads a raw tape; a masked one has nothing to replay.
 func readTape(in io.Reader) (recording, error) {
 	lines := bufio.NewScanner(io.LimitReader(in, 8*tapeMost))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(make([]byte, 0, lineMost), lineMost)
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), tapeHead+", raw,") {
 		return recording{}, fmt.Errorf("not a raw capture: the first line is not %q", tapeHead+", raw, at ...")
 	}
 	var device strings.Builder
 	for lines.Scan() && lines.Text() != "---" {
+		if device.Len()+len(lines.Bytes()) >= deviceMost {
+			return recording{}, fmt.Errorf("the device's settings have more than %d bytes", deviceMost)
+		}
 		device.WriteString(lines.Text() + "\n")
 	}
 	var s recording
-	if err := toml.NewDecoder(strings.NewReader(device.String())).DisallowUnknownFields().Decode(&s.device); err != nil {
+	settings := any(&s.device)
+	var b boardSettings
+	if strings.HasPrefix(device.String(), boardHead) {
+		settings, s.board = &b, &b.Board
+	}
+	if err := toml.NewDecoder(strings.NewReader(device.String())).DisallowUnknownFields().Decode(settings); err != nil {
 		return recording{}, fmt.Errorf("the device's settings: %w", err)
 	}
 	for lines.Scan() {
@@ -196,24 +231,25 @@ func readTape(in io.Reader) (recording, error) {
 
 // readHappening reads one line of a raw tape.
 func readHappening(line string) (happening, error) {
-	f := strings.Fields(line)
-	if len(f) < 2 || len(f[1]) != 1 {
-		return happening{}, fmt.Errorf("line %q of the capture is none", line)
+	at, rest, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
+	kind, rest, _ := strings.Cut(rest, " ")
+	if len(kind) != 1 {
+		return happening{}, fmt.Errorf("line %.60q of the capture is none", line)
 	}
-	seconds, err := strconv.ParseFloat(f[0], 64)
+	seconds, err := strconv.ParseFloat(at, 64)
 	if err != nil || !(seconds >= 0 && seconds <= (24*time.Hour).Seconds()) {
-		return happening{}, fmt.Errorf("line %q of the capture has no time", line)
+		return happening{}, fmt.Errorf("line %.60q of the capture has no time", line)
 	}
-	h := happening{at: time.Duration(seconds * float64(time.Second)), kind: f[1][0]}
+	h := happening{at: time.Duration(seconds * float64(time.Second)), kind: kind[0]}
 	switch h.kind {
 	case '<', '>':
-		if h.data, err = hex.DecodeString(strings.Join(f[2:], "")); err != nil || len(h.data) == 0 {
-			return happening{}, fmt.Errorf("line %q of the capture has no bytes", line)
+		if h.data, err = hex.DecodeString(strings.ReplaceAll(rest, " ", "")); err != nil || len(h.data) == 0 {
+			return happening{}, fmt.Errorf("line %.60q of the capture has no bytes", line)
 		}
 	case '=', '!':
-		h.text = strings.Join(f[2:], " ")
+		h.text = rest
 	default:
-		return happening{}, fmt.Errorf("line %q of the capture is of no known kind", line)
+		return happening{}, fmt.Errorf("line %.60q of the capture is of no known kind", line)
 	}
 	return h, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"boothd/agent/glimpse"
 	"boothd/configs"
+	"boothd/devices/devicestest"
 	"boothd/devices/line"
 )
 
@@ -39,7 +40,7 @@ func TestCaptureRawOfACameraReplays(t *testing.T) {
 	b := newBench(t)
 	file := filepath.Join(t.TempDir(), "lumo.capture")
 	far, path := pty(t) // a port that no device of the configuration has
-	camera := &line.Camera{Wire: far, Template: "lumo"}
+	camera := line.Lumo(far)
 	for _, plate := range []string{"KAYAK7", "CANOE8", "KAYAK7"} {
 		if err := camera.Plate(plate, "ON", 0.91); err != nil {
 			t.Fatal(err)
@@ -73,7 +74,7 @@ func TestI7_CaptureWithoutRawKeepsNoIdentifier(t *testing.T) {
 	cards, plates := filepath.Join(dir, "cards"), filepath.Join(dir, "plates")
 	_, errs := boothctl(t, 0, "capture", "pre-read", "--out", cards, "-n", "3", "--config", b.config)
 	holds(t, errs, "masked", "--raw, with test cards only")
-	if err := (&line.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
+	if err := cameraOf("axxon", b.camera).Plate("KAYAK7", "", 1); err != nil {
 		t.Fatal(err)
 	}
 	boothctl(t, 0, "capture", b.paths[1], "--out", plates, "-n", "1", "--config", b.config)
@@ -100,7 +101,7 @@ func TestCaptureSaysWhatToDo(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{exitUsage, []string{"/dev/ttyS77"}, []string{"no device of the configuration is called /dev/ttyS77", "--driver; boothctl probe says which"}},
+		{exitUsage, []string{"/dev/ttyS77"}, []string{"no device or board of the configuration is called /dev/ttyS77", "--driver; boothctl probe says which"}},
 		{exitUsage, []string{"/dev/ttyS77", "--driver", "mercuri"}, []string{"driver: \"mercuri\" is not one of", `did you mean "mercury"?`}},
 		{exitUsage, []string{"/dev/ttyS77", "--driver", "mercury", "--set", "power = 99"}, []string{"power: 99 dBm is not between", "--set 'baud = 9600'"}},
 		{exitUsage, []string{"front", "--driver", "line"}, []string{"front is device front of the configuration", "leave --driver and --set out"}},
@@ -125,7 +126,7 @@ func TestCaptureSaysWhatToDo(t *testing.T) {
 // The plug is pulled while a capture is made: what came before is kept.
 func TestCaptureKeepsWhatCameBeforeTheEnd(t *testing.T) {
 	b := newBench(t)
-	if err := (&line.Camera{Wire: b.camera}).Plate("KAYAK7", "", 1); err != nil {
+	if err := cameraOf("axxon", b.camera).Plate("KAYAK7", "", 1); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "unplugged")
@@ -193,15 +194,32 @@ func TestTapeIsBounded(t *testing.T) {
 	}
 }
 
+// FuzzTape: a tape that can be read has nothing but happenings, each within its
+// line, and a line costs no more than a driver's frame.
 func FuzzTape(f *testing.F) {
 	f.Add("0.100000 > FF 00 03 1D 0C")
 	f.Add("    9.000000 ! line gone")
 	f.Add("0.1 = 115200")
 	f.Add("NaN < 00")
-	f.Fuzz(func(t *testing.T, line string) {
-		h, err := readHappening(line)
-		if err == nil && (h.at < 0 || !strings.ContainsRune("<>=!", rune(h.kind)) || len(h.data) > len(line)) {
-			t.Errorf("readHappening(%q) = %+v", line, h)
+	f.Add("0.1 < " + strings.Repeat("00 ", 4<<10))
+	f.Add("0.1 < " + strings.Repeat("\x01", lineMost-10))
+	f.Add("0.1 ? " + strings.Repeat("a ", lineMost/2-10) + "\n0.2 < 41")
+	f.Add(strings.Repeat("x", lineMost))
+	f.Fuzz(func(t *testing.T, lines string) {
+		const head = tapeHead + ", raw, at 2026-11-23T19:20:00Z\nname = 'r'\ndriver = 'line'\n---\n"
+		var rec recording
+		var err error
+		devicestest.Frugal(t, func() (read int) {
+			rec, err = readTape(strings.NewReader(head + lines))
+			return 1 + strings.Count(lines, "\n") // its head is one
+		})
+		if err != nil && len(rec.all) > 0 {
+			t.Errorf("%v, and %d happenings", err, len(rec.all))
+		}
+		for _, h := range rec.all {
+			if h.at < 0 || !strings.ContainsRune("<>=!", rune(h.kind)) || (len(h.data) > 0) != (h.kind == '<' || h.kind == '>') || len(h.data) > lineMost/2 {
+				t.Errorf("read %+v", h)
+			}
 		}
 	})
 }

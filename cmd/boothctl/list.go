@@ -20,6 +20,8 @@ import (
 )
 
 type listCmd struct {
+	Status listStatusCmd `cmd:"" help:"Tell which lists are in force, how old they are and under which token key, from the store's files."`
+	Lookup listLookupCmd `cmd:"" help:"Tell whether a card, a member, a document or one of a trader's numbers would be found."`
 	Import listImportCmd `cmd:"" help:"Hand a folder or stick with lists to the running boothd."`
 }
 

@@ -28,7 +28,9 @@ type cli struct {
 	place
 
 	Check   checkCmd   `cmd:"" help:"Check the configuration, then files, permissions and certificates, then hardware."`
+	Config  configCmd  `cmd:"" help:"The configuration as boothd takes it."`
 	Install installCmd `cmd:"" help:"Let an OSDP reader fresh from the factory take its key, for ten minutes."`
+	Move    moveCmd    `cmd:"" help:"Give an OSDP reader the address and speed that the configuration has, boothd stopped."`
 	Lamps   lampsCmd   `cmd:"" help:"Tell what the lamps are told and what is seen of them, or reset their fault."`
 	Lane    laneCmd    `cmd:"" help:"Tell the lane's type, or change it from the next vehicle on."`
 	List    listCmd    `cmd:"" help:"Lists of cards, members, vehicles and lookouts."`
@@ -42,6 +44,7 @@ type cli struct {
 	Events  eventsCmd  `cmd:"" help:"List events, or export them with --json."`
 	Explain explainCmd `cmd:"" help:"Say why a vehicle got the outcome it got."`
 	Verify  verifyCmd  `cmd:"" help:"Check that the journal is what was written."`
+	Bundle  bundleCmd  `cmd:"" help:"Make an archive for those who help from afar, without secrets and identifiers."`
 	Replay  replayCmd  `cmd:"" help:"Decide every recorded crossing again and compare byte for byte."`
 }
 

@@ -54,6 +54,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CREDENTIALS_DIRECTORY", filepath.Join(env.WorkDir, "creds"))
+			env.Setenv("TODAY", time.Now().UTC().Format(time.DateOnly)) // lookouts are in force for 90 days at most
+			env.Setenv("NEXT_MONTH", time.Now().UTC().AddDate(0, 1, 0).Format(time.DateOnly))
 			env.Values["boothd"] = &daemon{}
 			return booth(env)
 		},
@@ -64,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"hq":      hqCmd,
 			"journal": journalCmd,
 			"mode":    modeCmd,
+			"unpack":  unpackCmd,
 		},
 	})
 }

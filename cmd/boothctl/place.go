@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"boothd/buffer/journal"
 	"boothd/configs"
 )
 
@@ -45,13 +46,31 @@ func (p place) journal() (string, error) {
 	return filepath.Join(string(cfg.Store.Dir), "journal.db"), nil
 }
 
+// room is what the journal is given. Where --journal stands instead of the
+// configuration nobody says, and the disk alone counts.
+func (p place) room() (journal.Config, error) {
+	if p.Journal != "" {
+		return journal.Config{}, nil
+	}
+	cfg, err := p.load("--journal")
+	if err != nil {
+		return journal.Config{}, err
+	}
+	return journal.Config{MaxBytes: cfg.Store.MaxBytes.Bytes, MaxRows: uint64(cfg.Store.MaxRows)}, nil
+}
+
+// load reads the configuration; instead is the flag that does without, if any.
 func (p place) load(instead string) (*configs.Config, error) {
 	cfg, err := configs.Load(p.Config)
 	if err == nil {
 		return cfg, nil
 	}
+	hint := fmt.Sprintf("name another file with --config, or see boothctl check %s", p.Config)
+	if instead != "" {
+		hint = fmt.Sprintf("name another file with --config, see boothctl check %s, or do without it: %s PATH", p.Config, instead)
+	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
-	return nil, &failure{errors.New(first), fmt.Sprintf("name another file with --config, see boothctl check %s, or do without it: %s PATH", p.Config, instead), exitConfig}
+	return nil, &failure{errors.New(first), hint, exitConfig}
 }
 
 // unreached puts the failure to reach boothd into words; other errors stay.

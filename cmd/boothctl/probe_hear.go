@@ -74,16 +74,16 @@ func recognise(b []byte) (all []match) {
 		return []match{{Driver: "llrp", Detail: "it greets its client"}}
 	}
 	for _, x := range texts {
-		found := x.form.FindAll(b, -1)
-		if fits := len(bytes.Join(found, nil)); len(found) == 0 || 2*fits < len(b) {
+		first, last, fits := reports(x.form, b)
+		if fits == 0 || 2*fits < len(b) {
 			continue // half of the first report may be missing, and not more
 		}
 		m := x.match
 		if m.Driver == "barcode" {
-			_, shape, _ := strings.Cut(glimpse.Masked(found[0][:min(len(found[0]), shapeMost)], true), " bytes ")
+			_, shape, _ := strings.Cut(glimpse.Masked(first[:min(len(first), shapeMost)], true), " bytes ")
 			m.Detail = fmt.Sprintf("text of the shape %s; of a camera that is driver \"line\", template \"custom\"", shape)
 		}
-		if last := found[len(found)-1]; m.Driver == "amtech" && amtechSum(last[1:len(last)-2]) {
+		if m.Driver == "amtech" && amtechSum(last[1:len(last)-2]) {
 			m.Detail, m.Settings = "ECP, which waits for an acknowledgement", []string{`mode = "ecp"`}
 		}
 		if m.Driver != "barcode" || !slices.ContainsFunc(all, func(m match) bool { return m.Driver == "barcode" }) {
@@ -91,6 +91,19 @@ func recognise(b []byte) (all []match) {
 		}
 	}
 	return all
+}
+
+// reports finds what is of a form: the first, the last, and how many bytes all of
+// them have.
+func reports(form *regexp.Regexp, b []byte) (first, last []byte, fits int) {
+	for at := form.FindIndex(b); at != nil; at = form.FindIndex(b) {
+		if last = b[at[0]:at[1]]; fits == 0 {
+			first = last
+		}
+		fits += len(last)
+		b = b[at[1]:]
+	}
+	return first, last, fits
 }
 
 // sevenBits recognises what a device sends with seven bits and parity.

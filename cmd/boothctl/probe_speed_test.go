@@ -76,7 +76,7 @@ func TestProbeFindsTheSpeedByAsking(t *testing.T) {
 func TestProbeFindsTheSpeedByListening(t *testing.T) {
 	wire, path := pty(t)
 	fd := int(wire.Fd())
-	camera := &line.Camera{Wire: tuned{wire, fd, 19200}, Template: "lumo"}
+	camera := line.Lumo(tuned{wire, fd, 19200})
 	over, done := make(chan struct{}), make(chan struct{})
 	defer func() { close(over); <-done }()
 	go func() {

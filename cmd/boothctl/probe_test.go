@@ -13,7 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"boothd/configs"
 	"boothd/devices/amtech"
+	"boothd/devices/devicestest"
 	"boothd/devices/line"
 	"boothd/devices/mercury"
 	"boothd/devices/nedap"
@@ -189,7 +191,7 @@ func TestProbeLeavesDevicesAsTheyAre(t *testing.T) {
 
 func TestI7_ProbeHearsWhatSpeaksByItself(t *testing.T) {
 	tape := func(template, plate, where string) func(io.Writer) error {
-		return func(w io.Writer) error { return (&line.Camera{Wire: w, Template: template}).Plate(plate, where, 0.91) }
+		return func(w io.Writer) error { return cameraOf(template, w).Plate(plate, where, 0.91) }
 	}
 	text := func(s string) func(io.Writer) error {
 		return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
@@ -275,7 +277,7 @@ func TestProbeOverTCP(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		_ = (&line.Camera{Wire: c}).Plate("KAYAK7", "", 1)
+		_ = cameraOf("axxon", c).Plate("KAYAK7", "", 1)
 		_, _ = io.Copy(io.Discard, c) // until the probe is over
 	}()
 	out, _ := boothctl(t, 0, "probe", "tcp://"+l.Addr().String(), "--config", "nowhere.toml", "--quiet")
@@ -317,13 +319,23 @@ func TestProbeOfAConfiguredDevice(t *testing.T) {
 	holds(t, errs, b.paths[0]+": port in use", "systemctl stop boothd")
 }
 
+// cameraOf plays a camera of one of the templates of driver line.
+func cameraOf(template string, wire io.Writer) *line.Camera {
+	d, _ := configs.Template(template).Device(configs.Line)
+	cam := &line.Camera{Wire: wire, Start: d.Start, End: d.End, Separator: d.Separator}
+	for _, f := range d.Fields {
+		cam.Fields = append(cam.Fields, string(f))
+	}
+	return cam
+}
+
 // What a probe would have the technician configure reads the very same bytes.
 func TestProbeSuggestsWhatReads(t *testing.T) {
 	framed := func(cam *nedap.Camera) []byte { return cam.Report(7, time.Unix(1e9, 0), "KAYAK7", "ON", 0.91) }
 	reports := map[string][]byte{"nedap": framed(&nedap.Camera{}), "nedap, little endian": framed(&nedap.Camera{Little: true}), "nedap, packets": framed(&nedap.Camera{Packets: true})}
 	for _, template := range []string{"axxon", "nedap-raw", "lumo", "csv-generic"} {
 		var report bytes.Buffer
-		if err := (&line.Camera{Wire: &report, Template: template}).Plate("KAYAK7", "ON", 0.91); err != nil {
+		if err := cameraOf(template, &report).Plate("KAYAK7", "ON", 0.91); err != nil {
 			t.Fatal(err)
 		}
 		reports[template] = report.Bytes()
@@ -343,7 +355,7 @@ func TestProbeSuggestsWhatReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Test(t, func(t *testing.T) {
-				reads, err := replay(t.Context(), recording{d, []happening{{kind: '<', data: report}}})
+				reads, err := replay(t.Context(), recording{device: d, all: []happening{{kind: '<', data: report}}})
 				if err != nil || len(reads) != 1 || reads[0].What != "plate" || reads[0].ID != "#1 (6 characters)" {
 					t.Errorf("%+v reads %+v, %v", d, reads, err)
 				}
@@ -357,7 +369,15 @@ func FuzzRecognise(f *testing.F) {
 		string(frame("53 E5 FF FF 04 40 E7 A1")), string(frame("89 AB CD EF 00 00 00 01 FF FF FF FF 34")), "\x04\x3F\x00\x00\x00\x0A\x00\x00\x00\x00"} {
 		f.Add([]byte(seed))
 	}
+	for _, one := range []string{"#", "1", "A-", ";;;\r\n", "CH1:ON\r\n", "P<", "    \r"} { // as many reports as can be
+		f.Add(bytes.Repeat([]byte(one), heardMost/len(one)))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		b = b[:min(len(b), heardMost)]
+		// Beside: the stack of the regular expressions' engine, 64 bytes for each of the
+		// 4 KiB that are heard at most, made anew when the collector has taken it; in a
+		// tool that ends.
+		devicestest.FrugalBeside(t, 4*64*heardMost, func() (fits int) { return len(understood(b)) })
 		for _, m := range recognise(b) {
 			if m.Driver == "" {
 				t.Error("a match without a driver")

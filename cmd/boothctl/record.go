@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,6 +130,8 @@ func summary(e contract.Event) string {
 		})
 	case contract.TypeNotice:
 		return say(e, func(d contract.Notice) string { return d.What + ": " + d.Detail })
+	case contract.TypePlateRead:
+		return say(e, plateRead)
 	case contract.TypeDeviceChanged:
 		return say(e, func(d contract.DeviceChanged) string {
 			if d.Online {
@@ -182,6 +185,10 @@ func quietSummary(e contract.Event) string {
 		return say(e, func(d contract.CommandTaken) string {
 			return fmt.Sprintf("%s by %s: %s %s", d.ID, d.By, d.Name, d.Args)
 		})
+	case contract.TypeFleetNotice:
+		return say(e, func(d contract.FleetNoticed) string {
+			return fmt.Sprintf("by %s until %s: %s", d.By, stamp(d.NotAfter), cmp.Or(d.Text, "nothing more is to be shown"))
+		})
 	case contract.TypeCommandResult:
 		return say(e, func(d contract.CommandResult) string {
 			return strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", d.ID, d.Outcome, d.Reason, d.Detail))
@@ -190,6 +197,23 @@ func quietSummary(e contract.Event) string {
 		return say(e, func(d contract.Thinned) string { return fmt.Sprintf("%d events from %d to %d", d.Count, d.From, d.To) })
 	}
 	return e.Subject
+}
+
+// plateRead says a camera's report in words.
+func plateRead(d contract.PlateRead) string {
+	text := d.Device + " " + d.Role + ": "
+	switch {
+	case d.Plate.NoRead:
+		text += "no plate read"
+	case d.Plate.Bare == "":
+		text += "a plate, and no token key"
+	default:
+		text += "plate " + string(d.Plate.Bare)
+	}
+	if d.Late {
+		text += ", late"
+	}
+	return text
 }
 
 // say opens an event's data; an event that does not open is shown by subject.

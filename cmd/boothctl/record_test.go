@@ -32,7 +32,9 @@ type recorder struct {
 // a passage that is counted and released, 7-8 one that a lookout refers, 9 a
 // device, 10 a list refused. "journal FILE wrong" adds 11, a decision that the
 // rules do not give, "journal FILE orphan" one whose policy was never stored,
-// and "journal FILE truck" or "kiosk" one of another lane.
+// "journal FILE truck" or "kiosk" one of another lane, and "journal FILE day" an
+// event an hour until the next morning. "card TOKEN" is one more decision, of
+// that card.
 func journalCmd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(writeJournal(ts.MkAbs(args[0]), args[1:]...))
 }
@@ -62,6 +64,10 @@ func writeJournal(path string, more ...string) error {
 	r.put(contract.DeviceChanged{Device: "pre-read", Role: "card", Reason: "line gone"})
 	r.put(contract.ListFailed{Kind: "members", Generation: 8842, Reason: "shrunk"})
 	for _, what := range more {
+		if card, ok := strings.CutPrefix(what, "card "); ok {
+			r.decide("01931f0c-8a51-7000-8000-000000000007", 1, func(ev *passage.Evidence, _ *passage.Facts) { ev.Cards[0].Token = passage.Token(card) }, nil)
+			continue
+		}
 		switch what {
 		case "wrong":
 			r.decide("01931f0c-8a51-7000-8000-000000000003", 1, func(ev *passage.Evidence, f *passage.Facts) { ev.Cards, f.Cards = nil, nil },
@@ -75,6 +81,11 @@ func writeJournal(path string, more ...string) error {
 		case "kiosk":
 			r.lane(passage.NEXUSAir, "NEXUS")
 			r.decide("01931f0c-8a51-7000-8000-000000000006", 1, kiosk, nil)
+		case "day":
+			for range 24 {
+				r.at = r.at.Add(time.Hour)
+				r.put(contract.DeviceChanged{Device: "pre-read", Role: "card", Online: true})
+			}
 		case "receipts":
 			r.keep(j.Receipted(context.Background(), journal.Receipt{Epoch: j.Epoch(), Upto: 5, Reject: []journal.Reject{{Seq: 10, Reason: "schema"}}}))
 		default:

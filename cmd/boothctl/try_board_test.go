@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -14,7 +15,13 @@ import (
 // closed at rest.
 func boarded(t *testing.T, b *bench) *relay.Sim {
 	t.Helper()
-	s := &relay.Sim{Protocol: relay.Modbus, Address: 1, Channels: 16}
+	return boardedBy(t, b, relay.Modbus)
+}
+
+// boardedBy hangs them on a board of a protocol that has inputs.
+func boardedBy(t *testing.T, b *bench, protocol relay.Protocol) *relay.Sim {
+	t.Helper()
+	s := &relay.Sim{Protocol: protocol, Address: 1, Channels: 16}
 	path := play(t, s)
 	text, err := os.ReadFile(b.config)
 	if err != nil {
@@ -22,7 +29,7 @@ func boarded(t *testing.T, b *bench) *relay.Sim {
 	}
 	head, rest, _ := strings.Cut(string(text), "[gpio]")
 	_, tail, _ := strings.Cut(rest, "[status]")
-	board := "[[board]]\nname = \"relays\"\nprotocol = \"modbus\"\npath = \"" + path + `"
+	board := "[[board]]\nname = \"relays\"\nprotocol = \"" + string(protocol) + "\"\npath = \"" + path + `"
 [board.in]
 approach_loop = { channel = 1 }
 booth_loop = { channel = 2 }
@@ -43,6 +50,21 @@ gate_open = { channel = 8 }
 		t.Fatal(err)
 	}
 	if b.cfg, err = configs.Load(b.config); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// lit hangs two more lamps on a board of relays alone, beside the bench's chip.
+func lit(t *testing.T, b *bench, protocol relay.Protocol) *relay.Sim {
+	t.Helper()
+	s := &relay.Sim{Protocol: protocol}
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = fmt.Appendf(text, "\n[[board]]\nname = \"relays\"\nprotocol = %q\npath = %q\n[board.out]\nreader_light = { channel = 1 }\nreader_beeper = { channel = 2, active_low = true }\n", protocol, play(t, s))
+	if err := os.WriteFile(b.config, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return s

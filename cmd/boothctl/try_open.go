@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,6 +146,7 @@ type opener struct {
 	chip   string // of readers that hang on its lines
 	port   func(context.Context, port.Spec) (port.Port, error)
 	heard  func(bits []byte) // what such readers send; nil: nobody asks
+	again  string            // what is typed; "": boothctl try, of the device
 }
 
 // where is where a device is, for people.
@@ -172,7 +174,7 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 				verb = "plate"
 			}
 			return nil, &failure{fmt.Errorf("device %s: %w", d.Name, err),
-				fmt.Sprintf("systemd opens its key: systemd-run --pty%s boothctl try %s %s", creds, verb, d.Name), exitFix}
+				fmt.Sprintf("systemd opens its key: systemd-run --pty%s %s", creds, cmp.Or(o.again, "boothctl try "+verb+" "+d.Name)), exitFix}
 		}
 		err = fmt.Errorf("device %s on %s: %w", d.Name, o.where(d), err)
 		if d.Driver == configs.Wiegand {

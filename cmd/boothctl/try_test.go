@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"boothd/configs"
-	"boothd/devices/line"
 	"boothd/devices/mercury"
 	"boothd/devices/sim"
 )
@@ -146,7 +145,7 @@ func TestTryReaderJSON(t *testing.T) {
 
 func TestI7_TryPlateShowsReadsMasked(t *testing.T) {
 	b := newBench(t)
-	camera := &line.Camera{Wire: b.camera}
+	camera := cameraOf("axxon", b.camera)
 	for _, plate := range []string{"KAYAK7", "CANOE8"} {
 		if err := camera.Plate(plate, "", 0.9); err != nil { // waits in the pty until the port is opened
 			t.Fatal(err)
@@ -195,7 +194,7 @@ func TestTryReaderSaysWhatToDo(t *testing.T) {
 	holds(t, errs, `no plate called "rear"`, "there are front")
 	_, errs = boothctl(t, exitFix, "try", "reader", "--config", b.config) // nobody plays it
 	holds(t, errs, "device pre-read on "+b.paths[0], "reader does not answer")
-	if err := (&line.Camera{Wire: b.camera}).Raw([]byte("nothing that has an end")); err != nil {
+	if err := cameraOf("axxon", b.camera).Raw([]byte("nothing that has an end")); err != nil {
 		t.Fatal(err)
 	}
 	out, errs := boothctl(t, exitFix, "try", "plate", "--for", "300ms", "--config", b.config)

@@ -79,7 +79,11 @@ func printBoard(w io.Writer, b board) error {
 		if r.Simulated {
 			fmt.Fprint(&out, ", SIMULATED")
 		}
-		fmt.Fprintf(&out, ", %d of %d events\n", r.Last-min(r.Last, r.Missing), r.Last)
+		fmt.Fprintf(&out, ", %d of %d events", r.Last-min(r.Last, r.Missing+r.Thinned), r.Last)
+		if r.Thinned > 0 {
+			fmt.Fprintf(&out, ", %d given up for want of room", r.Thinned)
+		}
+		fmt.Fprintln(&out)
 		for _, f := range r.Late {
 			fmt.Fprintf(&out, "    late: %s\n", f.Text)
 		}

@@ -47,6 +47,7 @@ type boothRow struct {
 	Direction string    `json:"direction,omitempty"`
 	Lane      string    `json:"lane,omitempty"`
 	Version   string    `json:"v,omitempty"`
+	Program   string    `json:"program,omitempty"` // digest of the file that runs there
 	Simulated bool      `json:"simulated,omitempty"`
 	On        bool      `json:"on"`
 	Status    string    `json:"status"` // online, offline, stopping; never heard
@@ -60,6 +61,7 @@ type boothRow struct {
 	Upto      uint64    `json:"upto"`
 	Last      uint64    `json:"last"`
 	Missing   uint64    `json:"missing"`
+	Thinned   uint64    `json:"thinned"` // given up by the booth for want of room; not missing
 	Rejected  uint64    `json:"rejected"`
 	Conflicts uint64    `json:"conflicts"`
 	Again     int64     `json:"again"`
@@ -196,9 +198,9 @@ func readStates(s receiver.Standing) (out states) {
 // judgeBooth judges one booth.
 func judgeBooth(s receiver.Standing, said states, newest, spread map[string]uint64, now time.Time) boothRow {
 	row := boothRow{
-		Booth: s.Booth, Port: clip(said.info.Port), Direction: clip(said.info.Direction), Lane: clip(said.info.Lane), Version: clip(s.Version),
+		Booth: s.Booth, Port: clip(said.info.Port), Direction: clip(said.info.Direction), Lane: clip(said.info.Lane), Version: clip(s.Version), Program: clip(said.info.Program),
 		Simulated: said.info.Simulated, On: s.Status == contract.Online, Status: cmp.Or(s.Status, "never heard"), Conn: s.Conn, Since: s.StatusAt,
-		HealthAt: said.healthAt, HeardAt: s.HeardAt, Upto: s.Upto, Last: s.Last, Missing: s.Missing, Rejected: s.Rejected, Conflicts: s.Conflicts, Again: s.Again,
+		HealthAt: said.healthAt, HeardAt: s.HeardAt, Upto: s.Upto, Last: s.Last, Missing: s.Missing, Thinned: s.Thinned, Rejected: s.Rejected, Conflicts: s.Conflicts, Again: s.Again,
 		Epoch: s.Epoch, Journals: s.Journals.Count, Falls: s.Falls.Count,
 	}
 	if row.On {

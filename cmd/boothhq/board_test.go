@@ -20,6 +20,9 @@ import (
 	"boothd/cmd/boothhq/internal/receiver"
 )
 
+// program is what booths say that they run.
+const program = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 // well is a booth of which nothing bad is known at noon, with one thing made
 // different.
 func well(name string, edit func(s *receiver.Standing, h *contract.StateHealth, l *contract.StateLists)) receiver.Standing {
@@ -28,7 +31,7 @@ func well(name string, edit func(s *receiver.Standing, h *contract.StateHealth, 
 		Lists: []contract.ListAge{{Kind: contract.ListCards, AgeS: 60}}}
 	l := contract.StateLists{Lists: []contract.ListState{{ListRef: contract.ListRef{Kind: contract.ListCards, Generation: 5}}}}
 	s.State = map[string]receiver.State{"health": {At: noon.Add(-time.Minute)}, "lists": {At: noon.Add(-time.Hour)},
-		"info": {At: noon, Body: []byte(`{"port":"CBSA/0813","lane":"nexus","direction":"CA","simulated":true}`)}}
+		"info": {At: noon, Body: []byte(`{"port":"CBSA/0813","lane":"nexus","direction":"CA","program":"` + program + `","simulated":true}`)}}
 	edit(&s, &h, &l)
 	for kind, v := range map[string]any{"health": h, "lists": l} {
 		if state, ok := s.State[kind]; ok && state.Body == nil {
@@ -78,6 +81,7 @@ func TestWhoIsLateAndWhoLacksWhat(t *testing.T) {
 		{"events wait five minutes", func(_ *receiver.Standing, h H, _ *contract.StateLists) { h.Outbox.Depth, h.Outbox.OldestS = 3, 300 }, false, nil, nil},
 		{"and one second more", func(_ *receiver.Standing, h H, _ *contract.StateLists) { h.Outbox.Depth, h.Outbox.OldestS = 3, 301 }, false, []string{"backlog"}, nil},
 		{"missing", func(s *receiver.Standing, _ H, _ *contract.StateLists) { s.Missing = 1 }, false, nil, []string{"events"}},
+		{"given up", func(s *receiver.Standing, _ H, _ *contract.StateLists) { s.Thinned = 1 }, false, nil, nil},
 		{"rejected", func(s *receiver.Standing, _ H, _ *contract.StateLists) { s.Rejected = 1 }, false, nil, []string{"rejected"}},
 		{"conflicts", func(s *receiver.Standing, _ H, _ *contract.StateLists) { s.Conflicts = 1 }, false, nil, []string{"conflicts"}},
 		{"out", func(_ *receiver.Standing, h H, _ *contract.StateLists) { h.Level = "out" }, false, nil, []string{"out"}},
@@ -128,6 +132,9 @@ func TestWhoIsLateAndWhoLacksWhat(t *testing.T) {
 			neighbour := well("neighbour", func(*receiver.Standing, *contract.StateHealth, *contract.StateLists) {})
 			b := judgeBoard([]receiver.Standing{neighbour, well(booth, tt.edit)}, noon)
 			i := slices.IndexFunc(b.Booths, func(r boothRow) bool { return r.Booth == booth })
+			if got := b.Booths[1-i].Program; got != program {
+				t.Errorf("the neighbour runs %q", got)
+			}
 			if r := b.Booths[i]; r.On == tt.off || !slices.Equal(codes(r.Late), tt.late) || !slices.Equal(codes(r.Lacks), tt.lacks) {
 				t.Errorf("on %v, late %v, lacks %v, want on %v, %v, %v", r.On, r.Late, r.Lacks, !tt.off, tt.late, tt.lacks)
 			}

@@ -4,10 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"strings"
+
+	"boothd/agent/uplink/line"
 )
 
 // brokerFlags say where the broker is and who calls it.
@@ -17,6 +20,23 @@ type brokerFlags struct {
 }
 
 func (c *brokerFlags) secrets() (*tls.Config, string, error) { return c.callerFlags.secrets(c.Broker) }
+
+// calls is how each broker is called.
+func (c *brokerFlags) calls(clientID string) ([]line.Config, error) {
+	tls, password, err := c.secrets()
+	if err != nil {
+		return nil, err
+	}
+	var calls []line.Config
+	for _, b := range c.Broker {
+		var at *url.URL
+		if at, err = line.ParseBroker(b, tls); err != nil {
+			return nil, err
+		}
+		calls = append(calls, line.Config{Broker: at, ClientID: clientID, Username: clientID, Password: password, TLS: tls, Dial: new(net.Dialer).DialContext})
+	}
+	return calls, nil
+}
 
 // callerFlags say who calls a broker.
 type callerFlags struct {

@@ -23,9 +23,9 @@ import (
 	"testing"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"boothd/test/freeport"
 
-	"boothd/cmd/boothhq/internal/receiver/receivertest"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 // mosquitto is the real broker under configs/hq, in a folder of its own.
@@ -80,7 +80,7 @@ func newMosquitto(t *testing.T) *mosquitto {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	port, err := receivertest.FreePort()
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}

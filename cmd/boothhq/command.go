@@ -28,6 +28,37 @@ type commandKeysCmd struct {
 	passphraseFlag
 }
 
+// signFlags say who signs what booths are told.
+type signFlags struct {
+	Keys string `required:"" help:"Folder of the keys that sign commands and notices." type:"existingdir" placeholder:"DIR"`
+	Sign string `help:"Name of the key to sign with; may be left out if there is one." placeholder:"NAME"`
+	passphraseFlag
+}
+
+// key opens the key to sign with.
+func (c *signFlags) key() (*contract.SigningKey, error) {
+	phrase, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	name := c.Sign
+	if name == "" {
+		names, err := authority.CommandKeys(c.Keys)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) != 1 {
+			return nil, &failure{fmt.Errorf("%d keys for commands in %s", len(names), c.Keys), "--sign names the one; boothhq command keys --new makes one", exitUsage}
+		}
+		name = names[0]
+	}
+	private, err := authority.CommandKey(c.Keys, name, phrase)
+	if err != nil {
+		return nil, err
+	}
+	return contract.NewSigningKey(private)
+}
+
 // commandKey is one line of what command keys prints.
 type commandKey struct {
 	Name   string `json:"name"`

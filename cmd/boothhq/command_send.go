@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -19,19 +17,16 @@ import (
 	"boothd/agent/command"
 	"boothd/agent/contract"
 	"boothd/agent/uplink/line"
-	"boothd/cmd/boothhq/internal/authority"
 )
 
 type commandSendCmd struct {
 	Booth string        `arg:"" help:"Id of the booth."`
-	Name  string        `arg:"" help:"list.refresh, outbox.resend, identify or lane.mode."`
+	Name  string        `arg:"" help:"list.refresh, outbox.resend, identify, lane.mode or bundle.upload."`
 	Args  string        `help:"Arguments, a JSON object, such as {\"from\":17,\"to\":40}." default:"{}" placeholder:"JSON"`
-	Keys  string        `required:"" help:"Folder of the keys that sign commands." type:"existingdir" placeholder:"DIR"`
-	Sign  string        `help:"Name of the key to sign with; may be left out if there is one." placeholder:"NAME"`
 	By    string        `help:"Who asks for it; goes into the booth's record. Default: the user's name here." placeholder:"NAME"`
 	Valid time.Duration `help:"How long the booth may take it; at most 168h." default:"10m"`
 	Wait  time.Duration `help:"How long to wait for the booth's answer; a booth that connects meanwhile is sent it again. 0: not at all." default:"30s"`
-	passphraseFlag
+	signFlags
 	brokerFlags
 	ClientID string `name:"client-id" default:"HQ-control" help:"MQTT client id and, where no certificate gives it, user name."`
 }
@@ -48,7 +43,7 @@ func (c *commandSendCmd) Run(t *tool) error {
 	if err != nil {
 		return err
 	}
-	calls, err := c.calls()
+	calls, err := c.brokerFlags.calls(c.ClientID)
 	if err != nil {
 		return err
 	}
@@ -81,25 +76,7 @@ func (c *commandSendCmd) Run(t *tool) error {
 
 // message makes and signs the command.
 func (c *commandSendCmd) message() (contract.Command, []byte, error) {
-	phrase, err := c.read()
-	if err != nil {
-		return contract.Command{}, nil, err
-	}
-	if c.Sign == "" {
-		names, err := authority.CommandKeys(c.Keys)
-		if err != nil {
-			return contract.Command{}, nil, err
-		}
-		if len(names) != 1 {
-			return contract.Command{}, nil, &failure{fmt.Errorf("%d keys for commands in %s", len(names), c.Keys), "--sign names the one; boothhq command keys --new makes one", exitUsage}
-		}
-		c.Sign = names[0]
-	}
-	private, err := authority.CommandKey(c.Keys, c.Sign, phrase)
-	if err != nil {
-		return contract.Command{}, nil, err
-	}
-	key, err := contract.NewSigningKey(private)
+	key, err := c.key()
 	if err != nil {
 		return contract.Command{}, nil, err
 	}
@@ -120,23 +97,6 @@ func (c *commandSendCmd) message() (contract.Command, []byte, error) {
 	}
 	b, err := contract.EncodeEnvelope(e)
 	return cmd, b, err
-}
-
-// calls is how each broker is called.
-func (c *commandSendCmd) calls() ([]line.Config, error) {
-	tls, password, err := c.secrets()
-	if err != nil {
-		return nil, err
-	}
-	var calls []line.Config
-	for _, b := range c.Broker {
-		var at *url.URL
-		if at, err = line.ParseBroker(b, tls); err != nil {
-			return nil, err
-		}
-		calls = append(calls, line.Config{Broker: at, ClientID: c.ClientID, Username: c.ClientID, Password: password, TLS: tls, Dial: new(net.Dialer).DialContext})
-	}
-	return calls, nil
 }
 
 // deliver calls one broker after the other until the booth has answered or ctx

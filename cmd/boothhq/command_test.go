@@ -206,7 +206,7 @@ func TestCommandsReachABooth(t *testing.T) {
 		{[]string{booth, "outbox.resend", "--args", `{"from":2,"to":1}`}, exitFailure, "bad_args", "was refused: bad_args"},
 		{[]string{booth, "list.refresh"}, exitFailure, "no_source", "was failed: no_source"},
 		{[]string{booth, "lane.mode", "--args", `{"type":"general"}`}, exitFailure, "not_allowed", "commands.allow"},
-		{[]string{booth, "gate.open"}, exitUsage, "", "there are list.refresh, outbox.resend, identify, lane.mode"},
+		{[]string{booth, "gate.open"}, exitUsage, "", "there are list.refresh, outbox.resend, identify, lane.mode, bundle.upload"},
 		{[]string{booth, "list.refresh", "--valid", "200h"}, exitUsage, "", "valid for more than 168h"},
 		{[]string{booth, "list.refresh", "--args", "[]"}, exitUsage, "", "not an object"},
 		{[]string{"Pac", "list.refresh"}, exitUsage, "", "booth id"},

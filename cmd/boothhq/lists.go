@@ -15,7 +15,7 @@ import (
 // listsCmd are the verbs of the list office.
 type listsCmd struct {
 	Init      listsInitCmd      `cmd:"" help:"Make an authority: keys, first root, token key."`
-	Build     listsBuildCmd     `cmd:"" help:"Build lists from CSV files; every bad row is told, nothing is half built."`
+	Build     listsBuildCmd     `cmd:"" help:"Build lists from CSV or NDJSON files; every bad row is told, nothing is half built."`
 	Diff      listsDiffCmd      `cmd:"" help:"Tell what a new build would change, by list."`
 	Publish   listsPublishCmd   `cmd:"" aliases:"sign" help:"Sign built lists and publish them: for a web server, to a folder or stick, to a broker."`
 	Heartbeat listsHeartbeatCmd `cmd:"" help:"Sign a new timestamp: the published lists are still in force."`
@@ -85,7 +85,7 @@ func (c *listsInitCmd) Run(t *tool) error {
 }
 
 type listsBuildCmd struct {
-	In       string `required:"" help:"Folder with members.csv, cards.csv, documents.csv, vehicles.csv, lookouts.csv, carriers.csv, importers.csv, tractors.csv, trips.csv, shipments.csv, containers.csv, as far as there are any." type:"existingdir"`
+	In       string `required:"" help:"Folder with members.csv, cards.csv, documents.csv, vehicles.csv, lookouts.csv, carriers.csv, importers.csv, tractors.csv, trips.csv, shipments.csv, containers.csv, as far as there are any, or the same as .ndjson." type:"existingdir"`
 	Out      string `required:"" help:"Folder for the built lists; must not exist."`
 	TokenKey string `required:"" help:"File with the port's token key, as init or rotate-token-key made it." type:"existingfile"`
 }

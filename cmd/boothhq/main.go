@@ -44,6 +44,7 @@ type cli struct {
 	Alerts  alertsCmd  `cmd:"" help:"The watch desk: lookout hits, who takes care of them, and what became of them."`
 	Lists   listsCmd   `cmd:"" help:"Make, sign and publish eligibility lists."`
 	Command commandCmd `cmd:"" help:"Ask something of a booth, signed."`
+	Notice  noticeCmd  `cmd:"" help:"Have all booths show something to their people, signed; or nothing any more."`
 }
 
 // tool is what every verb works with.

@@ -146,7 +146,7 @@ func TestNATSLetsEachSpeakForItselfAlone(t *testing.T) {
 // dies, another node dies; each event is kept once and every booth knows.
 func TestI4_NodesAndReceiversDieInTurn(t *testing.T) {
 	t.Parallel()
-	const booths, events = 3, 900 // events of each booth
+	const booths, events = 3, 450 // events of each booth
 	_, url := newPostgres(t)
 	names := []string{"lane-0", "lane-1", "lane-2"}
 	nodes, ways := newNATS(t, 3, names...)

@@ -32,10 +32,17 @@ type stand struct {
 // newStand opens a booth that knows these brokers.
 func newStand(t *testing.T, name string, as *tls.Config, brokers ...string) *stand {
 	t.Helper()
+	return newStandWith(t, journal.Config{}, name, as, brokers...)
+}
+
+// newStandWith does so with limits to its journal.
+func newStandWith(t *testing.T, cfg journal.Config, name string, as *tls.Config, brokers ...string) *stand {
+	t.Helper()
 	dir := t.TempDir()
 	s := &stand{name: name, path: filepath.Join(dir, "journal.db")}
+	cfg.Path = s.path
 	var err error
-	if s.Journal, _, err = journal.Open(t.Context(), journal.Config{Path: s.path}); err != nil {
+	if s.Journal, _, err = journal.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	s.link, err = uplink.New(uplink.Config{

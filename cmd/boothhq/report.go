@@ -61,6 +61,9 @@ func printSummary(w io.Writer, s receiver.Summary) {
 		for _, e := range b.Epochs {
 			fmt.Fprintf(w, "  epoch %s: %d events, receipted up to %d of %d, %d missing, %d doubled, %d rejected, %d repeated, %d conflicting\n",
 				e.Epoch, e.Events, e.Upto, e.Last, e.Missing, e.Doubled, e.Rejected, e.Again, e.Conflicts)
+			if e.Thinned > 0 {
+				fmt.Fprintf(w, "    %d given up by the booth for want of room\n", e.Thinned)
+			}
 			for _, h := range e.Holes[:min(len(e.Holes), 5)] {
 				fmt.Fprintf(w, "    missing %d to %d\n", h[0], h[1])
 			}

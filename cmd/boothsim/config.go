@@ -5,7 +5,6 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -161,15 +160,15 @@ func aside(d configs.Device) (configs.Port, error) {
 	case d.Driver == configs.LLRP:
 		return configs.Port(scheme + "://127.0.0.1:0"), nil
 	case d.Driver == configs.Webhook, d.From != "": // the booth listens
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		at, err := freeAddress()
 		if err != nil {
 			return "", err
 		}
 		if d.From != "" {
-			return configs.Port("tcp://" + l.Addr().String()), l.Close()
+			return configs.Port("tcp://" + at), nil
 		}
 		path, _ := d.Path.Web()
-		return configs.Port("http://" + l.Addr().String() + path), l.Close()
+		return configs.Port("http://" + at + path), nil
 	}
 	return "", nil
 }

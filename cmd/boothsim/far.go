@@ -289,10 +289,16 @@ func (f *far) nedap(d configs.Device) error {
 }
 
 func (f *far) line(d configs.Device) error {
-	if d.Template == "custom" || len(d.Fields) > 0 {
-		return errors.New("a camera with fields of its own cannot be played, only the templates")
+	if d.Checksum != "" && d.Checksum != configs.ChecksumNone {
+		return errors.New("a camera whose reports have a checksum cannot be played")
 	}
-	c := &line.Camera{Wire: f.cable, Template: string(d.Template)}
+	c := &line.Camera{Wire: f.cable, Start: d.Start, End: d.End, Separator: d.Separator, Scale: d.ConfidenceScale}
+	for _, field := range d.Fields {
+		c.Fields = append(c.Fields, string(field))
+	}
+	if len(d.NoRead) > 0 {
+		c.Unread = d.NoRead[0]
+	}
 	f.plate, f.noRead, f.mute = c.Plate, c.NoRead, c.Mute
 	return nil
 }
@@ -301,6 +307,9 @@ func (f *far) webhook(life context.Context, d configs.Device) error {
 	f.cable = nil
 	if d.Path.Scheme() == "https" {
 		return errors.New("a camera that posts is played to http:// alone")
+	}
+	if d.Template == configs.TemplateCustom {
+		return errors.New("a camera that posts is played in the form of a template alone")
 	}
 	token, err := secret(d.Token)
 	if err != nil {

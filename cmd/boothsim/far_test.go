@@ -123,14 +123,11 @@ func TestReadersShareALine(t *testing.T) {
 func laidDevice(t *testing.T, name, toml string) (*hardware, configs.Device) {
 	t.Helper()
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, free, _ := net.SplitHostPort(l.Addr().String())
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_, free, _ := net.SplitHostPort(at)
 	for file, text := range map[string]string{"reader.key": "000102030405060708090a0b0c0d0e0f", "rear.token": strings.Repeat("t", 20)} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

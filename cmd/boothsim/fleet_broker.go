@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"boothd/test/freeport"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
@@ -98,11 +100,11 @@ func (c *fleetCmd) startMosquitto(ctx context.Context) error {
 
 // freeAddress is a loopback port that was free a moment ago.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}
-	return l.Addr().String(), l.Close()
+	return fmt.Sprintf("127.0.0.1:%d", port), nil
 }
 
 // writeMosquitto writes the configuration and, beside it, the access list. The

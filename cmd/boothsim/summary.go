@@ -123,6 +123,7 @@ func (s *summary) sides(ctx context.Context, dir, boothhq string) (waiting uint6
 type report struct {
 	Events    uint64 `json:"events"`    // kept, each number once
 	Missing   uint64 `json:"missing"`   // numbers below the highest
+	Thinned   uint64 `json:"thinned"`   // numbers that the booth gave up
 	Doubled   uint64 `json:"doubled"`   // events under two numbers
 	Conflicts uint64 `json:"conflicts"` // other bytes under a taken number
 	Rejected  uint64 `json:"rejected"`
@@ -145,6 +146,7 @@ func (s *summary) compare(kept journal.Stats, r report) {
 	}
 	// The report cannot know of what is missing at the end, and the count alone
 	// not of a hole that a number too many makes up for.
-	s.Missing = max(r.Missing, max(kept.Last, r.Events)-r.Events)
+	known := r.Events + r.Thinned
+	s.Missing = max(r.Missing, max(kept.Last, known)-known)
 	s.Unknown = max(kept.Last, r.Events) - kept.Last
 }

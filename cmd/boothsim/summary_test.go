@@ -21,6 +21,8 @@ func TestCompareFindsWhatIsNotOnBothSides(t *testing.T) {
 		{"last ones on the way", journal.Stats{Last: 100, Waiting: 4, Alerts: 1}, `{"events":95}`, summary{Stored: 100, Sent: 95, Receipt: 95, Missing: 5}},
 		{"a hole", kept, `{"events":99,"missing":1}`, summary{Stored: 100, Sent: 99, Receipt: 100, Missing: 1}},
 		{"a hole and a number too many", kept, `{"events":100,"missing":1}`, summary{Stored: 100, Sent: 100, Receipt: 100, Missing: 1}},
+		{"all there or given up", kept, `{"events":90,"thinned":10}`, summary{Stored: 100, Sent: 90, Receipt: 100}},
+		{"given up and a hole", kept, `{"events":89,"thinned":10}`, summary{Stored: 100, Sent: 89, Receipt: 100, Missing: 1}},
 		{"one event twice", kept, `{"events":100,"doubled":1}`, summary{Stored: 100, Sent: 100, Receipt: 100, Doubled: 1}},
 		{"lost by the booth", kept, `{"events":102}`, summary{Stored: 100, Sent: 102, Receipt: 100, Unknown: 2}},
 		{"other bytes", kept, `{"events":100,"conflicts":2}`, summary{Stored: 100, Sent: 100, Receipt: 100, Conflicts: 2}},

@@ -58,6 +58,7 @@ func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
 		d.faults.cutAt = 2
 		d.faults.back.Go(d.cut)
 	}
+	before, _ := d.picture(ctx) // without one it is as if it had been started anew
 	kills := d.faults.due(way)
 	killed := make(chan error, 1)
 	if kills > 0 {
@@ -70,7 +71,7 @@ func (d *demo) pass(ctx, road context.Context, v vehicle, way float64) error {
 	if err := errors.Join(err, <-killed); err != nil {
 		return err
 	}
-	if err := d.tell(road, v, kills > 0); err != nil {
+	if err := d.tell(road, v, before.StartedAt, kills > 0); err != nil {
 		return err
 	}
 	d.hw.pause(road, d.hw.pace.Gap)
@@ -89,10 +90,13 @@ func (d *demo) decided(ctx context.Context) (refer bool) {
 	return false
 }
 
-// tell waits for the passage's end on the status page and prints its line.
-func (d *demo) tell(ctx context.Context, v vehicle, killed bool) error {
+// tell waits for the passage's end on the status page and prints its line. Of a
+// vehicle that drove while boothd was killed, or was started anew by somebody
+// else, none is asked for.
+func (d *demo) tell(ctx context.Context, v vehicle, begun time.Time, killed bool) error {
 	for end := time.Now().Add(seenWithin); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
 		p, err := d.picture(ctx)
+		killed = killed || err == nil && !p.StartedAt.Equal(begun)
 		if err != nil || len(p.Last) == 0 || d.seen[p.Last[0].ID] {
 			continue
 		}

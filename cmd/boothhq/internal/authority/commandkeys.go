@@ -49,6 +49,9 @@ func NewCommandKey(dir, name string, phrase []byte) (ed25519.PublicKey, error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return nil, fmt.Errorf("making key %s: %w", name, errors.Join(err, os.Remove(path)))
 	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("making key %s: %w", name, err)
+	}
 	return public, nil
 }
 

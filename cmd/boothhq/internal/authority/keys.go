@@ -163,11 +163,14 @@ func Init(dir string, phrase []byte, rootExpires time.Time) (err error) {
 		"repository/root/1.root.json": root,
 		"token.key":                   []byte(hex.EncodeToString(secret) + "\n"),
 	} {
-		if err := os.WriteFile(filepath.Join(temp, name), b, 0o600); err != nil {
+		if err := keep(filepath.Join(temp, name), b, 0o600); err != nil {
 			return err
 		}
 	}
-	return os.Rename(temp, dir)
+	if err := os.Rename(temp, dir); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(filepath.Clean(dir)))
 }
 
 // makeRoot makes every key and the root metadata that names them.
@@ -184,7 +187,7 @@ func makeRoot(dir string, phrase []byte, expires time.Time) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(keyPath(dir, file), sealed, 0o600); err != nil {
+		if err := keep(keyPath(dir, file), sealed, 0o600); err != nil {
 			return err
 		}
 		public, err := metadata.KeyFromPublicKey(key.Public())
@@ -217,8 +220,26 @@ func makeRoot(dir string, phrase []byte, expires time.Time) ([]byte, error) {
 
 // write replaces a file of the repository whole.
 func write(path string, b []byte) error {
-	if err := renameio.WriteFile(path, b, 0o644); err != nil {
+	if err := keep(path, b, 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w", strings.TrimPrefix(path, filepath.Dir(filepath.Dir(path))), err)
 	}
 	return nil
+}
+
+// keep replaces a file whole and makes its name last: what booths have heard of,
+// or a key that took another's place, must not be gone after a power cut.
+func keep(path string, b []byte, mode fs.FileMode) error {
+	if err := renameio.WriteFile(path, b, mode); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder makes the names in a folder last.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

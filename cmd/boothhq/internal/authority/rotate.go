@@ -160,7 +160,7 @@ func (o *Office) install(role string, sealed, root []byte, version int64) error 
 	if err := overwriteKey(path); err != nil {
 		return fmt.Errorf("removing the old key %s: %w", role, err)
 	}
-	if err := os.WriteFile(path, sealed, 0o600); err != nil {
+	if err := keep(path, sealed, 0o600); err != nil {
 		return err
 	}
 	if err := write(o.path(fmt.Sprintf("root/%d.root.json", version)), root); err != nil {

@@ -296,10 +296,13 @@ func (o *office) write(out string) (heads []contract.ListHeader, err error) {
 		}
 		heads = append(heads, h)
 	}
-	if err := os.WriteFile(filepath.Join(temp, builtKey), []byte(o.key.ID()+"\n"), 0o644); err != nil {
+	if err := keep(filepath.Join(temp, builtKey), []byte(o.key.ID()+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	return heads, os.Rename(temp, out)
+	if err := os.Rename(temp, out); err != nil {
+		return nil, err
+	}
+	return heads, syncFolder(filepath.Dir(filepath.Clean(out)))
 }
 
 func writeList(path, kind string, rows []contract.ListRow) (h contract.ListHeader, err error) {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"boothd/agent/token"
 )
 
@@ -50,5 +48,5 @@ func (o *Office) RotateTokenKey(overlap time.Duration) (fresh, former string, un
 	if _, err := token.ParseKeys([]byte(both), o.Now); err != nil {
 		return "", "", until, errors.Join(errors.New("the new token key cannot be read back"), err)
 	}
-	return key.ID(), keys.Current.ID(), until, renameio.WriteFile(path, []byte(both), 0o600)
+	return key.ID(), keys.Current.ID(), until, keep(path, []byte(both), 0o600)
 }

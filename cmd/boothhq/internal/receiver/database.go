@@ -13,7 +13,7 @@ import (
 )
 
 // schemaVersion is what this program writes and reads.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // Times are microseconds UTC: the driver keeps or loses the zone of a time
 // value by surprise.
@@ -179,7 +179,12 @@ func migrate(ctx context.Context, db *sql.DB, write bool) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, presenceSchema); err != nil {
+	if version < 4 {
+		if _, err := tx.ExecContext(ctx, presenceSchema); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, goneSchema); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -1,9 +1,11 @@
 package receiver
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -33,7 +35,7 @@ func TestMarksAgreeWithASet(t *testing.T) {
 				want.have = append(want.have, [2]uint64{seq, seq})
 			}
 		}
-		if m.upto != want.upto || len(m.have) != len(want.have) || len(m.have) > 0 && !cmp.Equal(m.have, want.have) {
+		if m.upto != want.upto || len(m.have) != len(want.have) || len(m.have) > 0 && !gocmp.Equal(m.have, want.have) {
 			t.Fatalf("marks = %v, want %v", m, want)
 		}
 		if m.last() != last || m.missing() != missing {
@@ -52,4 +54,32 @@ func TestMarksAgreeWithASet(t *testing.T) {
 			t.Errorf("holes hold %d, want %d", holes, missing)
 		}
 	})
+}
+
+// Whatever is committed is told at some time, however much is: what overtakes a
+// backlog would else wait for its receipt behind all of that.
+func TestReceiptsTellOfEveryRange(t *testing.T) {
+	var m marks
+	const islands = 3 * mostRanges
+	for n := range uint64(islands) {
+		m.add(3 + 2*n)
+	}
+	told := make(map[uint64]bool)
+	for range 200 {
+		r := m.receipt(epochA)
+		if len(r.Have) > mostRanges || len(r.Have) <= mostRanges/2 || !slices.IsSortedFunc(r.Have, func(a, b [2]uint64) int { return cmp.Compare(a[0], b[0]) }) {
+			t.Fatalf("%d ranges", len(r.Have))
+		}
+		for _, x := range r.Have {
+			if told[x[0]] = true; x[0] != x[1] || !slices.Contains(m.have, x) {
+				t.Fatalf("%v is not committed", x)
+			}
+		}
+		if r.Have[0][0] != 3 {
+			t.Fatal("the lowest is left out")
+		}
+	}
+	if len(told) != islands {
+		t.Errorf("%d of %d are told", len(told), islands)
+	}
 }

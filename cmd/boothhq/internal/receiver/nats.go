@@ -33,7 +33,7 @@ func natsSubjects() []string {
 const (
 	natsConnect = 10 * time.Second
 	natsSetUp   = 30 * time.Second
-	natsRedo    = 30 * time.Second // without acknowledgement, another receiver gets it
+	natsRedo    = 10 * time.Second // without acknowledgement, another receiver gets it
 	natsKept    = 72 * time.Hour   // what is older has been sent again by its booth long since
 	natsBytes   = 8 << 30          // some 9 million events, the oldest going first
 	natsPings   = 5 * time.Second  // two without answer: the node is gone

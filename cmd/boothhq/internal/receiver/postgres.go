@@ -27,11 +27,12 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Postgres{db}, nil
+	p := &Postgres{db}
+	if err := p.catchUp(ctx); err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	return p, nil
 }
-
-// Close closes the connection.
-func (p *Postgres) Close() error { return p.db.close() }
 
 // Add keeps a batch.
 func (p *Postgres) Add(ctx context.Context, ds []Delivery) (map[string]Heard, error) {
@@ -167,22 +168,22 @@ func (p *Postgres) Receipts(ctx context.Context, booths []string, least time.Dur
 // readReceipts reads what is committed of booths. The rows of told are locked
 // meanwhile: no other receiver tells these booths anything older later.
 func readReceipts(ctx context.Context, tx pgx.Tx, booths []int64, out map[string]contract.Receipt) error {
-	rows, err := tx.Query(ctx, `SELECT b.name, coalesce(e.id, 0), coalesce(e.name, ''), coalesce(e.upto, 0), coalesce(e.held, '{}')
+	rows, err := tx.Query(ctx, `SELECT b.name, coalesce(e.id, 0), coalesce(e.name, ''), coalesce(e.upto, 0), coalesce(e.held, '{}'), coalesce(e.thinned, 0)
 		FROM booth b LEFT JOIN LATERAL (SELECT * FROM epoch WHERE booth = b.id ORDER BY heard_at DESC, id DESC LIMIT 1) e ON true WHERE b.id = ANY ($1)`, booths)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	byID := make(map[int64]string)
+	byID, thinned := make(map[int64]string), make(map[int64]marks)
 	for rows.Next() {
 		var booth, name string
-		var id int64
+		var id, gone int64
 		var m marks
 		var held []int64
-		if err := rows.Scan(&booth, &id, &name, &m.upto, &held); err != nil {
+		if err := rows.Scan(&booth, &id, &name, &m.upto, &held, &gone); err != nil {
 			return err
 		}
-		if m.have, err = ranges(held); err != nil {
+		if m.have, err = rangesOf(held); err != nil {
 			return err
 		}
 		out[booth] = contract.Receipt{}
@@ -190,11 +191,21 @@ func readReceipts(ctx context.Context, tx pgx.Tx, booths []int64, out map[string
 			out[booth] = m.receipt(name)
 			byID[id] = booth
 		}
+		if gone > 0 {
+			thinned[id] = m
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	rows.Close() // one connection: the next query needs it
+	for id, m := range thinned {
+		r := out[byID[id]]
+		if r.Want, err = asks(ctx, pgTx{tx}, id, &m); err != nil {
+			return err
+		}
+		out[byID[id]] = r
+	}
 	return readRejects(ctx, tx, byID, out)
 }
 
@@ -219,8 +230,8 @@ func readRejects(ctx context.Context, tx pgx.Tx, byID map[int64]string, out map[
 	return rows.Err()
 }
 
-// ranges reads held.
-func ranges(held []int64) ([][2]uint64, error) {
+// rangesOf reads held.
+func rangesOf(held []int64) ([][2]uint64, error) {
 	if len(held)%2 != 0 {
 		return nil, errors.New("an epoch's marks are broken")
 	}

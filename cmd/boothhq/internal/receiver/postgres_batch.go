@@ -24,12 +24,15 @@ type pgBatch struct {
 	bad    []int // those to refuse, with a number
 	heard  map[string]Heard
 	kept   []int
+	// refused are the numbers that are kept as such for the first time.
+	refused []place
 }
 
 // locked is the row of one epoch, ours until the commit.
 type locked struct {
 	id               int64
 	marks            marks
+	thinned          int64 // numbers that are given up
 	again, conflicts int64
 	at               int64
 }
@@ -78,7 +81,7 @@ func sorted(ds []Delivery) *pgBatch {
 
 // keep does a batch's work in a transaction.
 func (b *pgBatch) keep(ctx context.Context, tx pgx.Tx) error {
-	for _, step := range []func(context.Context, pgx.Tx) error{b.lock, b.insert, b.compare, b.open, b.refuse, b.mark} {
+	for _, step := range []func(context.Context, pgx.Tx) error{b.lock, b.insert, b.compare, b.open, b.refuse, b.thin, b.mark} {
 		if err := step(ctx, tx); err != nil {
 			return err
 		}
@@ -114,7 +117,7 @@ func (b *pgBatch) lock(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	rows, err := tx.Query(ctx, "SELECT b.name, e.name, e.id, e.upto, e.held FROM "+these+` JOIN booth b ON b.name = u.booth
+	rows, err := tx.Query(ctx, "SELECT b.name, e.name, e.id, e.upto, e.held, e.thinned FROM "+these+` JOIN booth b ON b.name = u.booth
 		JOIN epoch e ON e.booth = b.id AND e.name = u.name ORDER BY b.name COLLATE "C", e.name COLLATE "C" FOR UPDATE OF e`, booths, names)
 	if err != nil {
 		return err
@@ -124,10 +127,10 @@ func (b *pgBatch) lock(ctx context.Context, tx pgx.Tx) error {
 		var key epochKey
 		var e locked
 		var held []int64
-		if err := rows.Scan(&key.booth, &key.name, &e.id, &e.marks.upto, &held); err != nil {
+		if err := rows.Scan(&key.booth, &key.name, &e.id, &e.marks.upto, &held, &e.thinned); err != nil {
 			return err
 		}
-		if e.marks.have, err = ranges(held); err != nil {
+		if e.marks.have, err = rangesOf(held); err != nil {
 			return err
 		}
 		b.epochs[key] = &e
@@ -184,20 +187,20 @@ func (b *pgBatch) room(is []int) []int {
 	trial := make(map[*locked]*marks)
 	var fits []int
 	for _, i := range is {
-		e, seq := b.epochOf(i), b.js[i].seq
+		e := b.epochOf(i)
 		m := trial[e]
 		if m == nil {
 			c := e.marks.clone()
 			m = &c
 			trial[e] = m
 		}
-		if m.full(seq) {
+		if m.full(b.js[i]) {
 			h := b.heard[b.js[i].booth]
 			h.Later++
 			b.heard[b.js[i].booth] = h
 			continue
 		}
-		m.add(seq)
+		m.add(b.js[i].seq)
 		fits = append(fits, i)
 	}
 	return fits
@@ -291,13 +294,14 @@ func (b *pgBatch) refuse(ctx context.Context, tx pgx.Tx) error {
 	if len(epochs) == 0 {
 		return nil
 	}
-	fresh, err := places(ctx, tx, `INSERT INTO reject (epoch, seq, code, msg, received_at, body)
+	refused, err := places(ctx, tx, `INSERT INTO reject (epoch, seq, code, msg, received_at, body)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bytea[]) AS u (epoch, seq, code, msg, at, body)
 		WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.epoch = u.epoch AND e.seq = u.seq)
 		ON CONFLICT (epoch, seq) DO NOTHING RETURNING epoch, seq`, epochs, seqs, codes, msgs, received, bodies)
-	for _, p := range fresh {
+	for _, p := range refused {
 		byID[p.epoch].marks.add(p.seq)
 	}
+	b.refused = refused
 	return err
 }
 
@@ -313,12 +317,20 @@ func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
 		if e == nil {
 			return fmt.Errorf("an epoch has no row")
 		}
-		held := make([]int64, 0, 2*len(e.marks.have))
-		for _, r := range e.marks.have {
-			held = append(held, int64(r[0]), int64(r[1]))
+		if err := e.settle(ctx, tx); err != nil {
+			return err
 		}
-		all.Queue("UPDATE epoch SET upto = $2, held = $3, again = again + $4, conflicts = conflicts + $5, heard_at = greatest(heard_at, $6), began_at = CASE began_at WHEN 0 THEN $6 ELSE began_at END WHERE id = $1",
-			e.id, int64(e.marks.upto), held, e.again, e.conflicts, e.at)
+		all.Queue("UPDATE epoch SET upto = $2, held = $3, thinned = $4, again = again + $5, conflicts = conflicts + $6, heard_at = greatest(heard_at, $7), began_at = CASE began_at WHEN 0 THEN $7 ELSE began_at END WHERE id = $1",
+			e.id, int64(e.marks.upto), e.marks.held(), e.thinned, e.again, e.conflicts, e.at)
 	}
 	return tx.SendBatch(ctx, &all).Close()
+}
+
+// held are the ranges above the mark as they are stored.
+func (m *marks) held() []int64 {
+	out := make([]int64, 0, 2*len(m.have))
+	for _, r := range m.have {
+		out = append(out, int64(r[0]), int64(r[1]))
+	}
+	return out
 }

@@ -89,8 +89,42 @@ func TestI4_ReplicasAtOnceKeepEachOnce(t *testing.T) {
 	}
 }
 
+// Receivers that hear tombstones and what they explain in different orders at
+// once come to the same end, and none is ever ahead.
+func TestI4_ReplicasAtOnceAgreeOnWhatIsGone(t *testing.T) {
+	url := newPostgres(t)
+	b := thinned(rand.New(rand.NewPCG(1, 5)))
+	var wg sync.WaitGroup
+	for i := range uint64(4) {
+		s, mine := openStore(t, url), slices.Clone(b.sends)
+		rng := rand.New(rand.NewPCG(i, 6))
+		rng.Shuffle(len(mine), func(x, y int) { mine[x], mine[y] = mine[y], mine[x] })
+		wg.Go(func() {
+			for batch := range slices.Chunk(mine, 1+rng.IntN(9)) {
+				if _, err := s.Add(t.Context(), batch); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	ctx, done := context.WithCancel(t.Context())
+	var witness sync.WaitGroup
+	witness.Go(func() { neverAhead(ctx, t, url, []string{boothA}) })
+	wg.Wait()
+	done()
+	witness.Wait()
+	if diff := cmp.Diff(contract.Receipt{Epoch: epochA, Upto: b.last}, mustReceipt(t, openStore(t, url), boothA)); diff != "" {
+		t.Errorf("receipt (-want +got):\n%s", diff)
+	}
+	sum := summary(t, url)
+	if sum.Missing != 0 || sum.Conflicts != 0 || uint64(sum.Events)+sum.Thinned != b.last || sum.Thinned == 0 {
+		t.Errorf("%+v, the last is %d", sum, b.last)
+	}
+}
+
 // neverAhead reads receipts while others write: a mark never goes back and is
-// never ahead of the table.
+// never ahead of the tables.
 func neverAhead(ctx context.Context, t *testing.T, url string, booths []string) {
 	s, db := openStore(t, url), openStore(t, url).(*Postgres).db
 	last := make(map[string]uint64)
@@ -103,12 +137,12 @@ func neverAhead(ctx context.Context, t *testing.T, url string, booths []string) 
 		}
 		for booth, r := range receipts {
 			var n uint64
-			if err := db.queryRow(t.Context(), `SELECT count(*) FROM event v JOIN epoch e ON e.id = v.epoch JOIN booth b ON b.id = e.booth
+			if err := db.queryRow(t.Context(), `SELECT count(*) FROM (SELECT epoch, seq FROM event UNION ALL SELECT epoch, seq FROM gone) v JOIN epoch e ON e.id = v.epoch JOIN booth b ON b.id = e.booth
 				WHERE b.name = $1 AND v.seq <= $2`, booth, int64(r.Upto)).Scan(&n); err != nil {
 				t.Error(err)
 			}
 			if n != r.Upto || r.Upto < last[booth] {
-				t.Errorf("%s: receipt up to %d after %d, with %d of them in the table", booth, r.Upto, last[booth], n)
+				t.Errorf("%s: receipt up to %d after %d, with %d of them in the tables", booth, r.Upto, last[booth], n)
 			}
 			last[booth] = r.Upto
 			looks++
@@ -128,6 +162,9 @@ func TestStoresAgree(t *testing.T) {
 				d.Body = []byte(string(d.Body[:1]) + `"x":1,` + string(d.Body[1:])) // other bytes of the same event
 			case 1:
 				d.Topic = contract.EventTopic(boothA, contract.ClassCrossing)
+			case 3:
+				n := 20 + rng.Uint64N(30)
+				d = tombstone(n+10, [2]uint64{n, n + rng.Uint64N(3)}, [2]uint64{n + 5, n + 5 + rng.Uint64N(4)})
 			case 2:
 				d = alert(100+rng.Uint64N(9), passage1, noon, hit(fmt.Sprint("LK-", rng.IntN(3))))
 			}

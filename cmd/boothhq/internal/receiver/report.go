@@ -33,7 +33,8 @@ func (r *Report) Close() error { return r.db.close() }
 type Summary struct {
 	Booths    []Booth `json:"booths"`
 	Events    int64   `json:"events"`
-	Missing   uint64  `json:"missing"` // sequence numbers below the highest that are not here
+	Missing   uint64  `json:"missing"` // sequence numbers below the highest that are not here, and not given up
+	Thinned   uint64  `json:"thinned"` // given up by their booths for want of room, each by number
 	Doubled   uint64  `json:"doubled"` // events here under two numbers; anything but 0 is a fault
 	Conflicts uint64  `json:"conflicts"`
 	Rejected  uint64  `json:"rejected"`
@@ -60,6 +61,7 @@ type Epoch struct {
 	Again     int64            `json:"again"`     // harmless repetitions on the wire
 	Conflicts uint64           `json:"conflicts"` // other bytes under a taken number
 	Missing   uint64           `json:"missing"`
+	Thinned   uint64           `json:"thinned"`
 	Doubled   uint64           `json:"doubled"`  // Events without Distinct
 	Types     map[string]int64 `json:"types"`    // events by type
 	Outcomes  map[string]int64 `json:"outcomes"` // passages that ended, by the outcome of their last decision
@@ -75,12 +77,20 @@ type storedEpoch struct {
 	conflicts   uint64
 	heardAt     int64
 	beganAt     int64
+	thinned     uint64
+	explained   uint64 // of what is missing above the mark, given up
 	marks       marks
+}
+
+// missing counts the holes that nothing explains.
+func (e *storedEpoch) missing() uint64 {
+	n := e.marks.missing()
+	return n - min(n, e.explained)
 }
 
 // readEpochs reads every epoch, the one heard last being last, with its marks.
 func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
-	rows, err := db.query(ctx, `SELECT e.id, b.name, e.name, e.upto, e.again, e.conflicts, e.heard_at, e.began_at
+	rows, err := db.query(ctx, `SELECT e.id, b.name, e.name, e.upto, e.again, e.conflicts, e.heard_at, e.began_at, e.thinned
 		FROM epoch e JOIN booth b ON b.id = e.booth ORDER BY e.heard_at, e.id`)
 	if err != nil {
 		return nil, err
@@ -89,7 +99,7 @@ func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
 	var out []storedEpoch
 	for rows.Next() {
 		var e storedEpoch
-		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflicts, &e.heardAt, &e.beganAt); err != nil {
+		if err := rows.Scan(&e.id, &e.booth, &e.name, &e.marks.upto, &e.again, &e.conflicts, &e.heardAt, &e.beganAt, &e.thinned); err != nil {
 			return nil, err
 		}
 		out = append(out, e)
@@ -98,15 +108,18 @@ func readEpochs(ctx context.Context, db querier) ([]storedEpoch, error) {
 		return nil, err
 	}
 	rows.Close() // one connection: the next query needs it
-	return out, readIslands(ctx, db, out)
+	index := make(map[int64]*storedEpoch, len(out))
+	for i := range out {
+		index[out[i].id] = &out[i]
+	}
+	if err := readIslands(ctx, db, index); err != nil {
+		return nil, err
+	}
+	return out, readGone(ctx, db, index)
 }
 
 // readIslands reads the ranges above the marks.
-func readIslands(ctx context.Context, db querier, epochs []storedEpoch) error {
-	index := make(map[int64]*storedEpoch, len(epochs))
-	for i := range epochs {
-		index[epochs[i].id] = &epochs[i]
-	}
+func readIslands(ctx context.Context, db querier, index map[int64]*storedEpoch) error {
 	rows, err := db.query(ctx, db.islands())
 	if err != nil {
 		return err
@@ -143,19 +156,25 @@ func (r *Report) Summary(ctx context.Context) (Summary, error) {
 	for _, e := range epochs {
 		x := Epoch{
 			Epoch: e.name, Upto: e.marks.upto, Last: e.marks.last(), Again: e.again, Conflicts: e.conflicts,
-			Holes: append([][2]uint64{}, e.marks.holes(100)...), HeardAt: time.UnixMicro(e.heardAt).UTC(),
+			Holes: [][2]uint64{}, HeardAt: time.UnixMicro(e.heardAt).UTC(),
 		}
+		holes, err := wanted(ctx, tx, e.id, &e.marks, 100)
+		if err != nil {
+			return Summary{}, err
+		}
+		x.Holes = append(x.Holes, holes...)
 		if err := count(ctx, tx, e.id, &x); err != nil {
 			return Summary{}, err
 		}
 		// Counted, and not read off the marks that receipts are made of: if these
 		// were wrong, a report would be the one to tell.
-		x.Missing = x.Last - min(x.Last, uint64(x.Events)+x.Rejected)
+		x.Missing = x.Last - min(x.Last, uint64(x.Events)+x.Rejected+x.Thinned)
 		s.Events += x.Events
 		s.Missing += x.Missing
 		s.Doubled += x.Doubled
 		s.Conflicts += x.Conflicts
 		s.Rejected += x.Rejected
+		s.Thinned += x.Thinned
 		b := &s.Booths[index[e.booth]]
 		b.Epochs = append(b.Epochs, x)
 	}
@@ -164,8 +183,8 @@ func (r *Report) Summary(ctx context.Context) (Summary, error) {
 
 // count fills in what the events of an epoch tell.
 func count(ctx context.Context, db querier, epoch int64, x *Epoch) error {
-	err := db.queryRow(ctx, `SELECT count(*), count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = $1)
-		FROM event WHERE epoch = $1`, epoch).Scan(&x.Events, &x.Distinct, &x.Rejected)
+	err := db.queryRow(ctx, `SELECT count(*), count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = $1), (SELECT count(*) FROM gone WHERE epoch = $1)
+		FROM event WHERE epoch = $1`, epoch).Scan(&x.Events, &x.Distinct, &x.Rejected, &x.Thinned)
 	if err != nil {
 		return err
 	}

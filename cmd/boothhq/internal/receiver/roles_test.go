@@ -62,11 +62,12 @@ func TestI7_RolesOfTheDatabase(t *testing.T) {
 	mustAdd(t, first, audit(boothA, 1), alert(2, passage1, noon, hit("LK-1")))
 	second := openStore(t, as(t, db, "HQ-receiver-2"))
 	mustAdd(t, second, audit(boothA, 3))
+	mustAdd(t, second, tombstone(6, [2]uint64{4, 5}))
 	if err := second.Hear(t.Context(), map[string]Said{boothA: {Status: &contract.Status{S: contract.Online, Conn: 1}}}, noon); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustReceipt(t, second, boothA); r.Upto != 3 {
-		t.Errorf("receipt %+v, want up to 3", r)
+	if r := mustReceipt(t, second, boothA); r.Upto != 6 {
+		t.Errorf("receipt %+v, want up to 6", r)
 	}
 
 	board, err := OpenReport(t.Context(), as(t, db, "HQ-board"))
@@ -74,7 +75,7 @@ func TestI7_RolesOfTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer board.Close()
-	if got, err := board.Standings(t.Context()); err != nil || len(got) != 1 || got[0].Upto != 3 {
+	if got, err := board.Standings(t.Context()); err != nil || len(got) != 1 || got[0].Upto != 6 || got[0].Missing != 0 || got[0].Thinned != 2 {
 		t.Errorf("the board sees %+v, %v", got, err)
 	}
 	_, err = board.Export(t.Context(), io.Discard, Selection{})
@@ -85,11 +86,11 @@ func TestI7_RolesOfTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer report.Close()
-	if s, err := report.Summary(t.Context()); err != nil || s.Events != 3 || s.Missing != 0 {
+	if s, err := report.Summary(t.Context()); err != nil || s.Events != 4 || s.Missing != 0 || s.Thinned != 2 {
 		t.Errorf("the report sees %+v, %v", s, err)
 	}
 	var out strings.Builder
-	if n, err := report.Export(t.Context(), &out, Selection{}); n != 3 || err != nil {
+	if n, err := report.Export(t.Context(), &out, Selection{}); n != 4 || err != nil {
 		t.Errorf("exported %d, %v", n, err)
 	}
 	if err := report.db.exec(t.Context(), "SET default_transaction_read_only = off"); err != nil {

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -24,9 +23,10 @@ type epochKey struct{ booth, name string }
 
 // epoch is one life of one booth's journal.
 type epoch struct {
-	id    int64
-	name  string
-	marks marks
+	id      int64
+	name    string
+	marks   marks
+	thinned int64 // numbers that are given up
 }
 
 // OpenSQLite opens or makes the database. Every commit is on disk when it returns.
@@ -36,7 +36,11 @@ func OpenSQLite(ctx context.Context, path string) (*SQLite, error) {
 		return nil, err
 	}
 	s := &SQLite{db: db, epochs: make(map[epochKey]*epoch), latest: make(map[string]*epoch)}
-	if err := s.load(ctx); err != nil {
+	err = s.load(ctx)
+	if err == nil {
+		err = s.catchUp(ctx)
+	}
+	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
@@ -53,10 +57,43 @@ func (s *SQLite) load(ctx context.Context) error {
 		return err
 	}
 	for _, e := range es { // in order of heard_at
-		kept := &epoch{id: e.id, name: e.name, marks: e.marks}
+		kept := &epoch{id: e.id, name: e.name, marks: e.marks, thinned: int64(e.thinned)}
 		s.epochs[epochKey{e.booth, e.name}] = kept
 		s.latest[e.booth] = kept
 	}
+	return nil
+}
+
+// catchUp takes in what tombstones say that were kept by a program that knew
+// nothing of them.
+func (s *SQLite) catchUp(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	gone, err := untold(ctx, liteTx{tx})
+	if err != nil {
+		return err
+	}
+	b := s.newBatch(ctx, tx)
+	for _, e := range s.epochs {
+		if ranges := gone[e.id]; ranges != nil {
+			if err := b.giveUp(e, ranges); err != nil {
+				return err
+			}
+		}
+		if e.thinned > 0 && len(e.marks.have) > mostRanges {
+			b.work(e) // the marks were read off the events alone
+		}
+	}
+	if err := b.settle(); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	b.done()
 	return nil
 }
 
@@ -70,7 +107,7 @@ func (s *SQLite) Add(ctx context.Context, ds []Delivery) (map[string]Heard, erro
 		return nil, &storeError{err: err}
 	}
 	defer tx.Rollback()
-	b := &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), added: make(map[*epoch][]uint64), fresh: make(map[epochKey]*epoch)}
+	b := s.newBatch(ctx, tx)
 	for i := range ds {
 		if err := b.add(&ds[i]); err != nil {
 			return nil, &storeError{err: err}
@@ -82,151 +119,8 @@ func (s *SQLite) Add(ctx context.Context, ds []Delivery) (map[string]Heard, erro
 	if err := tx.Commit(); err != nil {
 		return nil, &storeError{err: err}
 	}
-	// Only what is committed counts as had.
-	for key, e := range b.fresh {
-		s.epochs[key] = e
-	}
-	for e, seqs := range b.added {
-		for _, seq := range seqs {
-			e.marks.add(seq)
-		}
-	}
-	for booth, e := range b.last {
-		s.latest[booth] = e
-	}
+	b.done()
 	return b.heard, nil
-}
-
-// batchTx is one transaction at work.
-type batchTx struct {
-	ctx   context.Context
-	tx    *sql.Tx
-	store *SQLite
-	heard map[string]Heard
-	added map[*epoch][]uint64
-	fresh map[epochKey]*epoch
-	last  map[string]*epoch
-}
-
-func (b *batchTx) add(d *Delivery) error {
-	j := judge(*d)
-	if j.booth == "" {
-		return nil // outside the subscription: not ours
-	}
-	h := b.heard[j.booth]
-	defer func() { b.heard[j.booth] = h }()
-	if j.epoch == "" || j.seq == 0 {
-		h.Refused++
-		return nil
-	}
-	e, err := b.epochOf(j.booth, j.epoch)
-	if err != nil {
-		return err
-	}
-	if e.marks.full(j.seq) {
-		h.Later++
-		return nil
-	}
-	if j.code != "" {
-		h.Refused++
-		return b.refuse(e, j, *d)
-	}
-	res, err := b.tx.ExecContext(b.ctx, `INSERT INTO event (epoch, seq, id, type, class, at, received_at, live, simulated, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (epoch, seq) DO NOTHING`,
-		e.id, int64(j.seq), j.event.ID, string(j.event.Type), string(j.class), j.event.Time.UnixMicro(), d.At.UnixMicro(),
-		j.event.Live, j.event.Simulated, d.Body)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil {
-		return err
-	} else if n == 1 {
-		h.Stored++
-		d.Kept = true
-		b.added[e] = append(b.added[e], j.seq)
-		if j.alert != nil {
-			if err := openHits(b.ctx, liteTx{b.tx}, j.booth, j.event, *j.alert, d.At); err != nil {
-				return err
-			}
-		}
-		// It may have been refused before and been mended since.
-		_, err := b.tx.ExecContext(b.ctx, "DELETE FROM reject WHERE epoch = ? AND seq = ?", e.id, int64(j.seq))
-		return err
-	}
-	return b.again(e, j, *d, &h)
-}
-
-// again counts a number that is taken: the same event once more, which is
-// harmless, or another one, which is not.
-func (b *batchTx) again(e *epoch, j judged, d Delivery, h *Heard) error {
-	var body []byte
-	if err := b.tx.QueryRowContext(b.ctx, "SELECT body FROM event WHERE epoch = ? AND seq = ?", e.id, int64(j.seq)).Scan(&body); err != nil {
-		return err
-	}
-	column := "again"
-	if bytes.Equal(body, d.Body) {
-		h.Again++
-	} else {
-		h.Conflicts++
-		column = "conflicts"
-	}
-	_, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET "+column+" = "+column+" + 1 WHERE id = ?", e.id)
-	return err
-}
-
-// refuse keeps what is refused, so that its number is accounted for. Nothing
-// that was kept as good is ever refused later.
-func (b *batchTx) refuse(e *epoch, j judged, d Delivery) error {
-	var good bool
-	err := b.tx.QueryRowContext(b.ctx, "SELECT EXISTS (SELECT 1 FROM event WHERE epoch = ? AND seq = ?)", e.id, int64(j.seq)).Scan(&good)
-	if err != nil || good {
-		return err
-	}
-	if _, err := b.tx.ExecContext(b.ctx, `INSERT INTO reject (epoch, seq, code, msg, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (epoch, seq) DO NOTHING`, e.id, int64(j.seq), j.code, j.msg, d.At.UnixMicro(), d.Body[:min(len(d.Body), mostKept)]); err != nil {
-		return err
-	}
-	b.added[e] = append(b.added[e], j.seq)
-	return nil
-}
-
-// epochOf finds or makes the epoch of a booth.
-func (b *batchTx) epochOf(booth, name string) (*epoch, error) {
-	key := epochKey{booth, name}
-	e := b.store.epochs[key]
-	if e == nil {
-		e = b.fresh[key]
-	}
-	if e == nil {
-		id, err := boothID(b.ctx, liteTx{b.tx}, booth)
-		if err != nil {
-			return nil, err
-		}
-		e = &epoch{name: name}
-		if err := b.tx.QueryRowContext(b.ctx, "INSERT INTO epoch (booth, name) VALUES (?, ?) RETURNING id", id, name).Scan(&e.id); err != nil {
-			return nil, err
-		}
-		b.fresh[key] = e
-	}
-	if b.last == nil {
-		b.last = make(map[string]*epoch)
-	}
-	b.last[booth] = e
-	return e, nil
-}
-
-// finish writes the marks of every epoch the batch touched.
-func (b *batchTx) finish(at time.Time) error {
-	for _, e := range b.last {
-		m := marks{upto: e.marks.upto, have: append([][2]uint64(nil), e.marks.have...)}
-		for _, seq := range b.added[e] {
-			m.add(seq)
-		}
-		if _, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET upto = ?1, heard_at = ?2, began_at = CASE began_at WHEN 0 THEN ?2 ELSE began_at END WHERE id = ?3", int64(m.upto), at.UnixMicro(), e.id); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Hear keeps what booths said of themselves.
@@ -292,6 +186,11 @@ func (s *SQLite) Receipts(ctx context.Context, booths []string, _ time.Duration)
 		}
 		r := e.marks.receipt(e.name)
 		var err error
+		if e.thinned > 0 {
+			if r.Want, err = asks(ctx, lite{s.db}, e.id, &e.marks); err != nil {
+				return nil, &storeError{err: err}
+			}
+		}
 		if r.Reject, err = s.rejects(ctx, e.id); err != nil {
 			return nil, &storeError{err: err}
 		}

@@ -23,7 +23,8 @@ type Standing struct {
 	Journals Journals
 
 	// Of all epochs.
-	Missing   uint64 // sequence numbers below the highest that are not here
+	Missing   uint64 // sequence numbers below the highest that are not here, and not given up
+	Thinned   uint64 // given up by the booth for want of room
 	Rejected  uint64
 	Again     int64
 	Conflicts uint64
@@ -72,7 +73,8 @@ func (r *Report) Standings(ctx context.Context) ([]Standing, error) {
 		x := &out[index[e.booth]]
 		x.Epoch, x.Upto, x.Last, x.HeardAt = e.name, e.marks.upto, e.marks.last(), time.UnixMicro(e.heardAt).UTC()
 		x.Journals = x.Journals.with(e)
-		x.Missing += e.marks.missing()
+		x.Missing += e.missing()
+		x.Thinned += e.thinned
 		x.Again += e.again
 		x.Conflicts += e.conflicts
 	}

@@ -102,6 +102,7 @@ type judged struct {
 	class contract.Class
 	event contract.Event
 	alert *contract.LookoutAlert // of an alert, for the watch desk
+	gone  [][2]uint64            // by a tombstone: what is given up
 	epoch string
 	seq   uint64
 	code  string // why it is refused; "" if it is good
@@ -144,6 +145,10 @@ func judge(d Delivery) judged {
 			break
 		}
 		j.alert = &alert
+	case j.event.Type == contract.TypeThinned:
+		if j.gone, err = goneBy(j.event); err != nil {
+			j.code, j.msg = "schema", err.Error()
+		}
 	}
 	return j // a type we do not know yet is kept: every event is a fact
 }

@@ -323,3 +323,27 @@ func TestANewerDatabaseIsLeftAlone(t *testing.T) {
 		t.Error("a report of no database has no error")
 	}
 }
+
+// Every type that a booth can send is stored and receipted, each on its topic.
+func TestEveryEventIsTaken(t *testing.T) { each(t, testEveryEventIsTaken) }
+
+func testEveryEventIsTaken(t *testing.T, fresh func() string) {
+	s, _ := newStore(t, fresh())
+	for _, typ := range contract.Types() {
+		b, err := contract.Documents.ReadFile("golden/" + strings.TrimPrefix(string(typ), "org.boothd.") + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := contract.Decode(bytes.TrimSpace(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := Delivery{Topic: contract.EventTopic(e.Booth, typ.Class()), Body: bytes.TrimSpace(b), At: noon}
+		if heard := mustAdd(t, s, d)[e.Booth]; heard.Stored != 1 {
+			t.Errorf("%s: %+v", typ, heard)
+		}
+	}
+	if r := mustReceipt(t, s, "pac-hwy-nexus-03"); r.Upto != uint64(len(contract.Types())) || len(r.Reject) > 0 {
+		t.Errorf("receipt %+v", r)
+	}
+}

@@ -17,7 +17,7 @@ import (
 )
 
 // Compared is what a look at both sides found. A good run has zeros, but for
-// Again.
+// Again and Thinned.
 type Compared struct {
 	Missing   uint64 `json:"missing"`   // in a journal and not at headquarters
 	Doubled   uint64 `json:"doubled"`   // at headquarters twice
@@ -27,6 +27,7 @@ type Compared struct {
 	Conflicts uint64 `json:"conflicts"` // headquarters was sent other bytes for a number that it had
 	Rejected  uint64 `json:"rejected"`  // refused by headquarters
 	Again     uint64 `json:"again"`     // repetitions that came over the wire, and did no harm
+	Thinned   uint64 `json:"thinned"`   // given up at the booth, which is told by events at headquarters
 
 	Examples []string `json:"examples,omitempty"` // the first few faults, in words
 }
@@ -122,6 +123,14 @@ type journalRows struct {
 	more   bool
 	err    error
 	last   uint64 // passed by
+	// thinned are the ranges of the booth's tombstones: what is not in the journal
+	// there was given up, and may be at headquarters because it was on its way.
+	thinned []journal.Thinning
+}
+
+// gaveUp tells whether the booth has given a number up.
+func (k *journalRows) gaveUp(seq uint64) bool {
+	return slices.ContainsFunc(k.thinned, func(n journal.Thinning) bool { return n.From <= seq && seq <= n.To })
 }
 
 // readSide opens a journal, and counts what is wrong with it alone.
@@ -139,9 +148,15 @@ func readSide(ctx context.Context, c *Compared, s side) (_ journalRows, err erro
 		c.Lost++
 		c.example("%s: %v", s.name, err)
 	}
-	if v.Rows < s.stored {
-		c.Lost += s.stored - v.Rows
-		c.example("%s: its journal said that %d events were durable, and has %d", s.name, s.stored, v.Rows)
+	k.thinned = v.Thinned
+	gone := uint64(0)
+	for _, n := range v.Thinned {
+		gone += n.Count
+	}
+	c.Thinned += gone
+	if v.Rows+gone < s.stored {
+		c.Lost += s.stored - v.Rows - gone
+		c.example("%s: its journal said that %d events were durable, has %d and has given %d up", s.name, s.stored, v.Rows, gone)
 	}
 	k.next, k.stop = iter.Pull2(r.Range(ctx, 1, math.MaxInt64))
 	k.step()
@@ -176,7 +191,7 @@ func (c *Compared) weigh(booth string, k *journalRows, at row) {
 	case at.Seq == k.last:
 		c.Doubled++
 		c.example("%s: %d is at headquarters twice", booth, at.Seq)
-	default:
+	case !k.gaveUp(at.Seq):
 		c.Extra++
 		c.example("%s: %d is at headquarters and not in the journal", booth, at.Seq)
 	}

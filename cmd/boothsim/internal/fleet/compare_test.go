@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -98,5 +99,81 @@ func TestI4_CompareFindsWhatTheBoothLost(t *testing.T) {
 	}
 	if _, err := compare(t.Context(), []side{s}, strings.NewReader("no event\n")); err == nil {
 		t.Error("an export that is none is compared")
+	}
+}
+
+// What a booth has given up is not missing, and is nothing too many where it was
+// on its way; a number beside it is both.
+func TestI4_CompareKnowsWhatWasGivenUp(t *testing.T) {
+	const name = "booth-a"
+	s := side{name: name, path: filepath.Join(t.TempDir(), "journal.db")}
+	entry := func(d contract.Data) journal.Entry {
+		return journal.Entry{Class: string(d.Type().Class()), At: time.Now(), Build: func(st journal.Stamp) ([]byte, error) {
+			return contract.Encode(contract.Stamp(st), contract.Head{Booth: name, Time: time.Now().UTC()}, d)
+		}}
+	}
+	j, _, err := journal.Open(t.Context(), journal.Config{Path: s.path, MaxRows: 60, Thin: journal.Thin{Classes: []string{string(contract.ClassRead)}, Event: func(n journal.Thinning) journal.Entry {
+		return entry(contract.Thinned{From: n.From, To: n.To, Count: n.Count, Gone: n.Gone})
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := make(map[uint64][]byte) // all that ever was
+	for n := range 200 {
+		d := contract.Data(contract.PlateRead{Device: "front"})
+		if n%10 == 0 {
+			d = contract.Stopped{Reason: "signal"}
+		}
+		stamps, err := j.Append(t.Context(), entry(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r, err := range j.Range(t.Context(), stamps[0].Seq, stamps[0].Seq) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies[r.Seq] = r.Body
+		}
+		s.stored = stamps[0].Seq
+	}
+	var here [][]byte
+	gone, kept := uint64(0), uint64(0)
+	for r, err := range j.Range(t.Context(), 1, 1<<40) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[r.Seq] = nil
+		here, kept = append(here, r.Body), r.Seq
+	}
+	for seq, b := range bodies {
+		if b != nil {
+			gone = seq
+		}
+	}
+	thinned := j.Stats().Thinned
+	if err := j.Close(); err != nil || gone == 0 {
+		t.Fatal(err, gone)
+	}
+	late := slices.SortedFunc(slices.Values(append(slices.Clone(here), bodies[gone])), func(a, b []byte) int {
+		x, _ := contract.Decode(a)
+		y, _ := contract.Decode(b)
+		return int(x.Seq) - int(y.Seq)
+	})
+	for _, c := range []struct {
+		name string
+		all  [][]byte
+		want Compared
+	}{
+		{"all that is kept", here, Compared{Thinned: thinned}},
+		{"and one that was on its way", late, Compared{Thinned: thinned}},
+		{"one that is kept has not come", here[1:], Compared{Thinned: thinned, Missing: 1}},
+		{"a number too many", append(slices.Clone(here), bytes.Replace(here[len(here)-1], fmt.Appendf(nil, `"boothseq":%d`, kept), fmt.Appendf(nil, `"boothseq":%d`, kept+1), 1)),
+			Compared{Thinned: thinned, Extra: 1}},
+	} {
+		got, err := compare(t.Context(), []side{s}, bytes.NewReader(bytes.Join(c.all, []byte("\n"))))
+		got.Examples = nil
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, %v, want %+v", c.name, got, err, c.want)
+		}
 	}
 }

@@ -26,11 +26,11 @@ const (
 type source struct {
 	*journal.Journal
 	stats *stats
-	again *rand.Rand // the uplink's goroutine alone
 
-	mu   sync.Mutex // the traffic notes, the uplink asks
-	sent map[uint64]event
-	upto uint64 // receipted up to here
+	mu    sync.Mutex // the traffic notes, the uplink asks for several things at once
+	again *rand.Rand
+	sent  map[uint64]event
+	upto  uint64 // receipted up to here
 }
 
 // event is when an event was stored, and whether the link was up.
@@ -61,9 +61,7 @@ func (s *source) Pending(ctx context.Context, q uplink.Query) ([]uplink.Record, 
 		return nil, err
 	}
 	var out []uplink.Record
-	if len(rows) > 0 && q.Lane != uplink.Alerts && s.again.IntN(repeatOne) == 0 {
-		// Before the others: the last row is where the next reading begins.
-		from := 1 + s.again.Uint64N(rows[0].Seq)
+	if from := s.repeat(q.Lane, rows); from > 0 {
 		for r, err := range s.Journal.Range(ctx, from, min(from+repeatRows, rows[0].Seq)-1) {
 			if err != nil {
 				return nil, fmt.Errorf("reading rows to repeat: %w", err)
@@ -76,6 +74,17 @@ func (s *source) Pending(ctx context.Context, q uplink.Query) ([]uplink.Record, 
 		out = append(out, uplink.Record{Seq: r.Seq, Class: r.Class, Body: r.Body})
 	}
 	return out, nil
+}
+
+// repeat tells from where on rows are to be handed out again, 0: not now. They
+// go before the others, because the last row is where the next reading begins.
+func (s *source) repeat(lane uplink.Lane, rows []journal.Record) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(rows) == 0 || lane == uplink.Alerts || s.again.IntN(repeatOne) != 0 {
+		return 0
+	}
+	return 1 + s.again.Uint64N(rows[0].Seq)
 }
 
 // Range reads rows whatever their state.

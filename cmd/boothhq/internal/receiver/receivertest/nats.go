@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"boothd/test/freeport"
 )
 
 // NATS is a cluster of nats-server nodes under the configuration that we ship.
@@ -52,7 +54,7 @@ func StartNATS(configs, tls string, n int, booths ...string) (c *NATS, err error
 			return nil, err
 		}
 		for _, p := range []*int{&d.mqtt, &d.client, &d.route, &d.monitor} {
-			if *p, err = FreePort(); err != nil {
+			if *p, err = freeport.Take(); err != nil {
 				return nil, err
 			}
 		}
