@@ -97,14 +97,7 @@ func startMosquitto(t testing.TB, more string, lines ...string) (addr string) {
 			t.Fatal(err) // .ci/setup installs it
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr = free(t)
 	acl, err := filepath.Abs("../configs/hq/acl")
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +222,7 @@ func TestI1ToI9_PassagesWithCutsAndKills(t *testing.T) {
 	if again, alerts := replays(t, dir); again < passages || alerts < passages/20 {
 		t.Errorf("replayed %d decisions, %d with an alert", again, alerts)
 	}
+	bundled(t, dir)
 	bare(t, dir)
 	alike(t, lamps)
 	ears.heard(t, "status", "state.info", "state.health", "state.lists", "receipt",
@@ -294,6 +288,26 @@ func replays(t *testing.T, dir string) (again, alerts int) {
 	}
 	settle(nil)
 	return again, alerts
+}
+
+// bundled leaves a support archive of the booth, with all that one may hold,
+// unpacked in dir (reliability reference, S4).
+func bundled(t *testing.T, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "bundle.tar.gz")
+	for _, cmd := range []*exec.Cmd{
+		exec.Command(filepath.Join(programs, "boothctl"), "bundle", file, "--crossings", "--config", filepath.Join(dir, "boothd.toml")),
+		exec.Command("tar", "-xzf", file, "-C", dir),
+	} {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("S4: %v: %s", err, out)
+		}
+	}
+	for _, name := range []string{"config.toml", "events.ndjson", "lists.json", "outbox.json", "bundle.json"} {
+		if info, err := os.Stat(filepath.Join(dir, "bundle", name)); err != nil || info.Size() == 0 {
+			t.Errorf("S4: nothing to look into in %s: %v", name, err)
+		}
+	}
 }
 
 // bare looks for raw identifiers in everything that was written (I7). The CSV

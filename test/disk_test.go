@@ -50,7 +50,7 @@ type badDisk struct {
 }
 
 // newBadDisk makes one for a program whose SQLite calls the C library. What
-// package os asks of the kernel does not pass here.
+// package os asks of the kernel does not pass here; badFolder has that, too.
 func newBadDisk(t *testing.T) badDisk {
 	t.Helper()
 	const text = `#define _GNU_SOURCE
@@ -124,13 +124,20 @@ int fsync(int fd) { return fails(SYNC, at(fd), 0) ? -1 : syscall(SYS_fsync, fd);
 int fdatasync(int fd) { return fails(SYNC, at(fd), 0) ? -1 : syscall(SYS_fdatasync, fd); }
 int unlink(const char *path) { return fails(UNLINK, whereis(path), 0) ? -1 : syscall(SYS_unlinkat, AT_FDCWD, path, 0); }
 `
-	dir := t.TempDir()
-	lib, shared := filepath.Join(dir, "disk.so"), filepath.Join(dir, "order")
+	lib := filepath.Join(t.TempDir(), "disk.so")
 	cmd := exec.Command("gcc", "-O1", "-shared", "-fPIC", "-o", lib, "-xc", "-")
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	o, shared := newOrder(t)
+	return badDisk{o: o, env: []string{"LD_PRELOAD=" + lib, "BOOTHD_BAD_DISK=" + shared}}
+}
+
+// newOrder gives one, and the file by which another program shares it.
+func newOrder(t *testing.T) (o *order, shared string) {
+	t.Helper()
+	shared = filepath.Join(t.TempDir(), "order")
 	if err := os.WriteFile(shared, make([]byte, unsafe.Sizeof(order{})), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +153,7 @@ int unlink(const char *path) { return fails(UNLINK, whereis(path), 0) ? -1 : sys
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Munmap(b) })
-	return badDisk{o: (*order)(unsafe.Pointer(&b[0])), env: []string{"LD_PRELOAD=" + lib, "BOOTHD_BAD_DISK=" + shared}}
+	return (*order)(unsafe.Pointer(&b[0])), shared
 }
 
 // diskFault is what the disk says to some kinds of calls.

@@ -76,8 +76,11 @@ func cases(lane, lanes int) (mine []attack) {
 			}
 		}
 		if long.Times() == 0 {
-			at(1, 0, false)
-			at(2, short, false)
+			if i%2 == 0 {
+				at(1, 0, false)
+			} else {
+				at(2, short, false)
+			}
 			at([]int64{1, 10, 40}[i%3], short, true)
 			continue
 		}

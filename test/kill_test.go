@@ -250,7 +250,8 @@ func (k *killing) look(struck bool) {
 	j := k.journal()
 	defer func() { _ = j.Close() }()
 	v, err := j.Verify(k.Context(), 1, 1<<40)
-	if err != nil || len(v.Gaps)+len(v.Thinned) > 0 || v.First != 1 && !k.prunes || v.Last < k.seq {
+	whole := len(v.Gaps) == 0 && v.First == 1 // else something receipted is given up, also above the mark; headquarters' count tells
+	if err != nil || len(v.Thinned) > 0 || !whole && !k.prunes || v.Last < k.seq {
 		k.Errorf("I4: %+v, %v; %d were stored before", v, err, k.seq)
 	}
 	epoch, err := j.Epoch(k.Context())
@@ -298,7 +299,7 @@ func (k *killing) decided(j *journal.Reader) (out []fact) {
 				k.Fatal(err)
 			}
 			expedite := c.Decision.Outcome == passage.Expedite.String()
-			out = append(out, fact{passage: c.Passage, began: c.Evidence.StartedAt, at: e.Time, expedite: expedite, green: expedite || c.Decision.Ready > 0})
+			out = append(out, fact{passage: c.Passage, began: c.Evidence.StartedAt, at: e.Time, judged: e.Time.Add(time.Duration(c.LatencyUS) * time.Microsecond), expedite: expedite, green: expedite || c.Decision.Ready > 0})
 		case contract.TypeCrossingEnded:
 			c, err := contract.As[contract.CrossingEnded](e)
 			if err != nil {
@@ -344,6 +345,7 @@ type fact struct {
 	passage  string
 	began    time.Time // of the passage
 	at, over time.Time // over is zero while the passage lasts
+	judged   time.Time // after at when the lane was behind
 	expedite bool
 	green    bool // is the officer's advice, or will be once somebody is counted
 }
@@ -393,20 +395,26 @@ func (k *killing) lamps(decided []fact, struck bool) {
 // recorded looks for the decision that a green stands on: it is of the passage
 // that is there when the lamp is lit, it is on disk, and it says what the lamp
 // shows, or the officer has acted on it. Of the green that the kill came with
-// it is the last word of the journal; else it is of about then.
+// it is the last word of the journal, but for what the lane judged between the
+// lamp and its end; else it is of about then.
 func (k *killing) recorded(lamp string, lit time.Time, decided []fact, struck bool) {
 	k.Helper()
 	k.greens++
+	possible := decided
 	if struck && len(decided) > 0 {
-		decided = decided[len(decided)-1:]
+		last := len(decided) - 1
+		for last > 0 && decided[last].judged.After(lit.Add(-stampError)) {
+			last--
+		}
+		possible = decided[last:]
 	}
-	for _, d := range decided {
+	for _, d := range possible {
 		there := !d.at.After(lit.Add(stampError)) && (d.over.IsZero() || d.over.After(lit.Add(-laneBehind)))
 		if there && (lamp == "officer_green" && d.green || lamp == "traveller_green" && (d.expedite && !k.staffed || k.released(d.began, lit))) {
 			return
 		}
 	}
-	k.Errorf("I2: %s is lit at %v (the kill came then: %t), and the journal has no decision for it, but %+v", lamp, lit, struck, decided[max(0, len(decided)-2):])
+	k.Errorf("I2: %s is lit at %v (the kill came then: %t), and the journal has no decision for it, but %+v", lamp, lit, struck, decided[max(0, len(decided)-4):])
 }
 
 // laneBehind is how long after a vehicle has gone the lane may still be at work
@@ -421,6 +429,5 @@ func (k *killing) released(from, to time.Time) bool {
 }
 
 // stampError is how far the time of an edge, brought from the chip's clock to
-// the daemon's, may be off on a machine that is loaded. A daemon that is killed
-// at a green decides nothing more within it.
+// the daemon's, may be off on a machine that is loaded.
 const stampError = 10 * time.Millisecond

@@ -25,18 +25,28 @@ import (
 // packet leaves it.
 func inOwnNetwork(t *testing.T) (here bool) {
 	t.Helper()
-	const mark = "BOOTHD_TEST_NETWORK"
+	if !inOwn(t, "network", syscall.CLONE_NEWNET) {
+		return false
+	}
+	command(t, "ip", "link", "set", "lo", "up")
+	return true
+}
+
+// inOwn runs a test once more in a process that has a namespace of its own; here
+// tells whether this is that process.
+func inOwn(t *testing.T, what string, flag uintptr) (here bool) {
+	t.Helper()
+	const mark = "BOOTHD_TEST_NAMESPACE"
 	if os.Getenv(mark) != "" {
-		command(t, "ip", "link", "set", "lo", "up")
 		return true
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), mark+"=1", programsEnv+"="+programs)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL,
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flag | syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}}
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("the kernel gives no network namespace, which this test needs (as root, or with user namespaces): %v", err)
+		t.Fatalf("the kernel gives no %s namespace, which this test needs (as root, or with user namespaces): %v", what, err)
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,15 +39,21 @@ func (o *office) start(d string) {
 	cmd := exec.CommandContext(ctx, filepath.Join(programs, "boothsim"), "demo", "--bin", programs, "--broker", o.broker, "--dir", o.dir, "--for", d, "--speed", "0.5")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(func() {
+		if pid := running(o.t, filepath.Join(o.dir, "boothd.toml")); o.t.Failed() && pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGQUIT) // where it stood goes to its log
+			time.Sleep(time.Second)
+		}
 		stop()
 		_ = cmd.Wait() // interrupted
 		if o.t.Failed() {
 			b, _ := os.ReadFile(filepath.Join(o.dir, "boothd.log"))
-			o.t.Logf("boothd: %s", b)
+			o.t.Logf("boothsim: %s\nboothd: %s", &said, b)
 		}
 	})
 }
@@ -163,6 +170,18 @@ func (o *office) reconfigure(toml string) {
 // hangUp tells the program that was started with a file to read it again.
 func hangUp(t *testing.T, file string) {
 	t.Helper()
+	pid := running(t, file)
+	if pid == 0 {
+		t.Fatalf("no program runs with %s", file)
+	}
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// running finds the program whose last argument is a file; 0: there is none.
+func running(t *testing.T, file string) int {
+	t.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
@@ -171,14 +190,11 @@ func hangUp(t *testing.T, file string) {
 		b, _ := os.ReadFile(line) // it may have ended
 		if strings.HasSuffix(strings.TrimRight(string(b), "\x00"), "\x00"+file) {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-			if err == nil {
-				err = syscall.Kill(pid, syscall.SIGHUP)
-			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			return
+			return pid
 		}
 	}
-	t.Fatalf("no program runs with %s", file)
+	return 0
 }

@@ -1,12 +1,16 @@
 package test
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"boothd/agent/contract"
 	"boothd/test/long"
 )
 
@@ -32,6 +36,24 @@ func TestListsComeOverMQTT(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	ears.heard(t, "want.list", "list.part", "list.metadata", "org.boothd.list.applied.v1")
+	tellsItsProgram(t, ears)
+}
+
+// tellsItsProgram holds what a booth says that it runs against the file: with a
+// byte of it changed headquarters sees another.
+func tellsItsProgram(t *testing.T, ears *recorder) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(programs, "boothd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info contract.StateInfo
+	if err := json.Unmarshal(ears.last(t, "/state/info"), &info); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("sha256:%x", sha256.Sum256(b)); info.Program != want {
+		t.Errorf("state/info tells of program %q, boothd is %s", info.Program, want)
+	}
 }
 
 // The port's token key is replaced while the lane runs: lists under the former

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +21,7 @@ import (
 	"boothd/devices/line"
 	"boothd/devices/mercury"
 	"boothd/devices/sim"
+	"boothd/test/freeport"
 )
 
 // center is headquarters for booths of a test: a broker, a receiver, and lists
@@ -127,7 +128,7 @@ type post struct {
 	cfg    *configs.Config
 	chip   *sim.Chip
 	reader mercury.Sim
-	camera line.Camera
+	camera *line.Camera
 	far    []*sim.PTY
 	log    string
 	cmd    *exec.Cmd
@@ -199,7 +200,7 @@ func (b *post) plugIn() (paths []string) {
 	}
 	b.reader.Every = 10 * time.Millisecond
 	go func() { _ = b.reader.Serve(b.far[0]) }() // ends with the pty
-	b.camera.Wire, b.camera.Template = b.far[1], "lumo"
+	b.camera = line.Lumo(b.far[1])
 	return paths
 }
 
@@ -309,15 +310,11 @@ func (b *post) set(point string, active bool) {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, p, err := net.SplitHostPort(l.Addr().String())
-	if err := errors.Join(err, l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return strconv.Itoa(port)
 }
 
 // slowDisk gives the environment of a program whose database takes a while to

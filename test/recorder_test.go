@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,4 +97,28 @@ func (r *recorder) heard(t *testing.T, names ...string) {
 			t.Errorf("no %s was sent: %v", name, slices.Sorted(maps.Keys(count)))
 		}
 	}
+}
+
+// last gives the last message on topics that end so; nil if there was none.
+func (r *recorder) last(t *testing.T, suffix string) (payload []byte) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, err := os.ReadFile(r.file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		var m struct {
+			Topic   string `json:"topic"`
+			Payload []byte `json:"payload"`
+		}
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(m.Topic, suffix) {
+			payload = m.Payload
+		}
+	}
+	return payload
 }

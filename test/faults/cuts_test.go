@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,12 @@ func (f *found) none(t *testing.T) {
 // looked at that may be left, together with the words said before the cut.
 func cutEach(t *testing.T, base map[string][]byte, steps []Step, look func(ctx context.Context, dir string, words []any) error) *found {
 	t.Helper()
+	return cutBefore(t, base, steps, func(Step) bool { return true }, look)
+}
+
+// cutBefore does so before some of the steps.
+func cutBefore(t *testing.T, base map[string][]byte, steps []Step, where func(Step) bool, look func(ctx context.Context, dir string, words []any) error) *found {
+	t.Helper()
 	type state struct {
 		at    int
 		loss  Loss
@@ -86,7 +93,7 @@ func cutEach(t *testing.T, base map[string][]byte, steps []Step, look func(ctx c
 	d, dice := NewDisk(base), rand.New(rand.NewPCG(17, uint64(len(steps))))
 	var words []any
 	for i, s := range append(slices.Clone(steps), Step{Word: "the end"}) {
-		if s.Word == nil || i == len(steps) {
+		if s.Word == nil && where(s) || i == len(steps) {
 			out.points++
 			for n := range ways() {
 				loss := Dropped
@@ -96,7 +103,7 @@ func cutEach(t *testing.T, base map[string][]byte, steps []Step, look func(ctx c
 				out.disks++
 				states <- state{i, loss, d.Cut(loss, dice), slices.Clip(words)}
 			}
-		} else {
+		} else if s.Word != nil {
 			words = append(words, s.Word)
 		}
 		d.Apply(s)
@@ -113,10 +120,19 @@ func lookAt(ctx context.Context, dir string, files map[string][]byte, words []an
 		return err
 	}
 	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		if err := writeSparse(filepath.Join(dir, name), b); err != nil {
 			return err
 		}
 	}
 	err := look(ctx, dir, words)
 	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// writeSparse writes a file without the zeros at its end, which a log of fixed
+// size has many of.
+func writeSparse(path string, b []byte) error {
+	if err := os.WriteFile(path, bytes.TrimRight(b, "\x00"), 0o600); err != nil {
+		return err
+	}
+	return os.Truncate(path, int64(len(b)))
 }

@@ -8,7 +8,8 @@
 // works there in exclusive mode alone, and the journal's second connection, that
 // of the readers, could not open the file.
 //
-// What package os asks of the kernel does not pass here.
+// What package os asks of the kernel does not pass here, but for the journal's
+// redo log, whose calls are passed by OpenLog.
 //
 // Source: reliability reference, sections 1, 2 and 4; SQLite documentation,
 // sqlite3_vfs; the model of a disk is that of ALICE (Pillai et al., OSDI 2014).

@@ -21,8 +21,8 @@ import (
 const (
 	fullEnv  = "BOOTHD_FAULTS_FULL" // the folder for a small disk; set in the child
 	limitEnv = "BOOTHD_FAULTS_LIMIT"
-	diskSize = 1 << 20
-	ballast  = 512 << 10
+	diskSize = 12 << 20
+	ballast  = 6 << 20
 )
 
 // onSmallDisk runs one test once more in a process that may mount a small disk
@@ -60,7 +60,7 @@ func smallDisk(t *testing.T, dir string) (room func() error) {
 			t.Fatal(err)
 		}
 		small := was
-		small.Cur = diskSize / 4
+		small.Cur = diskSize / 2
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,6 +33,52 @@ func TestI4_PowerCutsLoseNoCommittedEvent(t *testing.T) {
 	if c.points < 1000 {
 		t.Errorf("%d cut points, want 1,000: the day is too short", c.points)
 	}
+}
+
+// Cut at every write and sync of a redo log that goes from one half to the other
+// and back, while the database is behind.
+func TestI4_PowerCutsWhileTheLogTurns(t *testing.T) {
+	dir := scratch(t)
+	cfg := func(dir string) journal.Config {
+		return journal.Config{Path: filepath.Join(dir, journalFile), Log: OpenLog}
+	}
+	base, steps := record(t, dir, func(ctx context.Context, say func(any)) (err error) {
+		j, _, err := journal.Open(ctx, cfg(dir))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, j.Close()) }()
+		say(epochIs{j.Epoch()})
+		for i := range 40 {
+			group := make([]journal.Entry, 10+5*(i%8)) // at most 0.7 MB: two or more in a half
+			for k := range group {
+				group[k] = event("crossing", fmt.Sprintf("%d/%d", i, k), journal.MaxBody-200)
+			}
+			if err := (booth{j, say}).store(ctx, group...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	begins, turns := int64(-1), 0
+	for _, s := range steps {
+		if s.Kind != Write || !strings.HasSuffix(s.Name, ".redo") {
+			continue
+		}
+		if half := s.Off / (journal.RedoBytes / 2); half != begins {
+			begins, turns = half, turns+1
+		}
+	}
+	if t.Logf("%d halves", turns); turns < 3 {
+		t.Fatal("the log does not turn")
+	}
+	of := func(s Step) bool { return strings.HasSuffix(s.Name, ".redo") || s.Kind == Sync }
+	cutBefore(t, base, steps, of, func(ctx context.Context, dir string, words []any) error {
+		if err := keepsItsWord(ctx, cfg(dir), toldBy(words)); err != nil {
+			return err
+		}
+		return sound(filepath.Join(dir, journalFile))
+	}).none(t)
 }
 
 // comesToItsLimits fails if a day does not do what it is cut for.
@@ -94,7 +141,7 @@ func checkpointAt(steps []Step) bool {
 // Cut at every write of a migration and of the first events after it, from each
 // former version: what the old file held is there.
 func TestI4_PowerCutsWhileAJournalMigrates(t *testing.T) {
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		t.Run(version, func(t *testing.T) {
 			old, err := os.ReadFile(filepath.Join("../../buffer/journal/testdata", version+".db"))
 			if err != nil {
@@ -106,7 +153,7 @@ func TestI4_PowerCutsWhileAJournalMigrates(t *testing.T) {
 			}
 			before := contents(t, filepath.Join(dir, journalFile))
 			base, steps := record(t, dir, func(ctx context.Context, say func(any)) (err error) {
-				j, _, err := journal.Open(ctx, journal.Config{Path: filepath.Join(dir, journalFile)})
+				j, _, err := journal.Open(ctx, journal.Config{Path: filepath.Join(dir, journalFile), Log: OpenLog})
 				if err != nil {
 					return err
 				}
@@ -118,7 +165,7 @@ func TestI4_PowerCutsWhileAJournalMigrates(t *testing.T) {
 				k.epoch = before.epoch
 				maps.Copy(k.stored, before.stored)
 				k.asked, k.receipts = before.asked, before.receipts
-				cfg := journal.Config{Path: filepath.Join(dir, journalFile)}
+				cfg := journal.Config{Path: filepath.Join(dir, journalFile), Log: OpenLog}
 				return errors.Join(keepsItsWord(ctx, cfg, k), sound(cfg.Path))
 			})
 			c.none(t)

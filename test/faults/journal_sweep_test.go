@@ -143,11 +143,11 @@ func passages(ctx context.Context, b booth) {
 	_ = attempt(ctx, b, "later")
 }
 
-// more is how many passages follow; 70 come to the next checkpoint, and with
-// BOOTHD_LONG each of their calls fails too.
+// more is how many passages follow; with BOOTHD_LONG they are many, and each of
+// their calls fails too.
 func more() int {
 	if long.Times() > 0 {
-		return 70
+		return 20
 	}
 	return 2
 }

@@ -55,7 +55,7 @@ func scratch(t testing.TB) string {
 
 // dayConfig keeps so little that a day in small comes to every limit.
 func dayConfig(dir string) journal.Config {
-	return journal.Config{Path: filepath.Join(dir, journalFile), MaxBytes: 256 << 10, Retain: 40 * time.Minute,
+	return journal.Config{Path: filepath.Join(dir, journalFile), MaxBytes: 256 << 10, Retain: 40 * time.Minute, Log: OpenLog,
 		Thin: journal.Thin{Classes: []string{"read", "signal"}, After: 100 * time.Minute, Event: func(n journal.Thinning) journal.Entry {
 			return event("audit", fmt.Sprintf("thinned %d", n.Count), 0)
 		}}}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -135,7 +134,7 @@ func layOut(t *testing.T, dir string, files map[string][]byte) {
 	err := fresh(dir)
 	for name, b := range files {
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+			err = writeSparse(filepath.Join(dir, name), b)
 		}
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"boothd/agent/contract"
+	"boothd/agent/passage"
 	"boothd/agent/status"
 )
 
@@ -107,6 +108,79 @@ func (f *field) chipGone() {
 	f.online("gpio")
 	f.traveller("traveller_red")
 	f.saw("GPIO chip unbound and bound again", "booth %s: %s; then online, red", out.Health, device(p, "gpio").Reason)
+}
+
+// clock steps the box's wall clock back to 1970 under the running booth, as when
+// its battery is empty: no vehicle is expedited on it. Then it is set and
+// disciplined again, and the lane expedites; the lists have not aged by the steps,
+// and the journal tells both.
+func (f *field) clock() {
+	quality := func(word string) {
+		f.Helper()
+		f.shows("clock "+word, func(p status.Picture) bool { return p.Clock.Quality == word })
+	}
+	quality("synced")
+	began := time.Now()
+	was := f.run("date +%s; date -s @86400 >/dev/null")
+	quality("unset")
+	time.Sleep(window) // arrive waits by the box's clock
+	f.arrive(plate)
+	p := f.advised("PRIMARY")
+	if p.Lane.Now.Lead.Code != int(passage.ClockUntrusted) || slices.ContainsFunc(p.Lane.Now.Reasons, func(r status.Reason) bool { return r.Code == int(passage.ListStale) }) {
+		f.Errorf("I1: with the clock in 1970 the advice is %+v", p.Lane.Now)
+	}
+	doubt := p.Lane.Now.Lead.Code
+	f.press("release") // by hand; one that leaves without is in the way of the next (213)
+	f.leave()
+	from, err := strconv.ParseInt(was, 10, 64)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.run(fmt.Sprintf("date -s @%d >/dev/null && /usr/lib/fieldbox/agent synced", from+int64(time.Since(began).Seconds())))
+	quality("synced")
+	time.Sleep(window)
+	f.arrive(plate)
+	p = f.advised("EXPEDITE")
+	f.press("release")
+	f.traveller("traveller_green")
+	f.leave()
+	var steps []time.Duration
+	all, _ := f.events()
+	for _, e := range all {
+		if e.Type != contract.TypeClockCorrected {
+			continue
+		}
+		c, err := contract.As[contract.ClockCorrected](e)
+		if err != nil {
+			f.Fatal(err)
+		}
+		steps = append(steps, (time.Duration(c.OffsetUS) * time.Microsecond).Round(time.Hour))
+	}
+	if n := len(steps); n < 2 || steps[n-2] >= -40*365*24*time.Hour || steps[n-1] != -steps[n-2] {
+		f.Errorf("the journal tells of steps of %v", steps)
+	}
+	f.saw("wall clock stepped to 1970 and back", "PRIMARY led by %d, then %s; %s", doubt, p.Lane.Now.Outcome, f.run("boothctl verify"))
+}
+
+// outOfMemory takes boothd's memory away, until the kernel kills it for that: the
+// wiring shows red, and with its memory back it starts and works.
+func (f *field) outOfMemory() {
+	f.arrive(plate)
+	f.advised("EXPEDITE")
+	f.press("release")
+	f.traveller("traveller_green")
+	f.run("systemctl set-property --runtime boothd MemoryMax=2M")
+	killed := "journalctl -q -b -o cat -u boothd | grep -c \"Failed with result 'oom-kill'\""
+	f.until("killed for its memory", func() (bool, error) { n := f.run(killed + " || true"); return n != "0", errors.New(n) })
+	f.traveller("traveller_red")
+	kills := f.run(killed)
+	f.run("systemctl set-property --runtime boothd MemoryMax=256M")
+	f.online("gpio", "pre-read", "front", "keypad")
+	f.traveller("traveller_red")
+	f.leave()
+	f.saw("memory taken away at a green", "the kernel killed boothd %s times, red; with its memory back: %s", kills, f.run("boothctl verify"))
+	f.run("systemctl restart boothd") // or the next is in doubt: that vehicle came to a booth that knew nothing of it
+	f.online("gpio", "pre-read", "front", "keypad")
 }
 
 // kill kills boothd at a green: the wiring shows red until the next one has

@@ -101,6 +101,8 @@ func TestFieldBox(t *testing.T) {
 		{"Kill", (*field).kill},
 		{"Watchdog", (*field).watchdog},
 		{"Lamps", (*field).neverUnsafe},
+		{"Clock", (*field).clock},
+		{"Memory", (*field).outOfMemory},
 		{"Chip", (*field).chipGone},
 		{"Power", (*field).power},
 	} {
@@ -148,7 +150,7 @@ func (f *field) on(what string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.reader, f.camera = &mercury.Sim{}, &line.Camera{Wire: camera, Template: "lumo"}
+	f.reader, f.camera = &mercury.Sim{}, line.Lumo(camera)
 	m := f.reader
 	f.wires.Go(func() { _ = m.Serve(reader) }) // ends with the box
 	f.wires.Go(func() { _, _ = io.Copy(io.Discard, camera) })

@@ -1,6 +1,7 @@
 package powercut
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -278,7 +279,7 @@ func (d *disk) cut(how, to string, dice *rand.Rand) error {
 				b = torn(b, o, dice)
 			}
 		}
-		errs = append(errs, os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, b, 0o600))
+		errs = append(errs, os.MkdirAll(filepath.Dir(full), 0o700), writeSparse(full, b))
 	}
 	return errors.Join(errs...)
 }
@@ -363,4 +364,13 @@ func scratch(t *testing.T) string {
 		}
 	})
 	return dir
+}
+
+// writeSparse writes a file without the zeros at its end, which a log of fixed
+// size has many of.
+func writeSparse(path string, b []byte) error {
+	if err := os.WriteFile(path, bytes.TrimRight(b, "\x00"), 0o600); err != nil {
+		return err
+	}
+	return os.Truncate(path, int64(len(b)))
 }

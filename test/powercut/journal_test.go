@@ -197,7 +197,7 @@ func TestTheRigFindsEventsThatWereNotSynced(t *testing.T) {
 
 // Power cut at every write of a migration, from each former version.
 func TestI4_PowerCutsDuringAMigration(t *testing.T) {
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		b, err := os.ReadFile(filepath.Join("../../buffer/journal/testdata", version+".db"))
 		if err != nil {
 			t.Fatal(err)

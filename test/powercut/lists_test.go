@@ -50,6 +50,7 @@ var parts = map[string]func(ctx context.Context, dir string) error{
 	"amended": func(ctx context.Context, dir string) error { return use(ctx, dir, changing(1, 2, nation)) },
 	"journal": journalPart,
 	"migrate": migratePart,
+	"boot":    bootPart,
 }
 
 // say tells the trace, if there is one, what the booth believes to be durable.

@@ -1,8 +1,8 @@
 // Command agent runs inside the field box, as root: "serve" runs commands that
 // come from the host over the box's control ports, "setup" makes its hardware
 // at boot, "chip off" and "chip on" take the GPIO chip away and bring it back,
-// "pull LINE up|down" pulls a line, and "late PID LINE up|down" does so while a
-// process is stopped.
+// "pull LINE up|down" pulls a line, "late PID LINE up|down" does so while a
+// process is stopped, and "synced" has the kernel take its clock for disciplined.
 package main
 
 import (
@@ -41,6 +41,8 @@ func run(args []string) error {
 		return os.WriteFile(simDir+"/live", []byte("0"), 0o644)
 	case len(args) == 2 && args[0] == "chip" && args[1] == "on":
 		return chip()
+	case len(args) == 1 && args[0] == "synced":
+		return clock()
 	case len(args) == 3 && args[0] == "pull":
 		return pull(args[1], args[2])
 	case len(args) == 4 && args[0] == "late":
