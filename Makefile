@@ -38,8 +38,11 @@ lint: $(STATICCHECK)
 $(STATICCHECK):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# The longest first.
+UNIT       := ./test ./...
+
 unit:
-	$(GO) test $(GOFLAGS_) ./test ./... # the longest first
+	$(GO) test $(GOFLAGS_) $(UNIT)
 
 # The tests that take their time by the thousand, and every fuzz target: those
 # that parse devices' bytes for FUZZ_DEVICES, all others for FUZZ. LONG is how
@@ -48,11 +51,14 @@ FUZZ ?= 10s
 FUZZ_DEVICES ?= 20s
 LONG ?= 1
 LIMIT ?= 40m
+LONGEST := ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 
 test-long: $(STATICCHECK)
-	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence' ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
+	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|AWholeListComes|BrownOut|OneStartAfterAnother|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence' $(LONGEST)
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run '/^unplugged' ./devices/...
-	cd test/faults && $(GO) vet $(GOFLAGS_) . && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) . && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
+	$(GO) vet $(GOFLAGS_),fuse ./test && $(STATICCHECK) $(GOFLAGS_),fuse ./test
+	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_),fuse -count 1 -timeout $(LIMIT) -run AFolderThatFails ./test
+	cd test/faults && $(GO) vet $(GOFLAGS_) ./... && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) ./... && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
 	GO=$(GO) .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)
 
 # 2,000 booths on three nodes, 100,000 events through each kind of broker, 2,000

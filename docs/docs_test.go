@@ -9,7 +9,6 @@ import (
 
 	"boothd/agent/passage"
 	"boothd/configs"
-	"boothd/devices/line"
 )
 
 // The table of lanes.md is the domain's, which the program is tested against,
@@ -45,7 +44,7 @@ func TestLanesTellEveryReason(t *testing.T) {
 }
 
 // Every driver and every board that a configuration may name has its row in
-// hardware.md, and every camera's template.
+// hardware.md, and every template of a camera and model of a reader.
 func TestHardwareTellsEveryDriver(t *testing.T) {
 	page, err := os.ReadFile("hardware.md")
 	if err != nil {
@@ -57,8 +56,13 @@ func TestHardwareTellsEveryDriver(t *testing.T) {
 			words = append(words, "`"+string(d)+"`")
 		}
 	}
-	for _, tpl := range line.Templates() {
-		words = append(words, "`"+tpl+"`")
+	for _, d := range configs.Drivers() {
+		for _, tpl := range configs.Templates(d) {
+			words = append(words, "`"+string(tpl)+"`")
+		}
+		for _, m := range configs.Models(d) {
+			words = append(words, "`"+string(m)+"`")
+		}
 	}
 	for _, point := range configs.OutPoints() {
 		if !strings.HasPrefix(point, "officer_") {
