@@ -65,3 +65,32 @@ func openWebhook(ctx context.Context, w World, d configs.Device, here Place, fau
 	}
 	return webhook.Open(ctx, ln, c)
 }
+
+// playedLine is a camera that writes lines, played in the form that the device
+// has.
+func playedLine(d configs.Device, on Stage) (devices.Far, error) {
+	if d.Checksum != "" && d.Checksum != configs.ChecksumNone {
+		return devices.Far{}, errors.New("a camera whose reports have a checksum cannot be played")
+	}
+	c := &line.Camera{Wire: on.Wire, Start: d.Start, End: d.End, Separator: d.Separator, Scale: d.ConfidenceScale, Fields: fieldsOf(d)}
+	if len(d.NoRead) > 0 {
+		c.Unread = d.NoRead[0]
+	}
+	return c.Far(), nil
+}
+
+// playedWebhook is a camera that posts, played in the form of a template.
+func playedWebhook(ctx context.Context, d configs.Device, on Stage) (devices.Far, error) {
+	switch {
+	case d.Path.Scheme() == "https":
+		return devices.Far{}, errors.New("a camera that posts is played to http:// alone")
+	case d.Template == configs.TemplateCustom:
+		return devices.Far{}, errors.New("a camera that posts is played in the form of a template alone")
+	}
+	token, err := on.Secret(d.Token)
+	if err != nil {
+		return devices.Far{}, err
+	}
+	c := &webhook.Camera{URL: string(d.Path), Token: string(bytes.TrimSpace(token)), Template: string(d.Template), Name: d.Name}
+	return c.Far(ctx, d.Quiet.Duration), nil
+}

@@ -214,13 +214,3 @@ func (l *onlooker) follow(ctx context.Context, rc *http.ResponseController, out 
 		}
 	}
 }
-
-// Textual tells whether a driver's protocol is text. Of any other the bytes of
-// an identifier cannot be told from the rest, and are not shown at all.
-func Textual(d configs.Driver) bool {
-	switch d {
-	case configs.Line, configs.Barcode, configs.MRZ, configs.Keypad, configs.Amtech, configs.Wiegand:
-		return true
-	}
-	return false
-}

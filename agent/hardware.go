@@ -6,39 +6,25 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"boothd/agent/signal"
 	"boothd/configs"
 	"boothd/devices"
 	"boothd/devices/amtech"
 	"boothd/devices/barcode"
-	"boothd/devices/gpio"
 	"boothd/devices/keypad"
 	"boothd/devices/llrp"
 	"boothd/devices/mercury"
 	"boothd/devices/mrz"
+	"boothd/devices/nedap"
 	"boothd/devices/osdp"
+	"boothd/devices/osdp/pd"
 	"boothd/devices/port"
-	"boothd/devices/relay"
+	"boothd/devices/printer"
 	"boothd/devices/uhf18"
+	"boothd/devices/wiegand"
 )
-
-// What the lane hears of beside the configured devices.
-const (
-	chipDevice  = "gpio"
-	lampsDevice = "lamps"
-	roleWiring  = devices.Role("wiring")
-)
-
-// countersEvery is how often a device that works tells its counters.
-const countersEvery = 2 * time.Second
 
 // Reader is a driver at work. Reads ends with an error, once; then the caller
 // closes and opens again.
@@ -54,23 +40,6 @@ var regions = map[configs.Region]byte{configs.RegionNA: 0x01, configs.RegionNA2:
 
 var suffixes = map[configs.Suffix]barcode.Suffix{configs.SuffixCR: barcode.CR, configs.SuffixCRLF: barcode.CRLF,
 	configs.SuffixLF: barcode.LF, configs.SuffixETX: barcode.ETX, configs.SuffixNone: barcode.None}
-
-// open opens one device of the booth.
-func (b *booth) open(ctx context.Context, d configs.Device, fault func(error)) (Reader, error) {
-	if err := b.installs.hold(ctx, d.Name); err != nil {
-		return nil, err
-	}
-	w, seat := b.world, b.seats[d.Name]
-	if seat != nil {
-		w = seated(w, seat)
-	}
-	r, err := OpenDevice(ctx, b.frames.world(w, d.Name), d, Place{Seat: seat, Locks: filepath.Dir(string(b.cfg.Socket)), State: string(b.cfg.Store.Dir), Install: b.installs.until(d.Name),
-		Chip: b.cfg.GPIO.Chip, Heard: func(bits []byte) { b.frames.note(d.Name, happening{kind: "<", data: bits}) }, Keep: b.posted.keep}, fault)
-	if errors.Is(err, osdp.ErrWrongKey) {
-		b.installs.refused(d.Name)
-	}
-	return r, err
-}
 
 // Place is what opening a device needs to know of the booth.
 type Place struct {
@@ -97,7 +66,7 @@ type Place struct {
 // nil when it is over; it is called from Reads and may be called from here.
 func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault func(error)) (Reader, error) {
 	keys := keypad.Config{Name: d.Name, Role: devices.Role(d.Role)}
-	if d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/") {
+	if usbKeys(d) {
 		return w.OpenKeys(ctx, string(d.Path), keys)
 	}
 	if d.Driver == configs.Webhook {
@@ -151,230 +120,94 @@ func OpenDevice(ctx context.Context, w World, d configs.Device, at Place, fault 
 	return nil, errors.Join(fmt.Errorf("no driver %q", d.Driver), p.Close())
 }
 
-// device keeps one reader at work until ctx ends.
-func (b *booth) device(ctx context.Context, d configs.Device) {
-	var total devices.Counters // of the lives before this one
-	tell := func(online bool, reason error) {
-		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, counters: total, at: time.Now()})
-	}
-	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
-		var r Reader
-		sum := func() devices.Counters { return plus(total, r.Counters()) }
-		var wrong atomic.Pointer[error] // told again with the counters
-		say := func() {
-			b.inbox.tell(ctx, deviceNews{device: d.Name, online: true, reason: *wrong.Load(), counters: sum(), at: time.Now()})
+// Stage is what the far end of a device is played on.
+type Stage struct {
+	Wire   io.Writer                                      // its line; nobody may be there to hear it
+	Every  time.Duration                                  // between two rounds of a UHF reader's field
+	Bus    *pd.Line                                       // its line again, for OSDP readers: several hang on one
+	Pulse  func(lines [2]string, p []devices.Pulse) error // of the GPIO chip
+	Print  func(lines []string)                           // takes what a printer has printed
+	Secret func(ref configs.Ref) ([]byte, error)
+}
+
+// PlayDevice plays the far end of a device by its driver's name, for boothsim: what
+// OpenDevice is to the near ends. It is played until ctx ends. No booth calls it,
+// so that the daemon has no far end in it.
+func PlayDevice(ctx context.Context, d configs.Device, on Stage) (devices.Far, error) {
+	switch d.Driver {
+	case configs.Mercury:
+		return (&mercury.Sim{Every: on.Every}).Far(), nil
+	case configs.LLRP:
+		return (&llrp.Sim{Every: on.Every}).Far(), nil
+	case configs.UHF18:
+		s := &uhf18.Sim{Address: byte(d.Address)}
+		if d.Address == 0xFF { // whichever is on the line
+			s.Address = 0
 		}
-		fault := func(err error) {
-			wrong.Store(&err)
-			if r != nil { // until it is open it is not there, whatever is wrong with it
-				say()
-			}
-		}
-		fault(nil)
-		var err error
-		if r, err = b.open(ctx, d, fault); err != nil {
-			return err
-		}
-		up()
-		if *wrong.Load() != nil {
-			say()
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		var count sync.WaitGroup
-		count.Go(func() {
-			for sleep(ctx, countersEvery) {
-				say()
-			}
-		})
-		defer func() {
-			cancel()
-			count.Wait()
-			total = sum()
-			total.Reopens++
-			_ = r.Close() // the reason it ended for is the one to tell
-		}()
-		for read, err := range r.Reads(ctx) {
-			if err != nil {
-				return err
-			}
-			b.frames.read(d.Name, read)
-			b.inbox.read(read)
-		}
-		return ctx.Err()
-	}, tell)
-}
-
-func plus(a, b devices.Counters) devices.Counters {
-	return devices.Counters{Bytes: a.Bytes + b.Bytes, Frames: a.Frames + b.Frames, CheckErrors: a.CheckErrors + b.CheckErrors,
-		Timeouts: a.Timeouts + b.Timeouts, Resyncs: a.Resyncs + b.Resyncs, Reopens: a.Reopens + b.Reopens, Repeats: a.Repeats + b.Repeats}
-}
-
-// wire is one output that may not be there: before the chip is open, or after
-// it has gone.
-type wire struct {
-	mu  sync.Mutex // the lamps set, the goroutine of chip or board plugs and unplugs
-	out output
-}
-
-var errNoChip = errors.New("no GPIO chip or relay board")
-
-// Set drives the output, if there is one.
-func (w *wire) Set(on bool) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.out == nil {
-		return errNoChip
-	}
-	return w.out.Set(on)
-}
-
-func (w *wire) plug(out output) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.out = out
-}
-
-// wires makes a wire for every lamp of the configuration.
-func wires(cfg *configs.Config) map[signal.Lamp]*wire {
-	out := make(map[signal.Lamp]*wire)
-	for _, lamp := range signal.Lamps {
-		if cfg.HasOut(string(lamp)) {
-			out[lamp] = &wire{}
-		}
-	}
-	return out
-}
-
-// inPoints lists the inputs of chip and boards.
-func inPoints(cfg *configs.Config) []string {
-	points := slices.Collect(maps.Keys(cfg.GPIO.In))
-	for _, c := range cfg.Boards {
-		points = slices.AppendSeq(points, maps.Keys(c.In))
-	}
-	return points
-}
-
-// chip keeps the GPIO chip open until ctx ends. Without it the lane sees
-// nothing and shows nothing: out of service, and still running.
-func (b *booth) chip(ctx context.Context) {
-	tell := func(online bool, reason error) {
-		b.inbox.tell(ctx, deviceNews{device: chipDevice, online: online, reason: reason, at: time.Now()})
-	}
-	supervise(ctx, b.log.With("device", chipDevice), func(ctx context.Context, up func()) error {
-		c, err := b.world.OpenChip(ctx, b.cfg.GPIO.Chip)
+		return s.Far(), nil
+	case configs.Amtech:
+		c := amtechConfig(d, nil)
+		return (&amtech.Sim{Mode: c.Mode, Start: c.Start, CRC: c.CRC}).Far(), nil
+	case configs.OSDP:
+		r, err := playedOSDP(d, on)
 		if err != nil {
-			return err
+			return devices.Far{}, err
 		}
-		defer func() {
-			for lamp := range b.cfg.GPIO.Out {
-				b.wires[signal.Lamp(lamp)].plug(nil)
-			}
-			b.blind(ctx, maps.Keys(b.cfg.GPIO.In))
-			if err := c.Close(); err != nil {
-				b.log.Warn("closing GPIO chip", "err", err)
-			}
-		}()
-		ins, err := b.claim(c)
-		if err != nil {
-			return err
+		return r.Far(on.Bus, osdpBits(d)), nil
+	case configs.Wiegand:
+		s := &wiegand.Sim{Pulse: func(p []devices.Pulse) error { return on.Pulse([2]string{d.Data0, d.Data1}, p) }}
+		return s.Far(wiegand.Format(d.Formats[0])), nil
+	case configs.Line:
+		return playedLine(d, on)
+	case configs.Nedap:
+		if len(d.Fields) > 0 {
+			return devices.Far{}, errors.New("a camera with fields of its own cannot be played, only its usual text")
 		}
-		b.lamps.again()
-		up()
-		return b.watch(ctx, ins)
-	}, tell)
+		return (&nedap.Camera{Packets: d.Template == configs.TemplateTags}).Far(), nil
+	case configs.Webhook:
+		return playedWebhook(ctx, d, on)
+	case configs.Barcode:
+		return (&barcode.Sim{Wire: on.Wire, AIM: "]C0", Suffix: suffixes[d.Suffix]}).Far(), nil
+	case configs.MRZ:
+		return (&mrz.Sim{Wire: on.Wire, XOR: d.XOR}).Far(), nil
+	case configs.Keypad:
+		if usbKeys(d) {
+			return devices.Far{}, errors.New("a USB keyboard is the kernel's and cannot be played; a keypad on a serial line can")
+		}
+		return (&keypad.Sim{Wire: on.Wire}).Far(), nil
+	case configs.Printer:
+		return (&printer.Sim{Language: printer.Language(d.Language), Printed: on.Print}).Far(), nil
+	}
+	return devices.Far{}, fmt.Errorf("nobody plays driver %q", d.Driver)
 }
 
-// claim takes every wired line. Outputs come first and safe, so that a lamp is
-// lit before a vehicle is seen (I9).
-func (b *booth) claim(c *gpio.Chip) ([]input, error) {
-	outs := make(map[signal.Lamp]*gpio.Out, len(b.wires))
-	for _, lamp := range signal.Lamps {
-		w, wired := b.cfg.GPIO.Out[string(lamp)]
-		if !wired {
-			continue
+// PlayedNumber is the number of a person's card, as lists have it, that the played
+// device can read: an EPC, if its driver does not say otherwise.
+func PlayedNumber(d configs.Device, vehicle, person int) string {
+	switch d.Driver {
+	case configs.Amtech:
+		return amtech.SimNumber(vehicle, person)
+	case configs.OSDP:
+		return pd.Number(osdpBits(d), vehicle, person)
+	case configs.Wiegand:
+		if number, err := wiegand.SimNumber(wiegand.Format(d.Formats[0]), vehicle, person); err == nil {
+			return number
 		}
-		out, err := c.Out(gpio.OutConfig{Point: string(lamp), Line: w.Line, ActiveLow: w.ActiveLow, Safe: signal.Safe(lamp)})
-		if err != nil {
-			return nil, err
-		}
-		outs[lamp] = out
 	}
-	var ins []input
-	for point, w := range b.cfg.GPIO.In {
-		in, err := c.In(gpio.InConfig{Point: point, Line: w.Line, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
-		if err != nil {
-			return nil, err
-		}
-		ins = append(ins, input{point, in})
-	}
-	for lamp, out := range outs {
-		b.wires[lamp].plug(out)
-	}
-	return ins, nil
+	return fmt.Sprintf("E28011606000%06X%06X", vehicle, person)
 }
 
-// relays keeps one board of relays and inputs at work until ctx ends. While it
-// is away what hangs on it is dark and unseen, as the wiring has it.
-func (b *booth) relays(ctx context.Context, c configs.Board) {
-	tell := func(online bool, reason error) {
-		b.inbox.tell(ctx, deviceNews{device: c.Name, online: online, reason: reason, at: time.Now()})
-	}
-	supervise(ctx, b.log.With("device", c.Name), func(ctx context.Context, up func()) error {
-		p, err := b.frames.world(b.world, c.Name).OpenPort(ctx, port.Spec{Path: string(c.Path), Baud: c.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
-		if err != nil {
-			return err
-		}
-		r, err := relay.Open(ctx, p, BoardConfig(c, func(err error) {
-			b.log.Warn("relay board was started anew; it is driven again", "device", c.Name, "err", err)
-		}))
-		if err != nil {
-			return err
-		}
-		defer func() {
-			for lamp := range c.Out {
-				b.wires[signal.Lamp(lamp)].plug(nil)
-			}
-			b.blind(ctx, maps.Keys(c.In))
-			_ = r.Close() // the reason it ended for is the one to tell
-		}()
-		var ins []input
-		for point := range c.In {
-			in, err := r.In(point)
-			if err != nil {
-				return err
-			}
-			ins = append(ins, input{point, in})
-		}
-		for point := range c.Out {
-			out, err := r.Out(point)
-			if err != nil {
-				return err
-			}
-			b.wires[signal.Lamp(point)].plug(out)
-		}
-		b.lamps.again()
-		up()
-		life, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		var over sync.WaitGroup
-		over.Go(func() { cancel(r.Wait(life)) })
-		err = b.watch(life, ins)
-		cancel(err)
-		over.Wait()
-		return context.Cause(life)
-	}, tell)
+// usbKeys tells whether a keypad is a USB keyboard.
+func usbKeys(d configs.Device) bool {
+	return d.Driver == configs.Keypad && strings.HasPrefix(string(d.Path), "/dev/input/")
 }
 
-// BoardConfig hands a board's wiring to its driver, for the daemon and for the
-// technician's tools. A board that was driven anew is told to restarted.
-func BoardConfig(c configs.Board, restarted func(error)) relay.Config {
-	out := relay.Config{Name: c.Name, Protocol: relay.Protocol(c.Protocol), Address: c.Address, Baud: c.Baud, Lapse: c.Lapse.Duration, Health: restarted}
-	for point, w := range c.Out {
-		out.Out = append(out.Out, relay.OutConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Safe: signal.Safe(signal.Lamp(point)),
-			Lapses: c.Lapse.Duration > 0 && slices.Contains(configs.Lapsing(), point)})
+// Textual tells whether a driver's protocol is text. Of any other the bytes of
+// an identifier cannot be told from the rest, and are not shown at all.
+func Textual(d configs.Driver) bool {
+	switch d {
+	case configs.Line, configs.Barcode, configs.MRZ, configs.Keypad, configs.Amtech, configs.Wiegand:
+		return true
 	}
-	for point, w := range c.In {
-		out.In = append(out.In, relay.InConfig{Point: point, Channel: w.Channel, ActiveLow: w.ActiveLow, Debounce: w.Debounce.Duration})
-	}
-	return out
+	return false
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"boothd/devices"
 	"boothd/devices/amtech"
 	"boothd/devices/osdp"
+	"boothd/devices/osdp/pd"
 	"boothd/devices/port"
 )
 
@@ -172,6 +174,31 @@ func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(
 		return fmt.Errorf("its key: %w", err)
 	}
 	return nil
+}
+
+// playedOSDP is the far end of such a reader, with the key that the booth has of it.
+func playedOSDP(d configs.Device, on Stage) (*pd.Device, error) {
+	r := &pd.Device{Address: byte(d.Address)}
+	if d.Clear {
+		return r, nil
+	}
+	if d.Master {
+		return nil, errors.New("readers with keys from a master key cannot be played")
+	}
+	raw, err := on.Secret(d.ReaderKey)
+	if err != nil {
+		return nil, err
+	}
+	r.Key, err = osdp.ParseKey(raw)
+	return r, err
+}
+
+// osdpBits is how long the cards of a played reader are: as long as may be.
+func osdpBits(d configs.Device) int {
+	if len(d.Bits) == 0 {
+		return 32
+	}
+	return slices.Max(d.Bits)
 }
 
 // reading is what is to be told of a reader that goes on working; nil: nothing.

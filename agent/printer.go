@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"boothd/configs"
-	"boothd/devices"
 	"boothd/devices/port"
 	"boothd/devices/printer"
 )
@@ -82,13 +81,4 @@ func (b *booth) printer(ctx context.Context, d configs.Device) {
 			}
 		}
 	}, tell)
-}
-
-// attend runs a device by what it is: readers report, printers print.
-func (b *booth) attend(ctx context.Context, d configs.Device) {
-	if devices.Role(d.Role) == devices.RoleReceipt {
-		b.printer(ctx, d)
-		return
-	}
-	b.device(ctx, d)
 }

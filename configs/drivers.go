@@ -69,6 +69,10 @@ func Drivers() (names []Driver) {
 	return names
 }
 
+// Roles are what the driver's devices may be for, the most usual first; none of one
+// that is no driver.
+func (d Driver) Roles() []Role { return d.entry().roles }
+
 // UnmarshalText takes a driver.
 func (d *Driver) UnmarshalText(b []byte) error { return choose(d, b, Drivers()...) }
 

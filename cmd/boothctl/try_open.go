@@ -206,21 +206,12 @@ func running(socket string) error {
 }
 
 // roleFor is a role that a driver may have, for a device that no configuration
-// names.
-func roleFor(d configs.Driver) string {
-	switch d {
-	case configs.Line, configs.Nedap, configs.Webhook:
-		return "plate.front"
-	case configs.Barcode:
-		return "scan"
-	case configs.MRZ:
-		return "document"
-	case configs.Keypad:
-		return "keypad"
-	case configs.Printer:
-		return "receipt"
+// names; "card" for one that is no driver.
+func roleFor(d configs.Driver) configs.Role {
+	if roles := d.Roles(); len(roles) > 0 {
+		return roles[0]
 	}
-	return "card"
+	return configs.RoleCard
 }
 
 // unnamed makes a device that no configuration names, with defaults and checks

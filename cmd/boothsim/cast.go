@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent"
 	"boothd/configs"
-	"boothd/devices/wiegand"
 )
 
 // card is one person's card, as the reader gets it and the lists know it.
@@ -53,7 +53,7 @@ func cast(k kind, n int, before []card, readers []configs.Device) vehicle {
 			continue
 		}
 		reader := n % len(readers)
-		v.cards = append(v.cards, card{word: word, epc: cardNumber(readers[reader], n, i+1), member: fmt.Sprintf("M%06X%06X", n, i+1), reader: reader})
+		v.cards = append(v.cards, card{word: word, epc: agent.PlayedNumber(readers[reader], n, i+1), member: fmt.Sprintf("M%06X%06X", n, i+1), reader: reader})
 	}
 	v.load = loadOf(k, n)
 	switch k.plate {
@@ -73,25 +73,6 @@ func cast(k kind, n int, before []card, readers []configs.Device) vehicle {
 		v.plate, v.confidence = plateLikely, 0.6
 	}
 	return v
-}
-
-// cardNumber is the number of a person's card as lists have it, such as the
-// reader can read.
-func cardNumber(d configs.Device, vehicle, person int) string {
-	switch d.Driver {
-	case configs.Amtech: // of its text
-		return fmt.Sprintf("%X", fmt.Sprintf("SIM %06d %02d", vehicle, person))
-	case configs.OSDP: // raw bits, left justified
-		bits := osdpBits(d)
-		size := (bits + 7) / 8
-		return fmt.Sprintf("%0*X", 2*size, uint64(vehicle<<4|person)<<(8*size-bits))
-	}
-	if d.Driver == configs.Wiegand { // with their parities
-		if w, err := wiegand.Format(d.Formats[0]).Word(uint64(person), uint64(vehicle)); err == nil {
-			return string(w.Ident())
-		}
-	}
-	return fmt.Sprintf("E28011606000%06X%06X", vehicle, person)
 }
 
 // row is what the lists say of a card word: status, member's status,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"boothd/configs"
+	"boothd/devices"
 )
 
 // arity is how many words follow a command; -1 for any number.
@@ -68,7 +69,7 @@ func (h *hardware) first(verb string) *far {
 	case "tags":
 		return h.of(configs.RoleCard)
 	case "word":
-		if i := slices.IndexFunc(h.far, func(f *far) bool { return f.word != nil }); i >= 0 {
+		if i := slices.IndexFunc(h.far, func(f *far) bool { return f.Word != nil }); i >= 0 {
 			return h.far[i]
 		}
 		return nil
@@ -125,34 +126,34 @@ func (h *hardware) act(dev *far, verb string, f []string) error {
 		return fmt.Errorf("the lane has no device for %s", verb)
 	}
 	switch {
-	case verb == "tags" && dev.present != nil:
-		var tags []tag
+	case verb == "tags" && dev.Present != nil:
+		var tags []devices.FarTag
 		for _, s := range f {
 			number, damaged := strings.CutSuffix(s, "!")
-			tags = append(tags, tag{number: number, rssiDBm: -52, antenna: 1, damaged: damaged})
+			tags = append(tags, devices.FarTag{Number: number, RSSIDBm: -52, Antenna: 1, Damaged: damaged})
 		}
-		if err := dev.present(tags...); err != nil {
+		if err := dev.Present(tags...); err != nil {
 			return fmt.Errorf("tags %s: %w", strings.Join(f, " "), err)
 		}
 		return nil
-	case verb == "word" && dev.word != nil:
-		return dev.word(f[0])
-	case verb == "plate" && dev.plate != nil:
+	case verb == "word" && dev.Word != nil:
+		return dev.Word(f[0])
+	case verb == "plate" && dev.Plate != nil:
 		c, err := strconv.ParseFloat(f[2], 64)
 		if err != nil || !(c >= 0 && c <= 1) {
 			return fmt.Errorf("confidence %q is not from 0 to 1", f[2])
 		}
-		return dev.plate(f[0], f[1], c)
-	case verb == "noread" && dev.noRead != nil:
-		return dev.noRead()
-	case verb == "scan" && dev.scan != nil:
-		return dev.scan(strings.Join(f, " "))
-	case verb == "document" && dev.document != nil:
-		return dev.document(f[0], f[1])
-	case verb == "type" && dev.enter != nil:
-		return dev.enter(strings.Join(f, " "))
-	case verb == "key" && dev.strike != nil:
-		return dev.strike(f[0])
+		return dev.Plate(f[0], f[1], c)
+	case verb == "noread" && dev.NoRead != nil:
+		return dev.NoRead()
+	case verb == "scan" && dev.Scan != nil:
+		return dev.Scan(strings.Join(f, " "))
+	case verb == "document" && dev.Document != nil:
+		return dev.Document(f[0], f[1])
+	case verb == "type" && dev.Enter != nil:
+		return dev.Enter(strings.Join(f, " "))
+	case verb == "key" && dev.Strike != nil:
+		return dev.Strike(f[0])
 	}
 	return fmt.Errorf("%s is no device for %q", dev.name, verb)
 }
@@ -164,13 +165,13 @@ func (h *hardware) fault(verb string, f []string) error {
 	}
 	if i := slices.IndexFunc(h.boards, func(b *board) bool { return b.Name == f[0] }); i >= 0 {
 		b := h.boards[i]
-		return troubled(verb, f, b.cable, b.sim.Mute, done(b.sim.Reboot))
+		return troubled(verb, f, b.cable, b.sim.Mute, devices.Done(b.sim.Reboot))
 	}
 	dev, err := h.named(f[0])
 	if err != nil {
 		return err
 	}
-	return troubled(verb, f, dev.cable, dev.mute, dev.reboot)
+	return troubled(verb, f, dev.cable, dev.Mute, dev.Reboot)
 }
 
 func troubled(verb string, f []string, c *cable, mute func(bool), reboot func() error) error {

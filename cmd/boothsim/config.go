@@ -156,10 +156,9 @@ func writeSecrets(dir string, cfg *configs.Config) error {
 // aside is where a device of an example is played: on any pty, or, if it is one
 // of the network, at any port of this machine alone.
 func aside(d configs.Device) (configs.Port, error) {
+	path, web := d.Path.Web()
 	switch scheme := d.Path.Scheme(); {
-	case d.Driver == configs.LLRP:
-		return configs.Port(scheme + "://127.0.0.1:0"), nil
-	case d.Driver == configs.Webhook, d.From != "": // the booth listens
+	case web, d.From != "": // the booth listens
 		at, err := freeAddress()
 		if err != nil {
 			return "", err
@@ -167,8 +166,9 @@ func aside(d configs.Device) (configs.Port, error) {
 		if d.From != "" {
 			return configs.Port("tcp://" + at), nil
 		}
-		path, _ := d.Path.Web()
 		return configs.Port("http://" + at + path), nil
+	case scheme != "":
+		return configs.Port(scheme + "://127.0.0.1:0"), nil
 	}
 	return "", nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"boothd/configs"
+	"boothd/devices"
 	"boothd/devices/sim"
 )
 
@@ -62,16 +63,16 @@ func (h *hardware) of(role configs.Role) *far {
 func (h *hardware) field(cards []card, rssiDBm int) error {
 	reader := 0
 	for _, f := range h.far {
-		if f.present == nil {
+		if f.Present == nil {
 			continue
 		}
-		var tags []tag
+		var tags []devices.FarTag
 		for _, c := range cards {
 			if c.reader == reader {
-				tags = append(tags, tag{number: c.epc, rssiDBm: rssiDBm, antenna: 1, damaged: c.word == "unreadable"})
+				tags = append(tags, devices.FarTag{Number: c.epc, RSSIDBm: rssiDBm, Antenna: 1, Damaged: c.word == "unreadable"})
 			}
 		}
-		if err := f.present(tags...); err != nil {
+		if err := f.Present(tags...); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		reader++
@@ -266,16 +267,16 @@ func (h *hardware) look(v vehicle) error {
 	if front := h.of(configs.RolePlateFront); front != nil {
 		err := error(nil)
 		if v.noRead {
-			err = front.noRead()
+			err = front.NoRead()
 		} else {
-			err = front.plate(v.plate, v.jurisdiction, v.confidence)
+			err = front.Plate(v.plate, v.jurisdiction, v.confidence)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if rear := h.of(configs.RolePlateRear); rear != nil && v.load.rear != "" {
-		return rear.plate(v.load.rear, "ON", 0.95)
+		return rear.Plate(v.load.rear, "ON", 0.95)
 	}
 	return nil
 }

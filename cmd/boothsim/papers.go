@@ -79,7 +79,7 @@ func (h *hardware) show(ctx context.Context, text, word string) error {
 	if scanner == nil {
 		return fmt.Errorf("no device of role %s in this lane to show %q to", role, word)
 	}
-	if err := scanner.scan(text); err != nil {
+	if err := scanner.Scan(text); err != nil {
 		return err
 	}
 	h.pause(ctx, h.pace.Hold)

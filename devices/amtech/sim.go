@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // Sim is the far end of a reader's line: it reports the tags presented to it in
@@ -393,4 +395,17 @@ func (s *Sim) execute(cmd string) string {
 		s.wait = time.Duration(int(high)<<4|int(low)) * 100 * time.Millisecond
 	}
 	return "Done"
+}
+
+// Far is the reader as a lane is played with. A tag's number is its text.
+func (s *Sim) Far() devices.Far {
+	return devices.Far{Serve: s.Serve, Mute: s.Mute, Reboot: devices.Done(s.Reboot), Present: devices.EachOnce(func(text []byte) error {
+		s.Present(string(text))
+		return nil
+	})}
+}
+
+// SimNumber is the number of a person's tag, as lists have it.
+func SimNumber(vehicle, person int) string {
+	return fmt.Sprintf("%X", fmt.Sprintf("SIM %06d %02d", vehicle, person))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"boothd/devices"
 )
 
 // Sim is a scanner's side of a line: it writes what is held to it, with the
@@ -43,3 +45,6 @@ func (s *Sim) Raw(b []byte) error {
 	}
 	return nil
 }
+
+// Far is the scanner as a lane is played with.
+func (s *Sim) Far() devices.Far { return devices.Far{Scan: s.Scan, Mute: s.Mute} }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"boothd/devices"
 )
 
 // Sim is a serial pad's side of a line. Its fields are set before it is used;
@@ -57,3 +59,6 @@ func (s *Sim) Raw(b []byte) error {
 	}
 	return nil
 }
+
+// Far is the pad as a lane is played with.
+func (s *Sim) Far() devices.Far { return devices.Far{Enter: s.Type, Strike: s.Strike, Mute: s.Mute} }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // Camera is a plate camera's side of a line: it writes reports of the fields
@@ -116,4 +118,9 @@ func (c *Camera) Raw(b []byte) error {
 		return fmt.Errorf("playing a camera: %w", err)
 	}
 	return nil
+}
+
+// Far is the camera as a lane is played with.
+func (c *Camera) Far() devices.Far {
+	return devices.Far{Plate: c.Plate, NoRead: c.NoRead, Mute: c.Mute}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // Sim is the reader's side: it greets, takes the set-up, reports the tags in
@@ -342,4 +344,19 @@ func (s *Sim) now() time.Time { return time.Now().Add(s.Ahead) }
 func unhex(text string) []byte {
 	b, _ := hex.DecodeString(text)
 	return b
+}
+
+// Far is the reader as a lane is played with.
+func (s *Sim) Far() devices.Far {
+	return devices.Far{Serve: s.Serve, Mute: s.Mute, Reboot: devices.Done(s.Restart), Present: func(tags ...devices.FarTag) error {
+		var field []SimTag
+		for _, t := range tags {
+			if _, err := t.Bytes(); err != nil {
+				return err
+			}
+			field = append(field, SimTag{EPC: t.Number, RSSIDBm: t.RSSIDBm, Antenna: t.Antenna})
+		}
+		s.Present(field...)
+		return nil
+	}}
 }

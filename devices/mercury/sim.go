@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // SimTag is a card in the field of a simulated reader.
@@ -363,4 +365,20 @@ func (m *Sim) stream(data []byte) error {
 	}
 	m.mu.Unlock()
 	return nil
+}
+
+// Far is the reader as a lane is played with.
+func (m *Sim) Far() devices.Far {
+	return devices.Far{Serve: m.Serve, Mute: m.Mute, Reboot: m.Reboot, Present: func(tags ...devices.FarTag) error {
+		var field []SimTag
+		for _, t := range tags {
+			tag := SimTag{EPC: t.Number, RSSIDBm: t.RSSIDBm, Antenna: t.Antenna, Damaged: t.Damaged}
+			if _, err := tag.Record(); err != nil {
+				return err
+			}
+			field = append(field, tag)
+		}
+		m.Present(field...)
+		return nil
+	}}
 }

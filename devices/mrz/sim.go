@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+
+	"boothd/devices"
 )
 
 // Sim is a document reader's side of a line: it writes the zone of what is put
@@ -81,4 +83,15 @@ func simDigit(field string) string {
 		sum += max(strings.IndexByte(simAlphabet, field[i]), 0) * [...]int{7, 3, 1}[i%3]
 	}
 	return fmt.Sprint(sum % 10)
+}
+
+// Far is the reader as a lane is played with: it is shown cards, TD1.
+func (s *Sim) Far() devices.Far {
+	return devices.Far{Mute: s.Mute, Document: func(state, number string) error {
+		zone, err := SimTD1(state, number)
+		if err != nil {
+			return err
+		}
+		return s.Show(zone...)
+	}}
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // Camera is the camera's side: it counts its reports, and sends one again until
@@ -254,4 +256,9 @@ func (c *Camera) answered(b []byte, heard chan []byte) bool {
 			return false
 		}
 	}
+}
+
+// Far is the camera as a lane is played with.
+func (c *Camera) Far() devices.Far {
+	return devices.Far{Serve: c.Serve, Plate: c.Plate, NoRead: c.NoRead, Mute: c.Mute, Reboot: devices.Done(c.Reboot)}
 }

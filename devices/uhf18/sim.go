@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // Sim is the reader's side: it answers the host, and an inventory when it has
@@ -283,4 +285,19 @@ func (s *Sim) obey(f []byte) {
 	default:
 		s.say(s.Answer(cmd, 0xFE))
 	}
+}
+
+// Far is the reader as a lane is played with.
+func (s *Sim) Far() devices.Far {
+	return devices.Far{Serve: s.Serve, Mute: s.Mute, Present: func(tags ...devices.FarTag) error {
+		var field []string
+		for _, t := range tags {
+			if _, err := t.Bytes(); err != nil {
+				return err
+			}
+			field = append(field, t.Number)
+		}
+		s.Present(field...)
+		return nil
+	}}
 }

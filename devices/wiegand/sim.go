@@ -2,6 +2,7 @@ package wiegand
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"boothd/devices"
@@ -49,4 +50,26 @@ func (s *Sim) Raw(bits string) error {
 		}
 	}
 	return s.Pulse(all)
+}
+
+// Far is the reader as a lane is played with. A card is the first bits of its number, as
+// many as the format has.
+func (s *Sim) Far(f Format) devices.Far {
+	return devices.Far{Lineless: true, Word: s.Raw, Present: devices.EachOnce(func(number []byte) error {
+		var all strings.Builder
+		for _, b := range number {
+			fmt.Fprintf(&all, "%08b", b)
+		}
+		bits := f.Bits()
+		if all.Len() < bits {
+			return fmt.Errorf("card of %d bits: the reader's have %d", all.Len(), bits)
+		}
+		return s.Raw(all.String()[:bits])
+	})}
+}
+
+// SimNumber is the number of a person's card with its parities, as lists have it.
+func SimNumber(f Format, vehicle, person int) (string, error) {
+	w, err := f.Word(uint64(person), uint64(vehicle))
+	return string(w.Ident()), err
 }

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"boothd/devices"
 )
 
 // offline is when a reader that hears no command gives up its channel.
@@ -381,4 +383,24 @@ func (d *Device) do(code byte, data []byte, secure bool) (byte, []byte) {
 		return 0x41, []byte{5}
 	}
 	return 0x41, []byte{3}
+}
+
+// Far is the reader as a lane is played with, hung on a line. Its cards have so many
+// bits.
+func (d *Device) Far(on *Line, bits int) devices.Far {
+	on.Hang(d)
+	return devices.Far{Serve: on.Serve, Mute: d.Mute, Reboot: devices.Done(d.Reboot), Present: devices.EachOnce(func(number []byte) error {
+		if len(number) != (bits+7)/8 {
+			return fmt.Errorf("card of %d bytes: the reader's cards have %d bits", len(number), bits)
+		}
+		d.Card(0, bits, number)
+		return nil
+	})}
+}
+
+// Number is the number of a person's card of so many bits, as lists have it: left
+// justified.
+func Number(bits, vehicle, person int) string {
+	size := (bits + 7) / 8
+	return fmt.Sprintf("%0*X", 2*size, uint64(vehicle<<4|person)<<(8*size-bits))
 }

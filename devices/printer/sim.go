@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"boothd/devices"
 )
 
 // Sim is the far end of a printer's line: it answers as a printer does and
@@ -189,3 +191,6 @@ func (s *Sim) out() {
 	}
 	s.lines = nil
 }
+
+// Far is the printer as a lane is played with.
+func (s *Sim) Far() devices.Far { return devices.Far{Serve: s.Serve} }
