@@ -232,7 +232,7 @@ func build(cfg *configs.Config, w World) *booth {
 		arrivals := make(chan verdict.Arrival, 4)
 		b.faces = verdict.NewServer(b.faceKey(), arrivals)
 		b.lane.faces, b.lane.ask = arrivals, b.faces.Ask
-		if slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return d.Driver == configs.Printer }) {
+		if slices.ContainsFunc(cfg.Devices, func(d configs.Device) bool { return d.Role == configs.RoleReceipt }) {
 			b.receipts = make(chan receipt, receiptsMost)
 			b.lane.print = b.hand
 		}

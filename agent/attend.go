@@ -11,6 +11,7 @@ import (
 	"boothd/configs"
 	"boothd/devices"
 	"boothd/devices/osdp"
+	"boothd/devices/printer"
 )
 
 // What the lane hears of beside the configured devices.
@@ -25,8 +26,8 @@ const countersEvery = 2 * time.Second
 
 // attend runs a device by what it is: readers report, printers print.
 func (b *booth) attend(ctx context.Context, d configs.Device) {
-	if devices.Role(d.Role) == devices.RoleReceipt {
-		b.printer(ctx, d)
+	if own, ok := d.Own.(*printer.Settings); ok {
+		b.printer(ctx, d, own)
 		return
 	}
 	b.device(ctx, d)

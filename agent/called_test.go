@@ -22,7 +22,7 @@ func TestCameraThatConnects(t *testing.T) {
 	r := newRig(t)
 	d := r.front()
 	at := "127.0.0.1:" + freePort(t)
-	*d = configs.Device{Name: d.Name, Role: d.Role, Driver: configs.Nedap, Template: configs.TemplateTags,
+	*d = configs.Device{Name: d.Name, Role: d.Role, Driver: "nedap", Own: &nedap.Settings{}, Template: nedap.TemplateTags,
 		Path: configs.Port("tcp://" + at), From: "127.0.0.2"}
 	stop := r.run()
 	r.await("waiting for it", func(p status.Picture) bool { return p.Devices[0].Online && !r.seen(p).Online })

@@ -116,7 +116,7 @@ func (r *rig) again(old, fresh string) {
 	if changed == string(text) {
 		r.t.Fatalf("%q is not in\n%s", old, text)
 	}
-	if r.cfg, err = configs.Parse("booth.toml", []byte(changed)); err != nil {
+	if r.cfg, err = Drivers.Parse("booth.toml", []byte(changed)); err != nil {
 		r.t.Fatal(err)
 	}
 }

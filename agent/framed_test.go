@@ -43,9 +43,9 @@ func TestFramedPlatesAreAPassages(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	behind := lens{l, make(chan net.Conn, 8)}
 	go func() { _ = rear.Accept(behind) }() // ends with the listener
-	*r.front() = configs.Device{Name: "front", Role: configs.RolePlateFront, Driver: configs.Nedap,
-		Path: configs.Port(onPTY(t, front.Serve)), Baud: 9600, Ack: "06 01"}
-	r.cfg.Devices = append(r.cfg.Devices, configs.Device{Name: "rear", Role: configs.RolePlateRear, Driver: configs.Nedap, Template: configs.TemplateTags,
+	*r.front() = configs.Device{Name: "front", Role: configs.RolePlateFront, Driver: "nedap",
+		Path: configs.Port(onPTY(t, front.Serve)), Baud: 9600, Own: &nedap.Settings{Ack: "06 01"}}
+	r.cfg.Devices = append(r.cfg.Devices, configs.Device{Name: "rear", Role: configs.RolePlateRear, Driver: "nedap", Own: &nedap.Settings{}, Template: nedap.TemplateTags,
 		Path: configs.Port("tcp://" + l.Addr().String())})
 	stop := r.run()
 	seen := func(p status.Picture, name string) status.Device {
@@ -94,11 +94,11 @@ func TestFramedCameraThatCannotBe(t *testing.T) {
 	r := newRig(t)
 	cam := &nedap.Camera{}
 	for name, d := range map[string]configs.Device{
-		"zone":   {Zone: "Mars/Olympus"},
-		"fields": {Fields: []configs.Field{"camera"}},
-		"ack":    {Ack: "{seq}"},
+		"zone":   {Zone: "Mars/Olympus", Own: &nedap.Settings{}},
+		"fields": {Fields: []configs.Field{"camera"}, Own: &nedap.Settings{}},
+		"ack":    {Own: &nedap.Settings{Ack: "{seq}"}},
 	} {
-		d.Name, d.Role, d.Driver, d.Baud, d.Path = "front", configs.RolePlateFront, configs.Nedap, 9600, configs.Port(onPTY(t, cam.Serve))
+		d.Name, d.Role, d.Driver, d.Baud, d.Path = "front", configs.RolePlateFront, configs.Driver("nedap"), 9600, configs.Port(onPTY(t, cam.Serve))
 		for range 2 { // a port that was kept could not be opened again
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			_, err := OpenDevice(ctx, r.world, d, Place{}, func(error) {})

@@ -162,7 +162,7 @@ func (b *booth) lookAt(w http.ResponseWriter, r *http.Request) {
 	}
 	l := &onlooker{device: name, out: make(chan happening, lookBehind)}
 	if i >= 0 {
-		l.text = Textual(b.cfg.Devices[i].Driver)
+		l.text = Textual(b.cfg.Devices[i])
 	}
 	if !b.frames.add(l) {
 		http.Error(w, fmt.Sprintf("%d others look already", lookersMost), http.StatusServiceUnavailable)

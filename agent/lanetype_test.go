@@ -137,7 +137,7 @@ func TestI1_TypeOutlivesARestart(t *testing.T) {
 		t.Helper()
 		s := strings.Replace(string(text), "type = \"ready\"\nothers = [\"general\"] ", lane, 1)
 		s = strings.Replace(s, "lane_ready =", "# lane_ready =", 1)
-		cfg, err := configs.Parse("x.toml", []byte(strings.Replace(s, `# dir = "/var/lib/boothd"`, `dir = "`+dir+`"`, 1)))
+		cfg, err := Drivers.Parse("x.toml", []byte(strings.Replace(s, `# dir = "/var/lib/boothd"`, `dir = "`+dir+`"`, 1)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -80,7 +80,7 @@ func (r *rig) posting(scheme string) *webhook.Camera {
 	i := slices.IndexFunc(r.cfg.Devices, func(d configs.Device) bool { return d.Role == configs.RolePlateFront })
 	d := &r.cfg.Devices[i]
 	name := d.Name
-	*d, _ = configs.Template("plate-recognizer").Device(configs.Webhook)
+	*d, _ = Drivers.Device("webhook", "plate-recognizer")
 	d.Name, d.Role, d.Token, d.Window = name, configs.RolePlateFront, configs.Ref(token), configs.Duration{Duration: 10 * time.Second}
 	d.Path = configs.Port(scheme + "://127.0.0.1:" + freePort(r.t) + "/front")
 	return &webhook.Camera{URL: string(d.Path), Token: cameraToken}
@@ -147,7 +147,7 @@ func TestPostingCameraFallsSilent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	cam := r.posting("http")
-	r.front().Quiet = configs.Duration{Duration: time.Second}
+	r.front().Own.(*webhook.Settings).Quiet = time.Second
 	stop := r.run()
 	r.await("waiting for it", func(p status.Picture) bool { return p.Devices[0].Online && !r.seen(p).Online })
 	var back []time.Duration
@@ -205,7 +205,7 @@ func TestReaderBehindTLS(t *testing.T) {
 		{"a file that is not there", filepath.Join(dir, "none"), "", false},
 		{"a file without certificates", reader.key, "", false},
 	} {
-		d := configs.Device{Name: "portal", Role: configs.RoleCard, Driver: configs.LLRP, Path: configs.Port("tls://" + l.Addr().String()),
+		d := configs.Device{Name: "portal", Role: configs.RoleCard, Driver: "llrp", Own: &llrp.Settings{}, Path: configs.Port("tls://" + l.Addr().String()),
 			CA: configs.Ref(c.ca), Fingerprint: configs.Fingerprint(c.fingerprint)}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		got, err := OpenDevice(ctx, r.world, d, Place{}, func(error) {})

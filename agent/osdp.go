@@ -9,14 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"boothd/configs"
 	"boothd/devices"
-	"boothd/devices/amtech"
 	"boothd/devices/osdp"
 	"boothd/devices/osdp/pd"
 	"boothd/devices/port"
@@ -79,7 +77,7 @@ func (i *installs) until(device string) time.Time {
 func (b *booth) install(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("device")
 	for _, d := range b.cfg.Devices {
-		if d.Name == name && d.Driver == configs.OSDP && !d.Clear {
+		if own, ok := d.Own.(*osdp.Settings); ok && d.Name == name && !own.Clear {
 			b.installs.open(name, time.Now().Add(installFor))
 			b.log.Warn("a reader may be given its key now", "device", name, "for", installFor)
 			w.WriteHeader(http.StatusNoContent)
@@ -93,7 +91,7 @@ func (b *booth) install(w http.ResponseWriter, r *http.Request) {
 func seatsOf(cfg *configs.Config, w World) map[string]*osdp.Seat {
 	on := map[configs.Port][]configs.Device{}
 	for _, d := range cfg.Devices {
-		if d.Driver == configs.OSDP {
+		if _, ok := d.Own.(*osdp.Settings); ok {
 			on[d.Path] = append(on[d.Path], d)
 		}
 	}
@@ -133,17 +131,17 @@ func (sharedPort) SetBaud(int) error {
 
 // openOSDP opens a card reader with its key. One that was secure once is never
 // read in clear again, whatever the configuration says.
-func openOSDP(ctx context.Context, w World, p port.Port, d configs.Device, at Place, fault func(error)) (Reader, error) {
-	c := osdp.Config{Name: d.Name, Role: devices.Role(d.Role), Address: byte(d.Address), Bits: d.Bits, Master: d.Master, Clear: d.Clear, InstallUntil: at.Install, Seat: at.Seat,
+func openOSDP(ctx context.Context, w World, p port.Port, d configs.Device, own *osdp.Settings, at Place, fault func(error)) (Reader, error) {
+	c := osdp.Config{Name: d.Name, Role: devices.Role(d.Role), Address: byte(d.Address), Bits: own.Bits, Master: own.Master, Clear: own.Clear, InstallUntil: at.Install, Seat: at.Seat,
 		Health: func(h osdp.Health) { fault(reading(h)) }}
-	err := secureOSDP(&c, w, d, at, fault)
+	err := secureOSDP(&c, w, d, own, at, fault)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("osdp %s: %w", d.Name, err), p.Close())
 	}
 	return osdp.Open(ctx, p, c)
 }
 
-func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(error)) error {
+func secureOSDP(c *osdp.Config, w World, d configs.Device, own *osdp.Settings, at Place, fault func(error)) error {
 	pin := filepath.Join(at.State, "secure-"+d.Name)
 	if at.State != "" {
 		_, err := os.Stat(pin)
@@ -160,13 +158,13 @@ func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(
 			}
 		}
 	}
-	if d.Clear {
+	if own.Clear {
 		if c.Pinned {
 			return fmt.Errorf("it was secure before and is not read in clear: give it its key, or remove %s", pin)
 		}
 		return nil
 	}
-	raw, err := w.Secret(d.ReaderKey)
+	raw, err := w.Secret(configs.Ref(own.ReaderKey))
 	if err != nil {
 		return fmt.Errorf("its key: %w", err)
 	}
@@ -176,29 +174,22 @@ func secureOSDP(c *osdp.Config, w World, d configs.Device, at Place, fault func(
 	return nil
 }
 
-// playedOSDP is the far end of such a reader, with the key that the booth has of it.
-func playedOSDP(d configs.Device, on Stage) (*pd.Device, error) {
+// playOSDP plays such a reader with the key that the booth has of it.
+func playOSDP(d configs.Device, own *osdp.Settings, on Stage) (devices.Far, error) {
 	r := &pd.Device{Address: byte(d.Address)}
-	if d.Clear {
-		return r, nil
+	if own.Master {
+		return devices.Far{}, errors.New("readers with keys from a master key cannot be played")
 	}
-	if d.Master {
-		return nil, errors.New("readers with keys from a master key cannot be played")
+	if !own.Clear {
+		raw, err := on.Secret(configs.Ref(own.ReaderKey))
+		if err != nil {
+			return devices.Far{}, err
+		}
+		if r.Key, err = osdp.ParseKey(raw); err != nil {
+			return devices.Far{}, err
+		}
 	}
-	raw, err := on.Secret(d.ReaderKey)
-	if err != nil {
-		return nil, err
-	}
-	r.Key, err = osdp.ParseKey(raw)
-	return r, err
-}
-
-// osdpBits is how long the cards of a played reader are: as long as may be.
-func osdpBits(d configs.Device) int {
-	if len(d.Bits) == 0 {
-		return 32
-	}
-	return slices.Max(d.Bits)
+	return r.Far(on.Bus, own.SimBits()), nil
 }
 
 // reading is what is to be told of a reader that goes on working; nil: nothing.
@@ -225,18 +216,4 @@ func reading(h osdp.Health) error {
 		return nil
 	}
 	return errors.New(strings.Join(words, "; "))
-}
-
-// amtechConfig hands a reader's settings to the driver.
-func amtechConfig(d configs.Device, fault func(error)) amtech.Config {
-	modes := map[configs.AmtechMode]amtech.Mode{configs.AmtechInquiry: amtech.Inquiry, configs.AmtechECP: amtech.ECP}
-	c := amtech.Config{Name: d.Name, Role: devices.Role(d.Role), Mode: modes[d.Mode], Commands: d.Commands, FirstAntenna: d.FirstAntenna,
-		Health: func(f amtech.Fault) { fault(f) }}
-	if d.Start != "" {
-		c.Start = d.Start[0]
-	}
-	if d.CRC == configs.AmtechXModem {
-		c.CRC = amtech.CRCXModem
-	}
-	return c
 }

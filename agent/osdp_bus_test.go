@@ -11,6 +11,7 @@ import (
 
 	"boothd/agent/status"
 	"boothd/configs"
+	"boothd/devices/osdp"
 	"boothd/devices/osdp/pd"
 	"boothd/devices/sim"
 )
@@ -46,10 +47,10 @@ func TestI5_ReadersOnOneLine(t *testing.T) {
 		}
 	}
 	unplug := plug()
-	on := configs.Device{Driver: configs.OSDP, Role: configs.RoleCard, Path: configs.Port(path), Baud: 9600}
+	on := configs.Device{Driver: "osdp", Role: configs.RoleCard, Path: configs.Port(path), Baud: 9600}
 	first, second := on, on
-	first.Name, first.Address, first.ReaderKey = "left", 1, configs.Ref(key)
-	second.Name, second.Address, second.Clear = "right", 2, true
+	first.Name, first.Address, first.Own = "left", 1, &osdp.Settings{ReaderKey: key}
+	second.Name, second.Address, second.Own = "right", 2, &osdp.Settings{Clear: true}
 	r.cfg.Devices = slices.DeleteFunc(r.cfg.Devices, func(d configs.Device) bool { return d.Role == configs.RoleCard })
 	r.cfg.Devices = append(r.cfg.Devices, first, second)
 	stop := r.run()

@@ -35,7 +35,7 @@ func (b *booth) hand(r receipt) {
 }
 
 // printer keeps one printer at work until ctx ends.
-func (b *booth) printer(ctx context.Context, d configs.Device) {
+func (b *booth) printer(ctx context.Context, d configs.Device, own *printer.Settings) {
 	tell := func(online bool, reason error) {
 		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, at: time.Now()})
 	}
@@ -44,8 +44,8 @@ func (b *booth) printer(ctx context.Context, d configs.Device) {
 		if err != nil {
 			return err
 		}
-		pr, err := printer.Open(ctx, p, printer.Config{Name: d.Name, Language: printer.Language(d.Language), Columns: d.Columns,
-			Cut: d.Language == configs.ESCPOS, Answers: d.Answers, Health: func(f printer.Faults) {
+		pr, err := printer.Open(ctx, p, printer.Config{Name: d.Name, Language: own.Language, Columns: own.Columns,
+			Cut: own.Language == printer.ESCPOS, Answers: own.Answers, Health: func(f printer.Faults) {
 				if f == 0 {
 					tell(true, nil)
 					return

@@ -53,7 +53,7 @@ func TestPrinterIsLookedAt(t *testing.T) {
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			b.printer(ctx, configs.Device{Name: "slip", Language: configs.ESCPOS, Answers: true})
+			b.printer(ctx, configs.Device{Name: "slip"}, &printer.Settings{Language: printer.ESCPOS, Answers: true})
 		}()
 		var last deviceNews
 		within := func(d time.Duration, what string, is func() bool) {

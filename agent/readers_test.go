@@ -19,6 +19,7 @@ import (
 	"boothd/configs"
 	"boothd/devices/amtech"
 	"boothd/devices/llrp"
+	"boothd/devices/mercury"
 	"boothd/devices/osdp"
 	"boothd/devices/osdp/pd"
 	"boothd/devices/sim"
@@ -52,16 +53,16 @@ func TestEveryReaderBringsACard(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = l.Close() })
 			go func() { _ = s.Accept(l) }() // ends with the listener
-			return configs.Device{Driver: configs.LLRP, Path: configs.Port("tcp://" + l.Addr().String())},
+			return configs.Device{Driver: "llrp", Own: &llrp.Settings{}, Path: configs.Port("tcp://" + l.Addr().String())},
 				func() { s.Present(llrp.SimTag{EPC: goodCard.Reveal(), RSSIDBm: -50, Antenna: 1}) }
 		},
 		"uhf18": func(t *testing.T, _ *rig) (configs.Device, func()) {
 			s := &uhf18.Sim{}
-			return configs.Device{Driver: configs.UHF18, Path: configs.Port(onPTY(t, s.Serve)), Baud: 57600}, func() { s.Present(goodCard.Reveal()) }
+			return configs.Device{Driver: "uhf18", Own: &uhf18.Settings{}, Path: configs.Port(onPTY(t, s.Serve)), Baud: 57600}, func() { s.Present(goodCard.Reveal()) }
 		},
 		"amtech": func(t *testing.T, _ *rig) (configs.Device, func()) {
 			s := &amtech.Sim{Mode: amtech.ECP}
-			return configs.Device{Driver: configs.Amtech, Path: configs.Port(onPTY(t, s.Serve)), Baud: 9600, Mode: configs.AmtechECP},
+			return configs.Device{Driver: "amtech", Own: &amtech.Settings{Mode: "ecp"}, Path: configs.Port(onPTY(t, s.Serve)), Baud: 9600},
 				func() { s.Present("KING 0586") }
 		},
 		"osdp": func(t *testing.T, r *rig) (configs.Device, func()) {
@@ -70,7 +71,7 @@ func TestEveryReaderBringsACard(t *testing.T) {
 			if err := os.WriteFile(key, []byte(hex.EncodeToString(readerKey[:])), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return configs.Device{Driver: configs.OSDP, Path: configs.Port(onPTY(t, d.Serve)), Baud: 9600, ReaderKey: configs.Ref(key)},
+			return configs.Device{Driver: "osdp", Own: &osdp.Settings{ReaderKey: key}, Path: configs.Port(onPTY(t, d.Serve)), Baud: 9600},
 				func() { d.Card(0, 32, []byte{0x12, 0x34, 0x56, 0x78}) }
 		},
 		"wiegand": func(t *testing.T, r *rig) (configs.Device, func()) {
@@ -120,7 +121,7 @@ func TestI1_ReaderThatWasSecureIsNeverReadInClear(t *testing.T) {
 	r := newRig(t)
 	open := func(d *pd.Device, c configs.Device, at Place) error {
 		t.Helper()
-		c.Name, c.Role, c.Driver, c.Baud, c.Path = "door", configs.RoleCard, configs.OSDP, 9600, configs.Port(onPTY(t, d.Serve))
+		c.Name, c.Role, c.Driver, c.Baud, c.Path = "door", configs.RoleCard, "osdp", 9600, configs.Port(onPTY(t, d.Serve))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		reader, err := OpenDevice(ctx, r.world, c, at, func(error) {})
@@ -129,7 +130,7 @@ func TestI1_ReaderThatWasSecureIsNeverReadInClear(t *testing.T) {
 		}
 		return err
 	}
-	clear, secure := configs.Device{Clear: true}, configs.Device{ReaderKey: configs.Ref(key)}
+	clear, secure := configs.Device{Own: &osdp.Settings{Clear: true}}, configs.Device{Own: &osdp.Settings{ReaderKey: key}}
 	if err := open(&pd.Device{}, clear, at); err != nil {
 		t.Fatalf("in clear, before: %v", err)
 	}
@@ -148,15 +149,15 @@ func TestI1_ReaderThatWasSecureIsNeverReadInClear(t *testing.T) {
 	if err := open(fresh, secure, window); err != nil || fresh.OwnKey() != readerKey {
 		t.Errorf("in the window: %v", err)
 	}
-	if err := open(&pd.Device{Key: readerKey}, configs.Device{ReaderKey: "/nowhere"}, at); err == nil || !strings.Contains(err.Error(), "its key") {
+	if err := open(&pd.Device{Key: readerKey}, configs.Device{Own: &osdp.Settings{ReaderKey: "/nowhere"}}, at); err == nil || !strings.Contains(err.Error(), "its key") {
 		t.Errorf("without the key: %v", err)
 	}
 }
 
 // The window is opened for a reader that can use it, and for no other.
 func TestInstallWindow(t *testing.T) {
-	b := &booth{log: discard(), cfg: &configs.Config{Devices: []configs.Device{{Name: "door", Driver: configs.OSDP, ReaderKey: "credential:k"},
-		{Name: "old", Driver: configs.OSDP, Clear: true}, {Name: "pre", Driver: configs.Mercury}}}}
+	b := &booth{log: discard(), cfg: &configs.Config{Devices: []configs.Device{{Name: "door", Driver: "osdp", Own: &osdp.Settings{ReaderKey: "credential:k"}},
+		{Name: "old", Driver: "osdp", Own: &osdp.Settings{Clear: true}}, {Name: "pre", Driver: "mercury", Own: &mercury.Settings{}}}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /install/{device}", b.install)
 	for name, want := range map[string]int{"door": http.StatusNoContent, "old": http.StatusUnprocessableEntity, "pre": http.StatusUnprocessableEntity, "x": http.StatusUnprocessableEntity} {

@@ -20,7 +20,11 @@ import (
 	"boothd/agent/signal"
 	"boothd/agent/status"
 	"boothd/configs"
+	"boothd/devices/line"
+	"boothd/devices/nedap"
+	"boothd/devices/osdp"
 	"boothd/devices/port"
+	"boothd/devices/webhook"
 )
 
 // rogues are the ways in which a device misbehaves, each counted as it happens.
@@ -132,17 +136,25 @@ var rogueDrivers = []struct {
 	answers bool
 	greets  string // what must be heard before it is written to
 }{
-	{configs.Device{Driver: configs.Mercury, Baud: 115200}, "\xFF\x1F\x22\x00\x00", true, ""},
-	{configs.Device{Driver: configs.LLRP}, "\x04\x3D\x00\x00\x10\x00\x00\x00\x00\x01", true, llrpGreeting},
-	{configs.Device{Driver: configs.UHF18, Baud: 57600}, "\x11\x00\x21\x00", true, ""},
-	{configs.Device{Driver: configs.Amtech, Baud: 9600}, "#KING 13", true, ""},
-	{configs.Device{Driver: configs.OSDP, Baud: 9600, Clear: true}, "\x53\x80\xFF\x01\x05", true, ""},
-	{configs.Device{Driver: configs.Line, Baud: 9600, End: "\r\n", Separator: ";", Fields: []configs.Field{"plate", "state", "confidence"}}, "ABC123;ON;9", false, ""},
-	{configs.Device{Driver: configs.Nedap, Baud: 9600, Ack: "06 01"}, "\x02", false, ""},
-	{configs.Device{Driver: configs.Barcode, Baud: 9600}, "9999PARS", false, ""},
-	{configs.Device{Driver: configs.MRZ, Baud: 9600}, "P<UTO", false, ""},
-	{configs.Device{Driver: configs.Keypad, Baud: 9600}, "12", false, ""},
-	{configs.Device{Driver: configs.Webhook, Paths: map[string]string{"plate": "plate"}}, "", true, ""},
+	{configs.Device{Driver: "mercury", Baud: 115200}, "\xFF\x1F\x22\x00\x00", true, ""},
+	{configs.Device{Driver: "llrp"}, "\x04\x3D\x00\x00\x10\x00\x00\x00\x00\x01", true, llrpGreeting},
+	{configs.Device{Driver: "uhf18", Baud: 57600}, "\x11\x00\x21\x00", true, ""},
+	{configs.Device{Driver: "amtech", Baud: 9600}, "#KING 13", true, ""},
+	{configs.Device{Driver: "osdp", Baud: 9600, Own: &osdp.Settings{Clear: true}}, "\x53\x80\xFF\x01\x05", true, ""},
+	{configs.Device{Driver: "line", Baud: 9600, Own: &line.Settings{End: "\r\n"}, Separator: ";", Fields: []configs.Field{"plate", "state", "confidence"}}, "ABC123;ON;9", false, ""},
+	{configs.Device{Driver: "nedap", Baud: 9600, Own: &nedap.Settings{Ack: "06 01"}}, "\x02", false, ""},
+	{configs.Device{Driver: "barcode", Baud: 9600}, "9999PARS", false, ""},
+	{configs.Device{Driver: "mrz", Baud: 9600}, "P<UTO", false, ""},
+	{configs.Device{Driver: "keypad", Baud: 9600}, "12", false, ""},
+	{configs.Device{Driver: "webhook", Own: &webhook.Settings{Paths: map[string]string{"plate": "plate"}}}, "", true, ""},
+}
+
+// owned is a device with the defaults of its driver's own keys, if it has none.
+func owned(d configs.Device) configs.Device {
+	if of, ok := Drivers.Of(d.Driver); ok && d.Own == nil {
+		d.Own = of.Own()
+	}
+	return d
 }
 
 // newRogueRig is a booth to which ports at the rogues' paths lead to them, with
@@ -187,9 +199,9 @@ func TestI5_LaneIsUnmovedByADeviceThatMisbehaves(t *testing.T) {
 			}
 			good := len(r.cfg.Devices)
 			for _, way := range []string{babbles, deaf, hangs} {
-				d := c.d
+				d := owned(c.d)
 				d.Name, d.Role, d.Path = filepath.Base(way), configs.RoleSeal, configs.Port(way)
-				if d.Driver == configs.Webhook {
+				if d.Driver == "webhook" {
 					at := "127.0.0.1:" + freePort(t)
 					d.Path, d.Token = configs.Port("http://"+at+"/plates"), configs.Ref(token)
 					ctx, cancel := context.WithCancel(context.Background())

@@ -93,7 +93,7 @@ func newRig(t testing.TB) *rig {
 		`# listen = "127.0.0.1:7080"`, `listen = "127.0.0.1:`+freePort(t)+`"`,
 		`# source = "kernel"`, `source = "host"`,
 		"\nca = ", "\n# ca = ", "\ncert = ", "\n# cert = ", "\nkey = \"credential:mqtt-key\"", "\n# key")
-	cfg, err := configs.Parse("booth.toml", []byte(swap.Replace(string(text))))
+	cfg, err := Drivers.Parse("booth.toml", []byte(swap.Replace(string(text))))
 	if err != nil {
 		t.Fatal(err)
 	}

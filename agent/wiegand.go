@@ -14,11 +14,8 @@ import (
 
 // openWiegand claims a card reader's two lines. It opens the chip for itself, so
 // that it lives and ends without the loops and lamps that may hang there too.
-func openWiegand(ctx context.Context, w World, d configs.Device, at Place) (Reader, error) {
-	c := wiegand.Config{Name: d.Name, Role: devices.Role(d.Role), Silence: d.Silence.Duration, Heard: at.Heard}
-	for _, f := range d.Formats {
-		c.Formats = append(c.Formats, wiegand.Format(f))
-	}
+func openWiegand(ctx context.Context, w World, d configs.Device, own *wiegand.Settings, at Place) (Reader, error) {
+	c := wiegand.Config{Name: d.Name, Role: devices.Role(d.Role), Formats: own.Formats, Silence: own.Silence, Heard: at.Heard}
 	chip, err := w.OpenChip(ctx, at.Chip)
 	if err != nil {
 		return nil, fmt.Errorf("wiegand %s: %w", d.Name, err)

@@ -22,8 +22,8 @@ var doorLines = [2]string{"D0", "D1"}
 
 // door is a Wiegand reader on the rig's chip, and its far end.
 func (r *rig) door() (configs.Device, *wiegand.Sim) {
-	return configs.Device{Driver: configs.Wiegand, Data0: doorLines[0], Data1: doorLines[1], Formats: []configs.CardFormat{configs.CardH10301},
-			Silence: configs.Duration{Duration: 100 * time.Millisecond}},
+	return configs.Device{Driver: "wiegand", Data0: doorLines[0], Data1: doorLines[1], Own: &wiegand.Settings{Formats: []wiegand.Format{wiegand.H10301},
+			Silence: 100 * time.Millisecond}},
 		&wiegand.Sim{Pulse: func(p []devices.Pulse) error { return r.chip.Pulse(doorLines, p) }}
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // valueError is what an UnmarshalText of this package says; hint may be empty.
@@ -20,12 +21,15 @@ type wanter interface{ wanted() string }
 
 // binder puts a document's values into a Config. It never stops at a fault.
 type binder struct {
+	kinds    Kinds
 	nodes    map[string]*node // every known path that was set
 	bad      map[string]bool  // paths with a fault of their own: later checks keep quiet
 	problems Problems
 }
 
-func newBinder() *binder { return &binder{nodes: map[string]*node{}, bad: map[string]bool{}} }
+func newBinder(kinds Kinds) *binder {
+	return &binder{kinds: kinds, nodes: map[string]*node{}, bad: map[string]bool{}}
+}
 
 // fault reports one and marks its path.
 func (b *binder) fault(path string, at place, msg, hint string) {
@@ -38,12 +42,30 @@ func (b *binder) fault(path string, at place, msg, hint string) {
 func (b *binder) table(path string, n *node, dst reflect.Value) {
 	fields := fieldsOf(dst.Type())
 	names := slices.Collect(maps.Keys(fields))
+	var own reflect.Value // a device's
+	if d, ok := dst.Addr().Interface().(*Device); ok {
+		own = b.own(n, d)
+		for _, k := range b.kinds {
+			names = append(names, k.ownKeys()...)
+		}
+	}
 	slices.Sort(names)
 	for _, k := range slices.Sorted(maps.Keys(n.table)) {
 		inner, p := n.table[k], sub(path, k)
 		if i, ok := fields[k]; ok {
 			b.nodes[p] = inner
-			b.value(p, inner, dst.Field(i))
+			b.field(p, inner, dst.Field(i), dst.Type().Field(i).Tag)
+			continue
+		}
+		if own.IsValid() {
+			if i, ok := fieldsOf(own.Type())[k]; ok {
+				b.nodes[p] = inner
+				b.field(p, inner, own.Field(i), own.Type().Field(i).Tag)
+				continue
+			}
+		}
+		if slices.Contains(names, k) { // another driver's: told when the device is checked
+			b.nodes[p] = inner
 			continue
 		}
 		what := "unknown key"
@@ -59,6 +81,62 @@ func (b *binder) table(path string, n *node, dst reflect.Value) {
 		}
 		b.fault(p, inner.key, what, hint)
 	}
+}
+
+// own makes the driver's own keys of a device, if its driver is known.
+func (b *binder) own(n *node, d *Device) reflect.Value {
+	named := n.table["driver"]
+	if named == nil {
+		return reflect.Value{}
+	}
+	name, _ := named.scalar.(string)
+	k, ok := b.kinds.Of(Driver(name))
+	if !ok || k.Own == nil {
+		return reflect.Value{}
+	}
+	d.Own = k.Own()
+	return reflect.ValueOf(d.Own).Elem()
+}
+
+// field binds the value of a field, which its tag may narrow.
+func (b *binder) field(path string, n *node, dst reflect.Value, tag reflect.StructTag) {
+	one := strings.Fields(tag.Get("one"))
+	if dst.Type() == reflect.TypeFor[Driver]() {
+		one = b.kinds.names()
+	}
+	switch {
+	case tag.Get("is") == "ref":
+		b.text(path, n, (*Ref)(dst.Addr().Interface().(*string)))
+	case dst.Type() == reflect.TypeFor[time.Duration]():
+		var span Duration
+		b.text(path, n, &span)
+		dst.SetInt(int64(span.Duration))
+	case len(one) > 0 && dst.Kind() == reflect.Slice && n.list != nil:
+		dst.Set(reflect.MakeSlice(dst.Type(), len(n.list), len(n.list)))
+		for i, inner := range n.list {
+			p := item(path, i)
+			b.nodes[p] = inner
+			b.text(p, inner, &word{dst.Index(i), one})
+		}
+	case len(one) > 0 && dst.Kind() == reflect.String:
+		b.text(path, n, &word{dst, one})
+	default:
+		b.value(path, n, dst)
+	}
+}
+
+// word is a text that is one of some words.
+type word struct {
+	dst reflect.Value
+	one []string
+}
+
+// UnmarshalText takes one of the words.
+func (w *word) UnmarshalText(b []byte) error {
+	var chosen string
+	err := choose(&chosen, b, w.one...)
+	w.dst.SetString(chosen)
+	return err
 }
 
 // value binds one value, whatever its type.

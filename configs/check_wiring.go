@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 const maxDevices = 16
@@ -27,23 +28,27 @@ func (c *checker) devices() {
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
 		c.need(sub(p, "name"), `name = "pre-read"`)
-		c.need(sub(p, "driver"), "driver = "+listed(driverNames()))
+		c.need(sub(p, "driver"), "driver = "+listed(c.kinds.names()))
 		c.need(sub(p, "role"), `role = "card", "plate.front", ...: what it is for`)
-		if d.Driver != Wiegand {
+		of, _ := c.kinds.Of(d.Driver)
+		if of.Pulses {
+			c.need(sub(p, "data0"), `data0 = "GPIO20": the line that DATA0 is wired to`)
+			c.need(sub(p, "data1"), `data1 = "GPIO21": the line that DATA1 is wired to`)
+		} else {
 			c.need(sub(p, "path"), `path = "/dev/serial/by-id/..."; boothctl ports lists them`)
 		}
 		if d.Name != "" && !deviceName.MatchString(d.Name) {
 			c.refuse(sub(p, "name"), quoted(d.Name)+` is not a name: 1 to 32 of a-z, 0-9 and "-", not beginning with "-"`, "")
 		}
 		c.once(first, sub(p, "name"), d.Name)
-		if !c.shares(p, i) {
+		if !c.shares(p, i, of) {
 			c.once(first, sub(p, "path"), string(d.Path))
 		}
 		if d.Role != RoleCard {
 			c.once(first, sub(p, "role"), string(d.Role))
 		}
-		c.port(p, d)
-		c.driver(p, d)
+		c.port(p, d, of)
+		c.driver(p, d, of)
 	}
 	if c.cfg.Lane.Type != "" && !c.bad["lane.type"] && !c.bad["device"] {
 		c.roles()
@@ -134,11 +139,11 @@ func (c *checker) once(first map[string]place, path, v string) {
 	first[k] = c.place(path)
 }
 
-// shares tells whether a device is a reader on an earlier one's line. Of driver
-// osdp alone several may be, with one speed and an address each.
-func (c *checker) shares(p string, i int) bool {
+// shares tells whether a device is a reader on an earlier one's line, where its kind
+// lets several be, with one speed and an address each.
+func (c *checker) shares(p string, i int, of Kind) bool {
 	d := &c.cfg.Devices[i]
-	if d.Driver != OSDP || d.Path == "" || c.bad[sub(p, "path")] {
+	if !of.Shares || d.Path == "" || c.bad[sub(p, "path")] {
 		return false
 	}
 	shared := false
@@ -147,7 +152,7 @@ func (c *checker) shares(p string, i int) bool {
 		if o.Path != d.Path {
 			continue
 		}
-		if o.Driver != OSDP {
+		if o.Driver != d.Driver {
 			return false
 		}
 		if o.Baud != d.Baud {
@@ -161,12 +166,12 @@ func (c *checker) shares(p string, i int) bool {
 	return shared
 }
 
-func (c *checker) port(p string, d *Device) {
+func (c *checker) port(p string, d *Device, of Kind) {
 	baud := sub(p, "baud")
-	if d.Driver == Wiegand {
+	if of.Pulses {
 		for _, k := range []string{"path", "baud"} {
 			if c.has(sub(p, k)) {
-				c.refuse(sub(p, k), "a Wiegand reader has lines of the GPIO chip in its place", `write data0 = "GPIO20" and data1 = "GPIO21", and the chip in [gpio]`)
+				c.refuse(sub(p, k), fmt.Sprintf("a reader of driver %q has lines of the GPIO chip in its place", d.Driver), `write data0 = "GPIO20" and data1 = "GPIO21", and the chip in [gpio]`)
 			}
 		}
 		return
@@ -175,7 +180,7 @@ func (c *checker) port(p string, d *Device) {
 		if c.has(baud) {
 			c.refuse(baud, fmt.Sprintf("a %s:// device has no baud rate", scheme), "")
 		}
-	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) && (d.Driver != Keypad || d.Baud != 0) {
+	} else if d.Driver != "" && !slices.Contains(bauds, d.Baud) && (d.Baud != 0 || c.has(baud)) {
 		c.refuse(baud, fmt.Sprintf("%d is not one of %s", d.Baud, strings.Trim(fmt.Sprint(bauds), "[]")), "")
 	}
 	for _, unstable := range []string{"/dev/ttyUSB", "/dev/ttyACM"} {
@@ -186,30 +191,84 @@ func (c *checker) port(p string, d *Device) {
 	}
 }
 
-func (c *checker) driver(p string, d *Device) {
+func (c *checker) driver(p string, d *Device, of Kind) {
 	if d.Driver == "" || c.bad[sub(p, "driver")] {
 		return
 	}
-	of := d.Driver.entry()
-	for _, other := range drivers {
-		for _, k := range other.allKeys() {
-			if slices.Contains(of.allKeys(), k) || !c.has(sub(p, k)) || c.bad[sub(p, k)] {
+	keys := of.keys()
+	for _, other := range c.kinds {
+		for _, k := range other.keys() {
+			if slices.Contains(keys, k) || !c.has(sub(p, k)) || c.bad[sub(p, k)] {
 				continue
 			}
-			c.refuse(sub(p, k), "only "+whoHas(k)+" this key", "")
+			who, verb := c.kinds.named(func(o Kind) bool { return slices.Contains(o.keys(), k) }), " has"
+			if strings.Contains(who, ",") {
+				verb = " have"
+			}
+			c.refuse(sub(p, k), "only "+who+verb+" this key", "")
 		}
 	}
-	c.network(p, d)
-	c.named(p, d)
-	if roles := of.roles; d.Role != "" && !slices.Contains(roles, d.Role) {
+	c.network(p, d, of)
+	c.named(p, d, of)
+	if roles := of.Roles; d.Role != "" && !slices.Contains(roles, d.Role) {
 		words := make([]string, len(roles))
 		for i, r := range roles {
 			words[i] = string(r)
 		}
 		c.refuse(sub(p, "role"), fmt.Sprintf("driver %q cannot be %q", d.Driver, d.Role), "its role is "+strings.Join(words, " or "))
 	}
-	if of.check != nil {
-		of.check(c, p, d)
+	c.shared(p, d, of)
+	if of.Check != nil {
+		of.Check(d, Keys{c, p})
+	}
+}
+
+// shared checks the keys that several drivers have in common.
+func (c *checker) shared(p string, d *Device, of Kind) {
+	if of.Address > 0 {
+		c.count(sub(p, "address"), d.Address, 0, of.Address)
+	}
+	if of.Antennas > 0 {
+		if c.has(sub(p, "weakest")) {
+			c.count(sub(p, "weakest"), d.Weakest, -100, -20)
+		}
+		if len(d.Antennas) == 0 && of.FirstAntennas != nil {
+			c.refuse(sub(p, "antennas"), fmt.Sprintf("0 antennas, want 1 to %d", of.Antennas), "")
+		}
+		c.ports(sub(p, "antennas"), d.Antennas, of.Antennas)
+		c.places(p, d, of.Antennas)
+	}
+	if path := sub(p, "window"); c.has(path) {
+		c.span(path, d.Window, time.Millisecond, time.Minute, "")
+	}
+	if path := sub(p, "confidence_scale"); c.has(path) && !slices.Contains([]int{1, 100, 1000}, d.ConfidenceScale) {
+		c.refuse(path, fmt.Sprintf("%d is not one of 1 100 1000", d.ConfidenceScale), "")
+	}
+	if path := sub(p, "zone"); c.has(path) && !zonePattern.MatchString(d.Zone) {
+		c.refuse(path, quoted(d.Zone)+` is not a time zone such as "America/Vancouver"`, "")
+	}
+}
+
+// zonePattern is a zone's form. Whether this machine knows the zone is for
+// boothctl check: the same file must decode alike everywhere.
+var zonePattern = regexp.MustCompile(`^(UTC|[A-Z][A-Za-z_-]{1,31}(/[A-Z][A-Za-z_-]{1,31}){1,2})$`)
+
+// pulsed tells whether a device hangs on two lines of the GPIO chip.
+func (c *checker) pulsed() bool {
+	return slices.ContainsFunc(c.cfg.Devices, func(d Device) bool { of, _ := c.kinds.Of(d.Driver); return of.Pulses })
+}
+
+// pulseLines checks the lines of such readers beside the points of the lane.
+func (c *checker) pulseLines(first map[string]place) {
+	for i, d := range c.cfg.Devices {
+		if of, _ := c.kinds.Of(d.Driver); !of.Pulses {
+			continue
+		}
+		for _, w := range [][2]string{{"data0", d.Data0}, {"data1", d.Data1}} {
+			if p := sub(item("device", i), w[0]); c.has(p) {
+				c.lineOf(first, p, w[1])
+			}
+		}
 	}
 }
 

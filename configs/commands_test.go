@@ -19,7 +19,7 @@ func TestCommands(t *testing.T) {
 		{"the lane's type, where it may become slower", strings.Replace(strings.Replace(plain, "[commands]\n", "[commands]\nallow = [\"lane.mode\"]\n", 1),
 			"[policy]\n", "others = [\"fast\", \"general\"]\n[policy]\n", 1), []CommandName{CommandLaneMode}},
 	} {
-		cfg, err := Parse("x.toml", []byte(tt.text))
+		cfg, err := drivers.Parse("x.toml", []byte(tt.text))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -32,7 +32,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestRedactedHidesWhereTheSigningKeyIs(t *testing.T) {
-	cfg, err := Parse("x.toml", []byte(strings.Replace(string(example(t, "nexus.toml")), "[lane]\n", "signing_key = \"/root/booth.pem\"\n[lane]\n", 1)))
+	cfg, err := drivers.Parse("x.toml", []byte(strings.Replace(string(example(t, "nexus.toml")), "[lane]\n", "signing_key = \"/root/booth.pem\"\n[lane]\n", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,94 +140,53 @@ type Commands struct {
 	Upload WebURL `toml:"upload,omitempty" json:",omitempty"`
 }
 
-// Device is one reader, keypad or printer on a serial line or a TCP port. Fields of another
-// driver than its own are zero.
+// Device is one reader, keypad or printer on a serial line or the network. Fields that
+// its driver's kind does not ask for are zero.
 type Device struct {
 	Name   string `toml:"name"`
 	Driver Driver `toml:"driver"`
 	Role   Role   `toml:"role"`
 	Path   Port   `toml:"path,omitempty"` // device file, tcp:// or tls://host:port, or where the box listens: the URL that a camera posts to, tcp:// with From
-	Baud   int    `toml:"baud,omitempty"` // default 115200 (mercury), 57600 (uhf18), else 9600; 0 on the network or a GPIO chip
+	Baud   int    `toml:"baud,omitempty"` // default: the driver's; 0 on the network or a GPIO chip
 
-	// Of UHF readers. Region is of driver mercury alone.
-	Model    Model   `toml:"model,omitempty" json:",omitempty"` // whose limits hold; none: the driver's own
-	Region   Region  `toml:"region,omitempty"`                  // default "na"
-	Power    float64 `toml:"power,omitempty"`                   // dBm; mercury: 5 to 31.5, default 27; llrp: to 40; uhf18: whole, to 30; none: left as it is
-	Antennas []int   `toml:"antennas,omitempty"`                // ports, counted from 1; default [1] (mercury), all (llrp)
-	ReadTID  bool    `toml:"read_tid,omitempty"`                // mercury and llrp
-	Weakest  int     `toml:"weakest,omitempty"`                 // dBm; mercury and llrp: a card that is read more weakly is another lane's; none: any
+	// Model and Template name what is known of a make (profiles): they stand for the
+	// keys that the device does not write itself.
+	Model    Model    `toml:"model,omitempty" json:",omitempty"` // whose limits hold; none: the driver's own
+	Template Template `toml:"template,omitempty"`                // the form of a camera's reports
+
+	// Of readers and cameras on the network.
+	Token       Ref         `toml:"token,omitempty"`                  // that a camera which posts must know, 16 to 256 characters
+	Cert        Ref         `toml:"cert,omitempty"`                   // chain that is shown to it, PEM
+	Key         Ref         `toml:"key,omitempty"`                    // of Cert
+	CA          Ref         `toml:"ca,omitempty"`                     // who signs the reader's certificate; the camera's, if it must have one
+	Fingerprint Fingerprint `toml:"fingerprint,omitempty"`            // SHA-256 of the reader's certificate, instead of CA
+	From        Host        `toml:"from,omitempty" json:",omitempty"` // the camera connects to the box at Path, from this address alone; none: the box connects
+
+	Address int    `toml:"address,omitempty"`                 // of the reader on its line; default 0
+	Data0   string `toml:"data0,omitempty" json:",omitempty"` // the kernel's names of the lines of a reader that pulses
+	Data1   string `toml:"data1,omitempty" json:",omitempty"` //
+
+	// Of card readers.
+	Antennas []int `toml:"antennas,omitempty"` // ports, counted from 1; default: the driver's
+	Weakest  int   `toml:"weakest,omitempty"`  // dBm: a card that is read more weakly is another lane's; none: any
 	// BoothAntennas are those that look at the vehicle at the booth, where they read
 	// every card at least as strongly as BoothWeakest, and none of the vehicle behind.
 	// The reader's others look at the approach. None: nothing is known of places.
-	BoothAntennas []int `toml:"booth_antennas,omitempty" json:",omitempty"` // mercury and llrp
-	BoothWeakest  int   `toml:"booth_weakest,omitempty" json:",omitempty"`  // dBm
-	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`       // osdp and wiegand: who waits behind cannot reach the reader
+	BoothAntennas []int `toml:"booth_antennas,omitempty" json:",omitempty"`
+	BoothWeakest  int   `toml:"booth_weakest,omitempty" json:",omitempty"` // dBm
+	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`      // who waits behind cannot reach the reader
 
-	// Of drivers uhf18 and osdp.
-	Address int `toml:"address,omitempty"` // of the reader on its line; default 0. uhf18: 255 is whichever is there
-
-	// Of driver osdp.
-	ReaderKey Ref   `toml:"reader_key,omitempty"` // of the secure channel, 32 hex digits
-	Master    bool  `toml:"master,omitempty"`     // reader_key is the one that each reader's own is derived from
-	Clear     bool  `toml:"clear,omitempty"`      // read without a secure channel: anybody on the line can be a card
-	Bits      []int `toml:"bits,omitempty"`       // lengths of the cards in use; none: any
-
-	// Of driver wiegand, which has lines of the GPIO chip and no path. Silence, too,
-	// is a key of it: what ends a card, 10 to 100 ms, default 25ms.
-	Data0   string       `toml:"data0,omitempty" json:",omitempty"`   // the kernel's line names
-	Data1   string       `toml:"data1,omitempty" json:",omitempty"`   //
-	Formats []CardFormat `toml:"formats,omitempty" json:",omitempty"` // of the cards in use, one of each length
-
-	// Of driver amtech.
-	Mode         AmtechMode `toml:"mode,omitempty"`          // default "basic"
-	CRC          AmtechCRC  `toml:"crc,omitempty"`           // of mode ecp; default "published"
-	Commands     []string   `toml:"commands,omitempty"`      // settings sent at start, such as "311"
-	FirstAntenna int        `toml:"first_antenna,omitempty"` // the reader's number of its first antenna, 0 or 1
-
-	// Of driver webhook, and of a reader at tls:// (CA and Fingerprint).
-	Token       Ref         `toml:"token,omitempty"`       // that the camera must know, 16 to 256 characters
-	Cert        Ref         `toml:"cert,omitempty"`        // chain that is shown to it, PEM
-	Key         Ref         `toml:"key,omitempty"`         // of Cert
-	CA          Ref         `toml:"ca,omitempty"`          // who signs the reader's certificate; the camera's, if it must have one
-	Fingerprint Fingerprint `toml:"fingerprint,omitempty"` // SHA-256 of the reader's certificate, instead of CA
-	Quiet       Duration    `toml:"quiet,omitempty"`       // how long the camera may say nothing; none: for ever. Of driver line with heartbeat, too: default 30s
-
-	// Of drivers line, nedap and webhook. Template names the form of a camera's reports,
-	// and stands for the keys below that the device does not write itself; what is
-	// about a report's text is of driver nedap too. Start is also the character that begins an Amtech
-	// reader's messages, "#" or "!".
-	Template        Template `toml:"template,omitempty"`
-	Start           string   `toml:"start,omitempty"` // bytes before a report
-	End             string   `toml:"end,omitempty"`   // bytes after it
-	Silence         Duration `toml:"silence,omitempty"`
+	// Of cameras.
+	Window          Duration `toml:"window,omitempty"`           // in which the same plate is the same report
+	ConfidenceScale int      `toml:"confidence_scale,omitempty"` // 1, 100 or 1000
 	Separator       string   `toml:"separator,omitempty"`
 	Fields          []Field  `toml:"fields,omitempty"`
-	NoRead          []string `toml:"no_read,omitempty"`          // texts that stand for "no plate seen"
-	ConfidenceScale int      `toml:"confidence_scale,omitempty"` // 1, 100 or 1000
-	Checksum        Checksum `toml:"checksum,omitempty"`
-	ChecksumEnd     bool     `toml:"checksum_end,omitempty" json:",omitempty"` // the checksum follows the end and covers it, too
-	Heartbeat       string   `toml:"heartbeat,omitempty"`                      // a report that only says the camera is alive
+	NoRead          []string `toml:"no_read,omitempty"` // texts that stand for "no plate seen"
 	Charset         Charset  `toml:"charset,omitempty"`
-	Zone            string   `toml:"zone,omitempty"`                   // of the camera's clock, "UTC" or "America/Vancouver"
-	MaxLength       int      `toml:"max_length,omitempty"`             // bytes of a report, at most 4096
-	Window          Duration `toml:"window,omitempty"`                 // in which the same plate is the same report
-	Ack             string   `toml:"ack,omitempty"`                    // what a report is answered: hex and {seq}; of driver nedap hex and {open}, {id}, {xor}, {close}
-	Nak             string   `toml:"nak,omitempty" json:",omitempty"`  // what one is answered whose checksum is wrong: hex
-	From            Host     `toml:"from,omitempty" json:",omitempty"` // of driver nedap: the camera connects to the box at Path, from this address alone; none: the box connects
+	Zone            string   `toml:"zone,omitempty"` // of the camera's clock, "UTC" or "America/Vancouver"
 
-	// Of driver webhook: where in a report its parts are, as in "results[].plate", and
-	// what stands at the part "event" if a plate was seen. ConfidenceScale is of it, too.
-	Paths map[string]string `toml:"paths,omitempty" json:",omitempty"`
-	Seen  string            `toml:"seen,omitempty" json:",omitempty"`
-
-	// Of driver barcode.
-	Suffix Suffix `toml:"suffix,omitempty"` // what ends a scan; default "cr"
-	// Of driver mrz.
-	XOR bool `toml:"xor,omitempty"` // the reader sends a check byte after each document
-	// Of driver printer.
-	Language Language `toml:"language,omitempty"` // default "escpos"
-	Columns  int      `toml:"columns,omitempty"`  // characters of a line, 16 to 80; default 42
-	Answers  bool     `toml:"answers,omitempty"`  // it is wired both ways and asked before each receipt; default true for escpos
+	// Own are the driver's own keys: what its Kind makes.
+	Own any `toml:"-"`
 }
 
 // GPIO names the chip and what is wired to its lines.
@@ -312,7 +271,7 @@ func (c *Config) As(t LaneType) (*Config, bool) {
 // TOML gives the whole configuration, defaults included, as a file that Parse
 // takes and that has the same Digest.
 func (c *Config) TOML() ([]byte, error) {
-	b, err := toml.Marshal(c)
+	b, err := toml.Marshal(c.flat())
 	if err != nil {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
@@ -336,6 +295,9 @@ func (c *Config) Redacted() *Config {
 	r := *c
 	r.Warnings = slices.Clone(c.Warnings)
 	r.Devices = slices.Clone(c.Devices)
+	for i, d := range r.Devices {
+		r.Devices[i] = d.copied()
+	}
 	r.GPIO.In, r.GPIO.Out = maps.Clone(c.GPIO.In), maps.Clone(c.GPIO.Out)
 	for _, ref := range r.secrets() {
 		*ref = redactedRef
@@ -355,8 +317,7 @@ func (c *Config) Secrets() (refs []Ref) {
 func (c *Config) secrets() []*Ref {
 	all := []*Ref{&c.Booth.SigningKey, &c.Lists.Key, &c.MQTT.Key, &c.Kiosk.MatcherKey}
 	for i := range c.Devices {
-		d := &c.Devices[i]
-		all = append(all, &d.ReaderKey, &d.Token, &d.Key)
+		all = append(all, c.Devices[i].refs()...)
 	}
 	return slices.DeleteFunc(all, func(r *Ref) bool { return *r == "" })
 }

@@ -28,7 +28,7 @@ func TestBad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg, err := Parse(filepath.Base(file), b)
+			cfg, err := drivers.Parse(filepath.Base(file), b)
 			if err == nil || cfg != nil {
 				t.Fatalf("Parse = %v, %v, want problems alone", cfg, err)
 			}
@@ -60,7 +60,7 @@ func TestI7_NoMessageQuotesASecret(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Parse("x.toml", b)
+		_, err = drivers.Parse("x.toml", b)
 		if err == nil || regexp.MustCompile(`SECRET|12345|hunter2`).MatchString(err.Error()) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -83,7 +83,7 @@ func TestExamples(t *testing.T) {
 		mode LightMode
 	}{{"nexus.toml", NEXUS, Staffed}, {"egate.toml", NEXUS, Auto}, {"fast.toml", FAST, Staffed},
 		{"nexus-air.toml", NEXUSAir, Auto}, {"ready.toml", Ready, Staffed}, {"general.toml", General, Staffed}} {
-		cfg, err := Load(tt.file)
+		cfg, err := drivers.Load(tt.file)
 		if err != nil {
 			t.Errorf("%s: %v", tt.file, err)
 			continue
@@ -105,7 +105,7 @@ func again(t testing.TB, cfg *Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := Parse("again.toml", b)
+	back, err := drivers.Parse("again.toml", b)
 	if err != nil {
 		t.Fatalf("a valid configuration is not valid again: %v\n%s", err, b)
 	}
@@ -124,7 +124,7 @@ var unwired = regexp.MustCompile(`^# (gate_|obstacle|traveller_\w+_lit|upload = 
 // A default that is told in a comment of an example is the default in the code.
 func TestExamplesTellTheDefaults(t *testing.T) {
 	for _, file := range examples {
-		plain, err := Load(file)
+		plain, err := drivers.Load(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestExamplesTellTheDefaults(t *testing.T) {
 			}
 			b.WriteString(l)
 		}
-		told, err := Parse(file, []byte(b.String()))
+		told, err := drivers.Parse(file, []byte(b.String()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestExamplesAreComplete(t *testing.T) {
 	}
 	for _, file := range examples {
 		b := commented.ReplaceAll(example(t, file), []byte("$1"))
-		cfg, err := Parse(file, b)
+		cfg, err := drivers.Parse(file, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,13 @@ func TestExamplesAreComplete(t *testing.T) {
 		}
 		walk("", root)
 	}
-	for _, key := range allKeys("", reflect.TypeFor[Config]()) {
+	keys := allKeys("", reflect.TypeFor[Config]())
+	for _, k := range drivers {
+		for _, key := range k.ownKeys() {
+			keys = append(keys, sub("device", key))
+		}
+	}
+	for _, key := range keys {
 		if !set[key] {
 			t.Errorf("no example shows %s", key)
 		}
@@ -230,7 +236,7 @@ func split(t *testing.T, text, from, to string) (rest, part string) {
 
 func TestConfDJoins(t *testing.T) {
 	whole := string(example(t, "nexus.toml"))
-	want, err := Parse("nexus.toml", []byte(whole))
+	want, err := drivers.Parse("nexus.toml", []byte(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +251,7 @@ func TestConfDJoins(t *testing.T) {
 		"conf.d/old.toml.dpkg":  "not read",
 		"conf.d/.hidden.toml":   "not read",
 	})
-	cfg, err := Load(path)
+	cfg, err := drivers.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +268,7 @@ func TestConfDFaultsAreToldOfTheirFile(t *testing.T) {
 		"conf.d/c.toml":     "lane = 3\n",
 		"conf.d/dir.d/none": "",
 	})
-	_, err := Load(path)
+	_, err := drivers.Load(path)
 	got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
 	for _, want := range []string{
 		`conf.d/a.toml:3:1: lane.random: unknown key`,
@@ -280,7 +286,7 @@ func TestConfDFaultsAreToldOfTheirFile(t *testing.T) {
 
 func TestConfDSyntaxIsToldAlone(t *testing.T) {
 	path := files(t, map[string]string{"boothd.toml": "shcema = 1\n", "conf.d/a.toml": "[lane\n"})
-	_, err := Load(path)
+	_, err := drivers.Load(path)
 	if got, want := err.Error(), filepath.Dir(path)+"/conf.d/a.toml:1:6: "; !strings.HasPrefix(got, want) || strings.Contains(got, "\n") {
 		t.Errorf("Load says %q, want only %q", got, want)
 	}
@@ -288,14 +294,14 @@ func TestConfDSyntaxIsToldAlone(t *testing.T) {
 
 func TestLoadMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "boothd.toml")
-	cfg, err := Load(path)
+	cfg, err := drivers.Load(path)
 	if cfg != nil || err == nil || err.Error() != path+": no such file or directory" {
 		t.Errorf("Load = %v, %v", cfg, err)
 	}
 }
 
 func TestTooLarge(t *testing.T) {
-	_, err := Parse("big.toml", []byte(strings.Repeat("#\n", maxFile)))
+	_, err := drivers.Parse("big.toml", []byte(strings.Repeat("#\n", maxFile)))
 	if err == nil || err.Error() != "big.toml: larger than 256 KiB" {
 		t.Errorf("Parse = %v", err)
 	}
@@ -306,7 +312,7 @@ func TestProblemsAreBounded(t *testing.T) {
 	for i := range 500 {
 		b.WriteString("x" + strings.Repeat("y", i%50) + string(rune('a'+i%26)) + "_" + strings.Repeat("z", i/26) + " = 1\n")
 	}
-	_, err := Parse("x.toml", []byte(b.String()))
+	_, err := drivers.Parse("x.toml", []byte(b.String()))
 	ps, _ := errors.AsType[Problems](err)
 	if len(ps) != maxProblems+1 || !regexp.MustCompile(`^and \d+ more$`).MatchString(ps[maxProblems].Msg) {
 		t.Errorf("%d problems, last %v", len(ps), ps[len(ps)-1])
@@ -314,7 +320,7 @@ func TestProblemsAreBounded(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	cfg, err := Parse("nexus.toml", []byte(strings.NewReplacer(`"CA"`, `"US"`, "CBSA/0813", "CBP/3004").Replace(string(example(t, "nexus.toml")))))
+	cfg, err := drivers.Parse("nexus.toml", []byte(strings.NewReplacer(`"CA"`, `"US"`, "CBSA/0813", "CBP/3004").Replace(string(example(t, "nexus.toml")))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +345,7 @@ func TestWarnings(t *testing.T) {
 	text = strings.Replace(text, `"pinctrl-bcm2711"`, `"sim:/run/boothsim/chip"`, 1)
 	text = strings.Replace(text, "# ack_mode = \"receipt\"", "ack_mode = \"puback\"", 1)
 	text = strings.Replace(text, "# anti_passback = true", "anti_passback = false", 1)
-	cfg, err := Parse("b.toml", []byte(text))
+	cfg, err := drivers.Parse("b.toml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +375,7 @@ func TestI9_WarnsOfWhatIsNotSeen(t *testing.T) {
 	} {
 		text := strings.Replace(string(example(t, tc.example)), "\n[gpio.in]\n", "\n[gpio.in]\n"+tc.in, 1)
 		text = strings.Replace(text, "\n[gpio.out]\n", "\n[gpio.out]\n"+tc.out, 1)
-		cfg, err := Parse("b.toml", []byte(text))
+		cfg, err := drivers.Parse("b.toml", []byte(text))
 		if err != nil {
 			t.Fatal(tc.name, err)
 		}
@@ -386,7 +392,7 @@ func TestI9_WarnsOfWhatIsNotSeen(t *testing.T) {
 
 func TestDigest(t *testing.T) {
 	text := string(example(t, "nexus.toml"))
-	base, err := Parse("a.toml", []byte(text))
+	base, err := drivers.Parse("a.toml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +412,7 @@ func TestDigest(t *testing.T) {
 		if !strings.Contains(text, edit.old) {
 			t.Fatalf("%s: no %q in the example", name, edit.old)
 		}
-		cfg, err := Parse("b.toml", []byte(strings.Replace(text, edit.old, edit.new, 1)))
+		cfg, err := drivers.Parse("b.toml", []byte(strings.Replace(text, edit.old, edit.new, 1)))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -417,7 +423,7 @@ func TestDigest(t *testing.T) {
 }
 
 func TestRedacted(t *testing.T) {
-	cfg, err := Load("nexus.toml")
+	cfg, err := drivers.Load("nexus.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +484,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(commented.ReplaceAll(example(f, "nexus.toml"), []byte("$1")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		cfg, err := Parse("f.toml", b)
+		cfg, err := drivers.Parse("f.toml", b)
 		if (cfg == nil) == (err == nil) {
 			t.Fatalf("Parse = %v, %v", cfg, err)
 		}
@@ -502,13 +508,13 @@ func FuzzParse(f *testing.F) {
 // and a part of it that decodes is still checked whole.
 func TestTruncatedAtEveryByte(t *testing.T) {
 	b := example(t, "nexus.toml")
-	whole, err := Parse("nexus.toml", b)
+	whole, err := drivers.Parse("nexus.toml", b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lamps := slices.Sorted(maps.Keys(whole.GPIO.Out))
 	for n := range len(b) {
-		cfg, err := Parse("cut.toml", b[:n])
+		cfg, err := drivers.Parse("cut.toml", b[:n])
 		if err == nil && len(cfg.GPIO.Out) < len(lamps)-1 {
 			t.Fatalf("cut at byte %d is taken with lamps %v", n, slices.Sorted(maps.Keys(cfg.GPIO.Out)))
 		}
@@ -522,7 +528,7 @@ func TestOtherTypes(t *testing.T) {
 		t.Helper()
 		s := strings.Replace(string(example(t, "nexus.toml")), "type = \"nexus\"", lane, 1)
 		s = strings.Replace(s, "[policy]", "[policy]\n"+policy, 1)
-		cfg, err := Parse("x.toml", []byte(s))
+		cfg, err := drivers.Parse("x.toml", []byte(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -574,7 +580,7 @@ func TestReadersShareALine(t *testing.T) {
 	third := strings.Replace(good, "[gpio.in]", "[[device]]\nname = \"c\"\ndriver = \"osdp\"\nrole = \"card\"\npath = \"/dev/serial/by-id/usb-a\"\naddress = 126\nclear = true\n[gpio.in]", 1)
 	for name, text := range map[string]string{"two": good, "three": third,
 		"on two lines, alike": strings.NewReplacer("address = 1", "address = 0", "usb-a\"\nclear = true\naddress", "usb-b\"\nclear = true\naddress").Replace(string(b))} {
-		cfg, err := Parse("x.toml", []byte(text))
+		cfg, err := drivers.Parse("x.toml", []byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -107,35 +107,6 @@ const (
 // UnmarshalText takes a FAST policy.
 func (p *FASTPolicy) UnmarshalText(b []byte) error { return choose(p, b, CSAAndPIP, PIPOrBoth, CTPAT) }
 
-// Suffix is what a scanner sends after a bar code.
-type Suffix string
-
-// Suffixes; with "none" only silence ends a scan.
-const (
-	SuffixCR   Suffix = "cr"
-	SuffixCRLF Suffix = "crlf"
-	SuffixLF   Suffix = "lf"
-	SuffixETX  Suffix = "etx"
-	SuffixNone Suffix = "none"
-)
-
-// UnmarshalText takes a suffix.
-func (s *Suffix) UnmarshalText(b []byte) error {
-	return choose(s, b, SuffixCR, SuffixCRLF, SuffixLF, SuffixETX, SuffixNone)
-}
-
-// Language is what a printer understands.
-type Language string
-
-// Languages.
-const (
-	ESCPOS Language = "escpos"
-	Plain  Language = "plain"
-)
-
-// UnmarshalText takes a language.
-func (l *Language) UnmarshalText(b []byte) error { return choose(l, b, ESCPOS, Plain) }
-
 // AckMode says what counts as delivered.
 type AckMode string
 
@@ -193,95 +164,6 @@ const (
 // UnmarshalText takes a protocol.
 func (p *BoardProtocol) UnmarshalText(b []byte) error {
 	return choose(p, b, BoardModbus, BoardRegisters, BoardLCUS, BoardLCUSReply, BoardLCUSText, BoardNumato)
-}
-
-// AmtechMode is the protocol of an Amtech reader.
-type AmtechMode string
-
-// Modes of an Amtech reader (Amtech protocol, modes).
-const (
-	AmtechBasic   AmtechMode = "basic"
-	AmtechInquiry AmtechMode = "inquiry" // the reader keeps its reports until it is asked
-	AmtechECP     AmtechMode = "ecp"     // with check values and acknowledgements
-)
-
-// UnmarshalText takes a mode.
-func (m *AmtechMode) UnmarshalText(b []byte) error {
-	return choose(m, b, AmtechBasic, AmtechInquiry, AmtechECP)
-}
-
-// AmtechCRC is which check value an Amtech reader in mode ecp computes.
-type AmtechCRC string
-
-// Check values (Amtech protocol, error correcting protocol).
-const (
-	AmtechPublished AmtechCRC = "published"
-	AmtechXModem    AmtechCRC = "xmodem"
-)
-
-// UnmarshalText takes a check value.
-func (m *AmtechCRC) UnmarshalText(b []byte) error {
-	return choose(m, b, AmtechPublished, AmtechXModem)
-}
-
-// CardFormat is a layout of a Wiegand card's bits.
-type CardFormat string
-
-// Formats of Wiegand cards (Wiegand, formats).
-const (
-	CardH10301 CardFormat = "h10301" // 26 bits, facility and card
-	CardRaw26  CardFormat = "raw26"  // 26 bits, one number
-	CardD10202 CardFormat = "d10202" // 33 bits
-	CardH10306 CardFormat = "h10306" // 34 bits, also N10002
-	CardC1k35s CardFormat = "c1k35s" // 35 bits, Corporate 1000
-	CardH10302 CardFormat = "h10302" // 37 bits, one number
-	CardH10304 CardFormat = "h10304" // 37 bits, facility and card
-)
-
-// cardBits are the formats and how many bits they have.
-var cardBits = map[CardFormat]int{CardH10301: 26, CardRaw26: 26, CardD10202: 33, CardH10306: 34, CardC1k35s: 35, CardH10302: 37, CardH10304: 37}
-
-// CardFormats lists every format.
-func CardFormats() []CardFormat {
-	return []CardFormat{CardH10301, CardRaw26, CardD10202, CardH10306, CardC1k35s, CardH10302, CardH10304}
-}
-
-// UnmarshalText takes a format.
-func (f *CardFormat) UnmarshalText(b []byte) error { return choose(f, b, CardFormats()...) }
-
-// Region is a radio region of a UHF reader, by the reader's own names.
-type Region string
-
-// Regions lawful in Canada and the United States; the M6e Nano takes NA2 or
-// NA3, never NA (Mercury serial protocol, regions).
-const (
-	RegionNA  Region = "na"
-	RegionNA2 Region = "na2"
-	RegionNA3 Region = "na3"
-)
-
-// UnmarshalText takes a region.
-func (r *Region) UnmarshalText(b []byte) error { return choose(r, b, RegionNA, RegionNA2, RegionNA3) }
-
-// Checksum is how a report is protected.
-type Checksum string
-
-// Checksums (licence plate readers, section 1); hex forms are two or four digits.
-const (
-	ChecksumNone   Checksum = "none"
-	ChecksumXOR    Checksum = "xor"
-	ChecksumXORHex Checksum = "xor-hex"
-	ChecksumSum    Checksum = "sum-hex"
-	ChecksumTwos   Checksum = "twos-hex"
-	ChecksumIBM    Checksum = "crc16-ibm"
-	ChecksumCCITT  Checksum = "crc16-ccitt-false"
-	ChecksumXModem Checksum = "crc16-xmodem"
-)
-
-// UnmarshalText takes a checksum.
-func (c *Checksum) UnmarshalText(b []byte) error {
-	return choose(c, b, ChecksumNone, ChecksumXOR, ChecksumXORHex, ChecksumSum, ChecksumTwos,
-		ChecksumIBM, ChecksumCCITT, ChecksumXModem)
 }
 
 // Charset is how a report's bytes are letters.

@@ -29,7 +29,7 @@ type source struct {
 // name. Tables of several files join, [[device]] tables are appended, and a
 // key set twice is a fault. The error is always Problems, with every fault of
 // every file. It does not look whether the files it names are there.
-func Load(path string) (*Config, error) {
+func (ks Kinds) Load(path string) (*Config, error) {
 	main, err := read(path)
 	if err != nil {
 		return nil, Problems{{File: path, Msg: reason(err)}}
@@ -57,13 +57,13 @@ func Load(path string) (*Config, error) {
 		}
 		sources = append(sources, s)
 	}
-	return build(sources, problems)
+	return ks.build(sources, problems)
 }
 
 // Parse takes one file's content; name is what problems call it. The error is
 // always Problems.
-func Parse(name string, content []byte) (*Config, error) {
-	return build([]source{{name, content}}, nil)
+func (ks Kinds) Parse(name string, content []byte) (*Config, error) {
+	return ks.build([]source{{name, content}}, nil)
 }
 
 func read(path string) (source, error) {
@@ -89,7 +89,7 @@ func reason(err error) string {
 
 // build goes from text to a checked Config. Faults of syntax are told alone,
 // since everything after one would be a guess.
-func build(sources []source, problems Problems) (*Config, error) {
+func (ks Kinds) build(sources []source, problems Problems) (*Config, error) {
 	files := make([]string, len(sources))
 	roots := make([]*node, 0, len(sources))
 	for i, s := range sources {
@@ -114,13 +114,13 @@ func build(sources []source, problems Problems) (*Config, error) {
 		merge(root, r, "", func(p Problem) { problems = append(problems, p) })
 	}
 	fill(root)
-	cfg, found := bind(root, files[0], "")
+	cfg, found := ks.bind(root, files[0], "")
 	problems = append(problems, found...)
 	for _, t := range cfg.Lane.Others {
 		if len(problems) > 0 {
 			break // each would be told again
 		}
-		other, found := bind(root, files[0], t)
+		other, found := ks.bind(root, files[0], t)
 		for _, p := range found {
 			p.Msg = fmt.Sprintf("as a lane of type %q: %s", t, p.Msg)
 			problems = append(problems, p)
@@ -147,8 +147,8 @@ func build(sources []source, problems Problems) (*Config, error) {
 
 // bind makes a checked Config of what was written; as another type than the
 // lane's if as is one, which is then among its others in the other's place.
-func bind(root *node, file string, as LaneType) (*Config, Problems) {
-	b := newBinder()
+func (ks Kinds) bind(root *node, file string, as LaneType) (*Config, Problems) {
+	b := newBinder(ks)
 	cfg := defaults()
 	b.table("", root, reflect.ValueOf(&cfg).Elem())
 	if as != "" {
@@ -228,12 +228,15 @@ func (c *checker) complete() {
 	}
 	for i := range c.cfg.Devices {
 		d, p := &c.cfg.Devices[i], item("device", i)
-		of := d.Driver.entry()
+		of, _ := c.kinds.Of(d.Driver)
 		if _, network := d.Path.Network(); !c.has(sub(p, "baud")) && !network && !strings.HasPrefix(string(d.Path), "/dev/input/") {
-			d.Baud = of.baud
+			d.Baud = of.Baud
 		}
-		if of.complete != nil {
-			of.complete(c, p, d)
+		if !c.has(sub(p, "antennas")) {
+			d.Antennas = slices.Clone(of.FirstAntennas)
+		}
+		if !c.has(sub(p, "window")) {
+			d.Window = Duration{of.Window}
 		}
 	}
 	if (len(c.cfg.Boards) == 0 || c.pulsed()) && !c.has("gpio.chip") {

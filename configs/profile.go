@@ -27,7 +27,7 @@ type profile struct {
 type Limits struct {
 	PowerMost float64  `toml:"power_most"` // dBm
 	Antennas  int      `toml:"antennas"`   // how many it has
-	Regions   []Region `toml:"regions"`    // that it takes
+	Regions   []string `toml:"regions"`    // that it takes
 }
 
 // Keys of [[device]] that name a profile, and the tables of the files.
@@ -63,7 +63,7 @@ var profiles = sync.OnceValue(func() map[string]map[string]profile {
 })
 
 func profileOf(n *node) profile {
-	b, p := newBinder(), profile{keys: maps.Clone(n.table)}
+	b, p := newBinder(nil), profile{keys: maps.Clone(n.table)}
 	bind := func(key string, dst any) {
 		if inner, ok := p.keys[key]; ok {
 			b.value(key, inner, reflect.ValueOf(dst).Elem())
@@ -72,20 +72,19 @@ func profileOf(n *node) profile {
 	}
 	bind("driver", &p.driver)
 	bind("limits", &p.limits)
-	b.table("", &node{table: p.keys}, reflect.ValueOf(&Device{}).Elem())
 	if len(b.problems) > 0 {
 		panic(b.problems)
 	}
-	return p
+	return p // its keys are judged where a device names it
 }
 
-// profilesOf names the profiles that a driver's devices may name with a key.
-func profilesOf(key string, d Driver) (names []string) {
-	if key == keyTemplate && (d == Line || d == Webhook) {
+// profiles names the profiles that the driver's devices may name with a key.
+func (k Kind) profiles(key string) (names []string) {
+	if key == keyTemplate && k.Custom {
 		names = append(names, string(TemplateCustom))
 	}
 	for name, p := range profiles()[key] {
-		if p.driver == d {
+		if p.driver == k.Driver {
 			names = append(names, name)
 		}
 	}
@@ -138,9 +137,9 @@ func (n *node) at(p place) *node {
 	return &c
 }
 
-// Models lists those of a driver's readers in order.
-func Models(d Driver) (names []Model) {
-	for _, name := range profilesOf(keyModel, d) {
+// Models lists those of the driver's readers in order.
+func (k Kind) Models() (names []Model) {
+	for _, name := range k.profiles(keyModel) {
 		names = append(names, Model(name))
 	}
 	return names
@@ -149,12 +148,9 @@ func Models(d Driver) (names []Model) {
 // Template is the ready-made form of a camera's reports.
 type Template string
 
-// The templates that more than their keys depends on; profiles/cameras.toml has
-// them all.
-const (
-	TemplateCustom Template = "custom" // the device's own keys tell all
-	TemplateTags   Template = "tags"   // of driver nedap: packets, TCP
-)
+// TemplateCustom says that the device's own keys tell all; profiles/cameras.toml has
+// the other templates.
+const TemplateCustom Template = "custom"
 
 // UnmarshalText takes a template of any driver.
 func (t *Template) UnmarshalText(b []byte) error { return chooseProfile(t, b, keyTemplate) }
@@ -182,23 +178,19 @@ func chooseProfile[T ~string](dst *T, text []byte, key string) error {
 
 // named checks that a device's template and model are of its driver, and that
 // it asks no more of the model than it can.
-func (c *checker) named(p string, d *Device) {
+func (c *checker) named(p string, d *Device, of Kind) {
 	for key, name := range map[string]string{keyTemplate: string(d.Template), keyModel: string(d.Model)} {
-		at, have := sub(p, key), profilesOf(key, d.Driver)
+		at, have := sub(p, key), of.profiles(key)
 		if name != "" && !c.bad[at] && !slices.Contains(have, name) {
 			c.refuse(at, fmt.Sprintf("driver %q has no %s %q", d.Driver, key, name), "it has "+listed(have))
 		}
 	}
 	can := d.Model.Limits()
-	if can.PowerMost > 0 && d.Power > can.PowerMost {
-		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm, and model %q has %v", d.Power, d.Model, can.PowerMost), "write less")
+	if power, ok := d.own("power"); ok && can.PowerMost > 0 && power.Float() > can.PowerMost {
+		c.refuse(sub(p, "power"), fmt.Sprintf("%v dBm, and model %q has %v", power.Float(), d.Model, can.PowerMost), "write less")
 	}
-	if can.Regions != nil && d.Region != "" && !slices.Contains(can.Regions, d.Region) {
-		words := make([]string, len(can.Regions))
-		for i, r := range can.Regions {
-			words[i] = string(r)
-		}
-		c.refuse(sub(p, "region"), fmt.Sprintf("model %q does not take %q", d.Model, d.Region), "it takes "+listed(words))
+	if region, ok := d.own("region"); ok && can.Regions != nil && region.String() != "" && !slices.Contains(can.Regions, region.String()) {
+		c.refuse(sub(p, "region"), fmt.Sprintf("model %q does not take %q", d.Model, region.String()), "it takes "+listed(can.Regions))
 	}
 	for i, a := range d.Antennas {
 		if can.Antennas > 0 && a > can.Antennas {
@@ -209,19 +201,21 @@ func (c *checker) named(p string, d *Device) {
 
 // Device is what a driver's template says, as a device that has no other keys.
 // It is false if the driver has none of that name.
-func (t Template) Device(d Driver) (Device, bool) {
+func (ks Kinds) Device(d Driver, t Template) (Device, bool) {
 	p, ok := profiles()[keyTemplate][string(t)]
 	if !ok || p.driver != d {
 		return Device{}, false
 	}
-	out := Device{Driver: d, Template: t}
-	newBinder().table("", &node{table: p.keys}, reflect.ValueOf(&out).Elem())
+	keys := maps.Clone(p.keys)
+	keys["driver"] = &node{scalar: string(d)}
+	out := Device{Template: t}
+	newBinder(ks).table("", &node{table: keys}, reflect.ValueOf(&out).Elem())
 	return out, true
 }
 
-// Templates lists those of a driver in order, without "custom".
-func Templates(d Driver) (names []Template) {
-	for _, name := range profilesOf(keyTemplate, d) {
+// Templates lists those of the driver in order, without "custom".
+func (k Kind) Templates() (names []Template) {
+	for _, name := range k.profiles(keyTemplate) {
 		if Template(name) != TemplateCustom {
 			names = append(names, Template(name))
 		}

@@ -19,12 +19,12 @@ func laneWith(t *testing.T, device string) (*Config, error) {
 		to := strings.Index(s[from+2:], "\n[")
 		s = s[:from] + s[from+2+to:]
 	}
-	return Parse("general.toml", []byte(s+"\n[[device]]\nname = \"front\"\n"+device))
+	return drivers.Parse("general.toml", []byte(s+"\n[[device]]\nname = \"front\"\n"+device))
 }
 
 // pathsOf are where each driver that has profiles may be.
-var pathsOf = map[Driver]string{Mercury: "/dev/serial/by-id/usb-a", Line: "/dev/serial/by-id/usb-a", LLRP: "tcp://192.0.2.20:5084",
-	Nedap: "tcp://192.0.2.30:9000", Webhook: "http://127.0.0.1:7090/front"}
+var pathsOf = map[Driver]string{"mercury": "/dev/serial/by-id/usb-a", "line": "/dev/serial/by-id/usb-a", "llrp": "tcp://192.0.2.20:5084",
+	"nedap": "tcp://192.0.2.30:9000", "webhook": "http://127.0.0.1:7090/front"}
 
 // Every entry of the profiles is good as it stands, and a device that names one
 // is the same as one that writes its keys.
@@ -33,8 +33,9 @@ func TestProfilesAreGood(t *testing.T) {
 	for key, known := range profiles() {
 		for name, p := range known {
 			seen++
-			device := fmt.Sprintf("driver = %q\nrole = %q\npath = %q\n%s = %q\n", p.driver, p.driver.entry().roles[0], pathsOf[p.driver], key, name)
-			if p.driver == Webhook {
+			of, _ := drivers.Of(p.driver)
+			device := fmt.Sprintf("driver = %q\nrole = %q\npath = %q\n%s = %q\n", p.driver, of.Roles[0], pathsOf[p.driver], key, name)
+			if of.Posts {
 				device += "token = \"credential:t\"\n"
 			}
 			cfg, err := laneWith(t, device)
@@ -46,14 +47,13 @@ func TestProfilesAreGood(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			written, err := Parse("written", text)
+			written, err := drivers.Parse("written", text)
 			if err != nil || written.Digest() != cfg.Digest() {
 				t.Errorf("%s: %v\n%s", name, err, text)
 				continue
 			}
 			for k := range p.keys {
-				f := reflect.ValueOf(written.Devices[0]).Field(fieldsOf(reflect.TypeFor[Device]())[k])
-				if f.IsZero() {
+				if f := written.Devices[0].key(k); !f.IsValid() || f.IsZero() {
 					t.Errorf("%s: %s is not filled in", name, k)
 				}
 			}
@@ -78,8 +78,17 @@ func TestADeviceOverridesItsTemplate(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", c.keys, err)
 		}
-		if d := cfg.Devices[0]; d.End != c.end || d.Separator != c.separator || len(d.Fields) != 4 {
-			t.Errorf("%q gives end %q, separator %q, fields %q", c.keys, d.End, d.Separator, d.Fields)
+		d := cfg.Devices[0]
+		if end, ok := d.own("end"); !ok || end.String() != c.end || d.Separator != c.separator || len(d.Fields) != 4 {
+			t.Errorf("%q gives end %q, separator %q, fields %q", c.keys, end, d.Separator, d.Fields)
 		}
 	}
+}
+
+// key is a device's value of a key, its driver's own ones too.
+func (d *Device) key(key string) reflect.Value {
+	if v, ok := d.own(key); ok {
+		return v
+	}
+	return reflect.ValueOf(d).Elem().Field(fieldsOf(reflect.TypeFor[Device]())[key])
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"boothd/agent"
 	"boothd/agent/passage"
 	"boothd/configs"
 )
@@ -51,16 +52,14 @@ func TestHardwareTellsEveryDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	words := []string{"`modbus`", "`modbus-registers`", "`lcus`", "`lcus-answer`", "`lcus-text`", "`numato`"}
-	for _, d := range configs.Drivers() {
-		if d != configs.Line {
-			words = append(words, "`"+string(d)+"`")
+	for _, k := range agent.Drivers {
+		if k.Driver != "line" {
+			words = append(words, "`"+string(k.Driver)+"`")
 		}
-	}
-	for _, d := range configs.Drivers() {
-		for _, tpl := range configs.Templates(d) {
+		for _, tpl := range k.Templates() {
 			words = append(words, "`"+string(tpl)+"`")
 		}
-		for _, m := range configs.Models(d) {
+		for _, m := range k.Models() {
 			words = append(words, "`"+string(m)+"`")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -105,7 +106,7 @@ func TestUnitSaysWhatTheDaemonExpects(t *testing.T) {
 // The example and its defaults name folders and credentials that the unit must
 // provide under the same names.
 func TestUnitFitsTheConfiguration(t *testing.T) {
-	cfg, err := configs.Load("../configs/nexus.toml")
+	cfg, err := agent.Drivers.Load("../configs/nexus.toml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"boothd/agent"
 	"boothd/agent/contract"
 	"boothd/agent/status"
 	"boothd/buffer/journal"
@@ -62,7 +63,7 @@ func newRoad(t *testing.T) *road {
 	err = errors.Join(os.WriteFile(r.config, []byte(swap.Replace(string(text))), 0o600),
 		os.WriteFile(filepath.Join(r.dir, "token.key"), []byte(strings.Repeat("0f", 32)), 0o600))
 	if err == nil {
-		r.cfg, err = configs.Load(r.config)
+		r.cfg, err = agent.Drivers.Load(r.config)
 	}
 	if err != nil {
 		t.Fatal(err)

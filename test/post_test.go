@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"boothd/agent"
 	"boothd/agent/status"
 	"boothd/configs"
 	"boothd/devices/line"
@@ -174,7 +175,7 @@ func newPost(t *testing.T, c *center, id string, words ...string) *post {
 	if err := os.WriteFile(b.file, []byte(swap.Replace(string(text))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b.cfg, err = configs.Load(b.file); err != nil {
+	if b.cfg, err = agent.Drivers.Load(b.file); err != nil {
 		t.Fatal(err)
 	}
 	b.board()

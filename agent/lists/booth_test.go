@@ -75,7 +75,7 @@ func runBooth(t testing.TB, o *office) *running {
 		`["ssl://hq-a:8883", "ssl://hq-b:8883"]`, `["tcp://127.0.0.1:1"]`,
 		`# listen = "127.0.0.1:7080"`, `listen = "127.0.0.1:0"`,
 		"\nca = ", "\n# ca = ", "\ncert = ", "\n# cert = ", "\nkey = \"credential:mqtt-key\"", "\n# key")
-	if r.cfg, err = configs.Parse("booth.toml", []byte(swap.Replace(string(text)))); err != nil {
+	if r.cfg, err = agent.Drivers.Parse("booth.toml", []byte(swap.Replace(string(text)))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(r.dir, "root.json"), o.rootBytes(), 0o600); err != nil {

@@ -27,7 +27,7 @@ import (
 // chipBoard serves the simulated GPIO chip that the configuration names, with
 // empty loops and a red lamp that the wiring lights.
 func chipBoard(env *testscript.Env, file string) error {
-	cfg, err := configs.Load(file)
+	cfg, err := agent.Drivers.Load(file)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func boothdCmd(ts *testscript.TestScript, _ bool, args []string) {
 		box.stop()
 		return
 	}
-	cfg, err := configs.Load(ts.MkAbs("etc/boothd.toml"))
+	cfg, err := agent.Drivers.Load(ts.MkAbs("etc/boothd.toml"))
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"boothd/agent"
 	"boothd/agent/status"
 	"boothd/buffer/journal"
 	"boothd/configs"
@@ -110,7 +111,7 @@ type bundle struct {
 func newBundle(c *bundleCmd, p place) *bundle {
 	b := &bundle{ask: c, place: p, hide: strings.NewReplacer(), about: bundled{Tool: built(), At: time.Now().UTC(), Crossings: c.Crossings,
 		Files: []string{}, Missing: map[string]string{}}}
-	if b.cfg, b.bad = configs.Load(p.Config); b.bad != nil {
+	if b.cfg, b.bad = agent.Drivers.Load(p.Config); b.bad != nil {
 		return b
 	}
 	b.about.Booth, b.about.Config = string(b.cfg.Booth.ID), b.cfg.Digest()

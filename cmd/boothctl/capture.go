@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent"
 	"boothd/agent/glimpse"
 	"boothd/agent/passage"
 	"boothd/agent/token"
 	"boothd/configs"
 	"boothd/devices"
+	"boothd/devices/osdp"
 )
 
 // captureCmd writes down what goes over one device's line and what its driver
@@ -61,7 +63,7 @@ func (c *captureCmd) Run(t *tool) (err error) {
 		return &failure{fmt.Errorf("device %s has no line to capture: it shows its token there, or is encrypted", d.Name),
 			"look with boothctl try what is read of it", exitUsage}
 	}
-	if c.Raw && d.ReaderKey != "" {
+	if own, ok := d.Own.(*osdp.Settings); ok && c.Raw && own.ReaderKey != "" {
 		return &failure{fmt.Errorf("device %s speaks in a secure channel: its bytes are new each time and cannot be replayed", d.Name),
 			"capture it without --raw; or, a test card before a reader that is clear = true", exitUsage}
 	}
@@ -188,8 +190,8 @@ func (c *captureCmd) device(t *tool) (d configs.Device, o opener, err error) {
 	if c.Driver == "" {
 		return d, o, &failure{fmt.Errorf("no device or board of the configuration is called %s or has that port", c.Port), "name its driver with --driver; boothctl probe says which", exitUsage}
 	}
-	if configs.Driver(c.Driver) == configs.Wiegand {
-		return d, o, &failure{fmt.Errorf("a Wiegand reader has no port that could be named"), "write it into the configuration, and capture it by its name", exitUsage}
+	if kind, _ := agent.Drivers.Of(configs.Driver(c.Driver)); kind.Pulses {
+		return d, o, &failure{fmt.Errorf("a reader of driver %s has no port that could be named", c.Driver), "write it into the configuration, and capture it by its name", exitUsage}
 	}
 	if o.socket == "" {
 		o.socket = defaultSocket

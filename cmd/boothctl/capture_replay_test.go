@@ -122,7 +122,7 @@ func replay(ctx context.Context, rec recording) (reads []glimpse.Read, err error
 		Secret: func(configs.Ref) ([]byte, error) { return nil, errors.New("a capture has no keys") }}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*captureLongest, errBehind)
 	defer cancel()
-	if d.Driver == configs.Wiegand {
+	if d.Driver == "wiegand" {
 		tape = newDeck(nil)
 		world.OpenChip = func(ctx context.Context, _ string) (*gpio.Chip, error) { return pulsed(ctx, d, rec.all) }
 	}

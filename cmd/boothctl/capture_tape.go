@@ -75,7 +75,11 @@ type tape struct {
 // newTape writes the head of a device's tape.
 func newTape(out io.Writer, d configs.Device, raw bool, begun time.Time) (*tape, error) {
 	d.Path = ""
-	return (&tape{raw: raw, texts: agent.Textual(d.Driver), out: bufio.NewWriter(out), begun: begun}).head(d)
+	text, err := d.TOML()
+	if err != nil {
+		return nil, err
+	}
+	return (&tape{raw: raw, texts: agent.Textual(d), out: bufio.NewWriter(out), begun: begun}).head(text)
 }
 
 // boardSettings are those of a board, as on its tape.
@@ -89,19 +93,19 @@ const boardHead = "[board]\n"
 // newBoardTape writes the head of a board's tape, which is raw.
 func newBoardTape(out io.Writer, b configs.Board, begun time.Time) (*tape, error) {
 	b.Path = ""
-	return (&tape{raw: true, out: bufio.NewWriter(out), begun: begun}).head(boardSettings{b})
-}
-
-func (t *tape) head(settings any) (*tape, error) {
-	text, err := toml.Marshal(settings)
+	text, err := toml.Marshal(boardSettings{b})
 	if err != nil {
 		return nil, fmt.Errorf("writing the settings: %w", err)
 	}
+	return (&tape{raw: true, out: bufio.NewWriter(out), begun: begun}).head(text)
+}
+
+func (t *tape) head(settings []byte) (*tape, error) {
 	kind := "masked"
 	if t.raw {
 		kind = "raw"
 	}
-	if _, err := fmt.Fprintf(t.out, "%s, %s, at %s\n%s---\n", tapeHead, kind, t.begun.UTC().Format(time.RFC3339), text); err != nil {
+	if _, err := fmt.Fprintf(t.out, "%s, %s, at %s\n%s---\n", tapeHead, kind, t.begun.UTC().Format(time.RFC3339), settings); err != nil {
 		return nil, fmt.Errorf("writing the capture: %w", err)
 	}
 	return t, nil
@@ -208,12 +212,15 @@ func readTape(in io.Reader) (recording, error) {
 		device.WriteString(lines.Text() + "\n")
 	}
 	var s recording
-	settings := any(&s.device)
-	var b boardSettings
+	var err error
 	if strings.HasPrefix(device.String(), boardHead) {
-		settings, s.board = &b, &b.Board
+		var b boardSettings
+		err = toml.NewDecoder(strings.NewReader(device.String())).DisallowUnknownFields().Decode(&b)
+		s.board = &b.Board
+	} else {
+		s.device, err = agent.Drivers.ParseDevice([]byte(device.String()))
 	}
-	if err := toml.NewDecoder(strings.NewReader(device.String())).DisallowUnknownFields().Decode(settings); err != nil {
+	if err != nil {
 		return recording{}, fmt.Errorf("the device's settings: %w", err)
 	}
 	for lines.Scan() {

@@ -181,7 +181,7 @@ func TestReplayNoticesAnotherDriver(t *testing.T) {
 
 func TestTapeIsBounded(t *testing.T) {
 	var out bytes.Buffer
-	tape, err := newTape(&out, configs.Device{Driver: configs.Mercury}, false, time.Now())
+	tape, err := newTape(&out, configs.Device{Driver: "mercury"}, false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

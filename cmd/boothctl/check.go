@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -57,7 +58,7 @@ func (c *checkCmd) Run(t *tool) error {
 	if file == "" {
 		file = t.place.Config
 	}
-	cfg, err := configs.Load(file)
+	cfg, err := agent.Drivers.Load(file)
 	if err != nil {
 		return badConfig(t, file, err)
 	}

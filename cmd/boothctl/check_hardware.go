@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -29,7 +30,7 @@ func (k *check) hardware() {
 // bytes from a running boothd and reset some adapters.
 func (k *check) device(d configs.Device, ports map[string]string) {
 	name, path := "device "+d.Name, string(d.Path)
-	if d.Driver == configs.Wiegand {
+	if d.Pulses() {
 		k.ok(name, fmt.Sprintf("lines %s and %s of the GPIO chip; whether it is there shows with the first card", d.Data0, d.Data1))
 		return
 	}
@@ -70,8 +71,9 @@ func (k *check) device(d configs.Device, ports map[string]string) {
 
 // shared tells whether two OSDP readers hang on one line, as configured.
 func (k *check) shared(d configs.Device, other string) bool {
-	return d.Driver == configs.OSDP && slices.ContainsFunc(k.cfg.Devices, func(o configs.Device) bool {
-		return o.Name == other && o.Driver == configs.OSDP && o.Path == d.Path
+	of, _ := agent.Drivers.Of(d.Driver)
+	return of.Shares && slices.ContainsFunc(k.cfg.Devices, func(o configs.Device) bool {
+		return o.Name == other && o.Driver == d.Driver && o.Path == d.Path
 	})
 }
 
@@ -152,7 +154,7 @@ func (k *check) lines(c chip) {
 		wired["gpio.out."+p] = out.Line
 	}
 	for _, d := range k.cfg.Devices {
-		if d.Driver == configs.Wiegand {
+		if d.Pulses() {
 			wired["device "+d.Name+" data0"], wired["device "+d.Name+" data1"] = d.Data0, d.Data1
 		}
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"boothd/configs"
+	"boothd/agent"
 )
 
 // configCmd is about the configuration.
@@ -24,7 +24,7 @@ func (c *configShowCmd) Run(t *tool) error {
 	if file == "" {
 		file = t.place.Config
 	}
-	cfg, err := configs.Load(file)
+	cfg, err := agent.Drivers.Load(file)
 	if err != nil {
 		return badConfig(t, file, err)
 	}

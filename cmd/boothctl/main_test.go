@@ -257,7 +257,7 @@ func TestLines(t *testing.T) {
 	cfg := &configs.Config{GPIO: configs.GPIO{
 		In:  map[string]configs.InLine{"ack": {Line: "GPIO1"}, "refer": {Line: "GPIO2"}, "release": {Line: "GPIO3"}},
 		Out: map[string]configs.OutLine{"buzzer": {Line: "GPIO4"}, "traveller_red": {Line: "GPIO5"}},
-	}, Devices: []configs.Device{{Name: "door", Driver: configs.Wiegand, Data0: "GPIO6", Data1: "GPIO7"}}}
+	}, Devices: []configs.Device{{Name: "door", Driver: "wiegand", Data0: "GPIO6", Data1: "GPIO7"}}}
 	k := check{cfg: cfg}
 	k.lines(chip{label: "booth-gpio", twice: []string{"GPIO4"}, lines: map[string]chipLine{
 		"GPIO1": {}, "GPIO2": {used: true, consumer: "boothd refer"}, "GPIO3": {used: true, consumer: "w1"}, "GPIO4": {}, "GPIO6": {}}})

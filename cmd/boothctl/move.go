@@ -36,9 +36,10 @@ func (c *moveCmd) Run(t *tool) error {
 	if err != nil {
 		return err
 	}
-	now, to := osdp.Settings{Address: byte(c.Address), Baud: c.Baud}, osdp.Settings{Address: byte(d.Address), Baud: d.Baud}
+	now, to := osdp.Spot{Address: byte(c.Address), Baud: c.Baud}, osdp.Spot{Address: byte(d.Address), Baud: d.Baud}
+	_, ok := d.Own.(*osdp.Settings)
 	switch {
-	case d.Driver != configs.OSDP:
+	case !ok:
 		return &failure{fmt.Errorf("%s is a %s reader", d.Name, d.Driver), "only OSDP readers are moved so", exitUsage}
 	case c.Address < 0 || c.Address > 0x7E:
 		return &failure{fmt.Errorf("address %d is not 0 to 126", c.Address), "", exitUsage}
@@ -54,7 +55,7 @@ func (c *moveCmd) Run(t *tool) error {
 		m.socket = t.place.Socket
 	}
 	if now.Address != to.Address {
-		if err := m.vacant(ctx, osdp.Settings{Address: to.Address, Baud: now.Baud}); err != nil {
+		if err := m.vacant(ctx, osdp.Spot{Address: to.Address, Baud: now.Baud}); err != nil {
 			return err
 		}
 	}
@@ -76,18 +77,21 @@ type mover struct {
 
 // at opens the reader there: in its own channel, or in clear if it is still as it
 // left the factory, since nothing that is a secret is said.
-func (m mover) at(ctx context.Context, s osdp.Settings) (*osdp.Reader, error) {
+func (m mover) at(ctx context.Context, s osdp.Spot) (*osdp.Reader, error) {
 	d := m.d
 	d.Address, d.Baud = int(s.Address), s.Baud
 	r, err := m.device(ctx, d, func(error) {})
-	if !d.Clear && (errors.Is(err, osdp.ErrWrongKey) || errors.Is(err, osdp.ErrInsecure)) {
+	if !keyless(d) && (errors.Is(err, osdp.ErrWrongKey) || errors.Is(err, osdp.ErrInsecure)) {
 		r, err = m.device(ctx, inClear(d), func(error) {})
 	}
 	return osdpReader(r, err)
 }
 
+func keyless(d configs.Device) bool { return d.Own.(*osdp.Settings).Clear }
+
+// inClear is the reader as it left the factory.
 func inClear(d configs.Device) configs.Device {
-	d.Clear, d.ReaderKey, d.Master = true, "", false
+	d.Own = &osdp.Settings{Clear: true, Bits: d.Own.(*osdp.Settings).Bits}
 	return d
 }
 
@@ -103,7 +107,7 @@ func osdpReader(r agent.Reader, err error) (*osdp.Reader, error) {
 }
 
 // vacant refuses an address that a reader answers at: two would talk at once.
-func (m mover) vacant(ctx context.Context, s osdp.Settings) error {
+func (m mover) vacant(ctx context.Context, s osdp.Spot) error {
 	d := inClear(m.d)
 	d.Address, d.Baud = int(s.Address), s.Baud
 	r, err := m.device(ctx, d, func(error) {})
@@ -121,7 +125,7 @@ func (m mover) vacant(ctx context.Context, s osdp.Settings) error {
 
 // move tells the reader and finds it again; one that did not answer may have
 // moved all the same.
-func (m mover) move(ctx context.Context, now, to osdp.Settings) error {
+func (m mover) move(ctx context.Context, now, to osdp.Spot) error {
 	r, err := m.at(ctx, now)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"boothd/agent"
 	"boothd/buffer/journal"
 	"boothd/configs"
 )
@@ -61,7 +62,7 @@ func (p place) room() (journal.Config, error) {
 
 // load reads the configuration; instead is the flag that does without, if any.
 func (p place) load(instead string) (*configs.Config, error) {
-	cfg, err := configs.Load(p.Config)
+	cfg, err := agent.Drivers.Load(p.Config)
 	if err == nil {
 		return cfg, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -42,7 +43,7 @@ func (c *portsCmd) Run(t *tool) error {
 	if err != nil {
 		return fmt.Errorf("listing ports: %w", err)
 	}
-	if cfg, err := configs.Load(t.place.Config); err == nil {
+	if cfg, err := agent.Drivers.Load(t.place.Config); err == nil {
 		assign(c.Root, all, cfg.Devices)
 	}
 	if t.json {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent"
 	"boothd/agent/glimpse"
 	"boothd/configs"
 	"boothd/devices/port"
@@ -102,7 +103,7 @@ func (c *probeCmd) Run(t *tool) error {
 // locks. A box without a configuration can be probed too.
 func (c *probeCmd) where(t *tool) (path, socket string) {
 	path, socket = c.Port, defaultSocket
-	if cfg, err := configs.Load(t.place.Config); err == nil {
+	if cfg, err := agent.Drivers.Load(t.place.Config); err == nil {
 		socket = string(cfg.Socket)
 		if i := slices.IndexFunc(cfg.Devices, func(d configs.Device) bool { return d.Name == c.Port }); i >= 0 {
 			path = string(cfg.Devices[i].Path)
@@ -304,11 +305,12 @@ func (f probed) tell(t *tool, yes bool) error {
 // snippet writes what to put into the configuration.
 func (f probed) snippet(t *tool) error {
 	m := f.Fits[0]
+	_, known := agent.Drivers.Of(configs.Driver(m.Driver))
 	lines := []string{"", "[[device]]", `name = "..."`, fmt.Sprintf("driver = %q", m.Driver), fmt.Sprintf("role = %q", roleFor(configs.Driver(m.Driver)))}
 	switch {
 	case m.Driver == board:
 		lines = []string{"", "[[board]]", `name = "..."`}
-	case !slices.Contains(configs.Drivers(), configs.Driver(m.Driver)):
+	case !known:
 		_, err := fmt.Fprintf(t.stdout, "  no [[device]] of this boothd has driver %q\n", m.Driver)
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"boothd/agent"
 	"boothd/configs"
 	"boothd/devices/amtech"
 	"boothd/devices/devicestest"
@@ -321,8 +322,9 @@ func TestProbeOfAConfiguredDevice(t *testing.T) {
 
 // cameraOf plays a camera of one of the templates of driver line.
 func cameraOf(template string, wire io.Writer) *line.Camera {
-	d, _ := configs.Template(template).Device(configs.Line)
-	cam := &line.Camera{Wire: wire, Start: d.Start, End: d.End, Separator: d.Separator}
+	d, _ := agent.Drivers.Device("line", configs.Template(template))
+	own := d.Own.(*line.Settings)
+	cam := &line.Camera{Wire: wire, Start: own.Start, End: own.End, Separator: d.Separator}
 	for _, f := range d.Fields {
 		cam.Fields = append(cam.Fields, string(f))
 	}

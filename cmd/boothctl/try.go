@@ -77,7 +77,7 @@ func (c *tryRead) run(t *tool, verb string, fits func(configs.Role) bool) error 
 	v.begun = time.Now()
 	if !t.json {
 		says := "answers on"
-		if d.Driver == configs.Wiegand {
+		if d.Pulses() {
 			says = "is silent, which tells nothing yet, on"
 		}
 		fmt.Fprintf(t.stdout, "%s %s %s (driver %s). Present %s; end with Ctrl-C.\n", d.Name, says, o.where(d), d.Driver, presentable(d.Role))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"boothd/configs"
+	"boothd/agent"
 	"boothd/devices/relay"
 )
 
@@ -49,7 +49,7 @@ gate_open = { channel = 8 }
 	if err := os.WriteFile(b.config, []byte(head+board+"[status]"+tail), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b.cfg, err = configs.Load(b.config); err != nil {
+	if b.cfg, err = agent.Drivers.Load(b.config); err != nil {
 		t.Fatal(err)
 	}
 	return s

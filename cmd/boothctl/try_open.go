@@ -151,7 +151,7 @@ type opener struct {
 
 // where is where a device is, for people.
 func (o opener) where(d configs.Device) string {
-	if d.Driver == configs.Wiegand {
+	if d.Pulses() {
 		return fmt.Sprintf("lines %s and %s of %s", d.Data0, d.Data1, o.chip)
 	}
 	return string(d.Path)
@@ -162,10 +162,9 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 	if err := free(string(d.Path)); err != nil {
 		return nil, err
 	}
-	d.Quiet = configs.Duration{} // whoever looks sees for himself how long a camera is silent
 	locks := portLocks(o.socket)
 	r, err := agent.OpenDevice(ctx, agent.World{OpenPort: o.port, OpenChip: gpio.OpenChip, Listen: (&net.ListenConfig{}).Listen, OpenKeys: keypad.OpenInput, Secret: credential}, d,
-		agent.Place{Locks: locks, Chip: o.chip, Heard: o.heard}, fault)
+		agent.Place{Locks: locks, Chip: o.chip, Heard: o.heard, Watched: true}, fault)
 	giveBack(locks)
 	if err != nil {
 		if creds := sealed(d); creds != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
@@ -177,7 +176,7 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 				fmt.Sprintf("systemd opens its key: systemd-run --pty%s %s", creds, cmp.Or(o.again, "boothctl try "+verb+" "+d.Name)), exitFix}
 		}
 		err = fmt.Errorf("device %s on %s: %w", d.Name, o.where(d), err)
-		if d.Driver == configs.Wiegand {
+		if d.Pulses() {
 			return nil, unclaimed(err)
 		}
 		return nil, unopened(string(d.Path), err)
@@ -187,7 +186,7 @@ func (o opener) device(ctx context.Context, d configs.Device, fault func(error))
 
 // sealed gives the options by which systemd opens a device's credentials.
 func sealed(d configs.Device) (options string) {
-	for _, ref := range []configs.Ref{d.ReaderKey, d.Token, d.Cert, d.Key, d.CA} {
+	for _, ref := range append(d.Secrets(), d.Cert, d.CA) {
 		if name, ok := ref.Credential(); ok {
 			options += " -p LoadCredentialEncrypted=" + name
 		}
@@ -208,8 +207,8 @@ func running(socket string) error {
 // roleFor is a role that a driver may have, for a device that no configuration
 // names; "card" for one that is no driver.
 func roleFor(d configs.Driver) configs.Role {
-	if roles := d.Roles(); len(roles) > 0 {
-		return roles[0]
+	if kind, ok := agent.Drivers.Of(d); ok {
+		return kind.Roles[0]
 	}
 	return configs.RoleCard
 }
@@ -236,7 +235,7 @@ func unnamed(driver, path string, set []string) (configs.Device, error) {
 		fmt.Fprintf(&text, "role = %q\n", roleFor(configs.Driver(driver)))
 	}
 	text.WriteString(strings.Join(set, "\n") + "\n")
-	cfg, err := configs.Parse("device", []byte(text.String()))
+	cfg, err := agent.Drivers.Parse("device", []byte(text.String()))
 	if faults, ok := errors.AsType[configs.Problems](err); ok {
 		f := faults[0]
 		return configs.Device{}, &failure{fmt.Errorf("%s: %s", strings.TrimPrefix(f.Key, "device."), f.Msg),

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"boothd/agent"
 	"boothd/configs"
 	"boothd/devices/mercury"
 	"boothd/devices/sim"
@@ -52,7 +53,7 @@ func newBench(t *testing.T) *bench {
 	if err := os.WriteFile(b.config, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b.cfg, err = configs.Load(b.config); err != nil {
+	if b.cfg, err = agent.Drivers.Load(b.config); err != nil {
 		t.Fatal(err)
 	}
 	lines := []sim.ChipLine{{Name: doorLines[0], Pull: true}, {Name: doorLines[1], Pull: true}}

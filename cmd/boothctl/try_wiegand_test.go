@@ -131,5 +131,5 @@ func TestCaptureOnTwoLinesReplays(t *testing.T) {
 	}
 	holds(t, string(text), `26 bytes "`+strings.Repeat("9", 26)+`"`)
 	_, errs := boothctl(t, exitUsage, "capture", "/dev/gpiochip0", "--driver", "wiegand", "--out", masked+"2", "--config", "nowhere.toml")
-	holds(t, errs, "a Wiegand reader has no port", "capture it by its name")
+	holds(t, errs, "a reader of driver wiegand has no port", "capture it by its name")
 }

@@ -31,7 +31,7 @@ func TestVerifyBelievesARealBooth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := configs.Parse("booth.toml", []byte(strings.NewReplacer(
+	cfg, err := agent.Drivers.Parse("booth.toml", []byte(strings.NewReplacer(
 		`# socket = "/run/boothd/boothd.sock"`, `socket = "`+dir+`/boothd.sock"`,
 		`# signing_key = "credential:booth-key"`, `signing_key = "`+dir+`/booth.pem"`,
 		`# dir = "/var/lib/boothd"`, `dir = "`+dir+`"`,

@@ -47,7 +47,7 @@ func main() {
 }
 
 func run(log *slog.Logger) int {
-	cfg, err := configs.Load(flags.Config)
+	cfg, err := agent.Drivers.Load(flags.Config)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		fmt.Fprintf(os.Stderr, "boothd: hint: run boothctl check %s\n", flags.Config)
@@ -92,7 +92,7 @@ func reloads(ctx context.Context, log *slog.Logger, notify func(string), hup <-c
 		case <-hup:
 		}
 		notify(reloading())
-		cfg, err := configs.Load(flags.Config)
+		cfg, err := agent.Drivers.Load(flags.Config)
 		if err != nil {
 			log.Error("new configuration refused, the old one stays", "err", err)
 			notify("READY=1\nSTATUS=new configuration refused, the old one stays")

@@ -61,7 +61,7 @@ func wholeBooth(t *testing.T, b *uplinktest.Broker, keys string) (start func() (
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := configs.Parse("booth.toml", []byte(strings.NewReplacer(
+	cfg, err := agent.Drivers.Parse("booth.toml", []byte(strings.NewReplacer(
 		`# socket = "/run/boothd/boothd.sock"`, `socket = "`+dir+`/boothd.sock"`,
 		`# dir = "/var/lib/boothd"`, `dir = "`+dir+`/store"`,
 		`"pinctrl-bcm2711"`, `"sim:`+dir+`/chip.sock"`,

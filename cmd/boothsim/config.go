@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -26,7 +27,7 @@ func boothConfig(dir, lane, broker, listen string, h *hardware) (*configs.Config
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := configs.Parse(lane+".toml", []byte(text))
+	cfg, err := agent.Drivers.Parse(lane+".toml", []byte(text))
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func boothConfig(dir, lane, broker, listen string, h *hardware) (*configs.Config
 	if err := os.WriteFile(path, []byte(placed(text, at)), 0o600); err != nil {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
-	return configs.Load(path)
+	return agent.Drivers.Load(path)
 }
 
 // exampleIn is the example of a lane with what belongs to this machine put in.
@@ -129,7 +130,7 @@ func cardReaders(lane string) ([]configs.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := configs.Parse(lane+".toml", []byte(text))
+	cfg, err := agent.Drivers.Parse(lane+".toml", []byte(text))
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func cardReaders(lane string) ([]configs.Device, error) {
 func writeSecrets(dir string, cfg *configs.Config) error {
 	var errs []error
 	for _, d := range cfg.Devices {
-		for _, ref := range []configs.Ref{d.ReaderKey, d.Token} {
+		for _, ref := range d.Secrets() {
 			path := string(ref)
 			if _, err := os.Stat(path); path == "" || filepath.Dir(path) != dir || err == nil {
 				continue

@@ -45,7 +45,7 @@ var everyDevice = []struct{ toml, act, want string }{
 // TestEveryDriverHasAFarEnd: what boothsim plays is what the driver reads, and
 // again after the plug was pulled.
 func TestEveryDriverHasAFarEnd(t *testing.T) {
-	played := map[configs.Driver]bool{configs.Printer: true} // reads nothing; a kiosk's demo has one
+	played := map[configs.Driver]bool{"printer": true} // reads nothing; a kiosk's demo has one
 	for i, c := range everyDevice {
 		name := fmt.Sprintf("device-%d", i)
 		driver := configs.Driver(strings.Split(c.toml, `"`)[1])
@@ -77,9 +77,9 @@ func TestEveryDriverHasAFarEnd(t *testing.T) {
 			read()
 		})
 	}
-	for _, d := range configs.Drivers() {
-		if !played[d] {
-			t.Errorf("driver %s: nobody plays its far end", d)
+	for _, k := range agent.Drivers {
+		if !played[k.Driver] {
+			t.Errorf("driver %s: nobody plays its far end", k.Driver)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func laidDevice(t *testing.T, name, toml string) (*hardware, configs.Device) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := configs.Parse("boothd.toml", []byte(text))
+	cfg, err := agent.Drivers.Parse("boothd.toml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

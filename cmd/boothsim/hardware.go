@@ -103,8 +103,8 @@ func (h *hardware) serveChip(ctx context.Context, cfg *configs.Config, socket st
 		lines = append(lines, sim.ChipLine{Name: out.Line, Pull: (name == "traveller_red") != out.ActiveLow})
 	}
 	for _, d := range cfg.Devices {
-		if d.Driver == configs.Wiegand {
-			lines = append(lines, sim.ChipLine{Name: string(d.Data0), Pull: true}, sim.ChipLine{Name: string(d.Data1), Pull: true})
+		if d.Pulses() {
+			lines = append(lines, sim.ChipLine{Name: d.Data0, Pull: true}, sim.ChipLine{Name: d.Data1, Pull: true})
 		}
 	}
 	var err error

@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"boothd/configs"
+	"boothd/agent"
 )
 
 // lane is the verb that plays only the hardware of a booth, for a boothd that
@@ -59,7 +59,7 @@ func (l *lane) Run(ctx context.Context) (err error) {
 
 // layLane plays what the configuration names, where it looks for it.
 func layLane(path string) (h *hardware, err error) {
-	cfg, err := configs.Load(path)
+	cfg, err := agent.Drivers.Load(path)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readers := []configs.Device{{Driver: configs.Mercury}}
+	readers := []configs.Device{{Driver: "mercury"}}
 	a, b := plan(day.kinds, 3, 90, readers), plan(day.kinds, 3, 90, readers)
 	count := map[string]int{}
 	epcs := map[string]string{}

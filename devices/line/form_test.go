@@ -6,13 +6,17 @@ import (
 	"boothd/configs"
 )
 
+// kinds knows this driver alone.
+var kinds = configs.Kinds{{Driver: "line", Text: true, Own: func() any { return &Settings{} }}}
+
 // form is a camera's Config as a configuration that names a template fills it in.
 func form(template string, c Config) Config {
-	d, ok := configs.Template(template).Device(configs.Line)
+	d, ok := kinds.Device("line", configs.Template(template))
 	if !ok {
 		panic("no template " + template)
 	}
-	c.Start, c.End, c.Separator = either(c.Start, d.Start), either(c.End, d.End), either(c.Separator, d.Separator)
+	own := d.Own.(*Settings)
+	c.Start, c.End, c.Separator = either(c.Start, own.Start), either(c.End, own.End), either(c.Separator, d.Separator)
 	if len(c.Fields) == 0 {
 		for _, f := range d.Fields {
 			c.Fields = append(c.Fields, string(f))
@@ -36,7 +40,7 @@ func cameraOf(template string, wire io.Writer) *Camera {
 
 // templates are the names of those that there are.
 func templates() (names []string) {
-	for _, t := range configs.Templates(configs.Line) {
+	for _, t := range kinds[0].Templates() {
 		names = append(names, string(t))
 	}
 	return names

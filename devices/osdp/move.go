@@ -15,8 +15,8 @@ var bauds = []int{9600, 19200, 38400, 57600, 115200, 230400}
 // did: it is to be looked for at both places.
 var ErrUnknown = errors.New("reader was told to move and did not answer")
 
-// Settings are where a reader is found on its line.
-type Settings struct {
+// Spot is where a reader is found on its line.
+type Spot struct {
 	Address byte // 00 to 7E
 	Baud    int
 }
@@ -26,7 +26,7 @@ type Settings struct {
 // Reader is of no use afterwards: close it, and open one at the new place. Move is
 // called instead of Reads, never beside it; and not on a line that others share, on
 // which a reader that has got another speed disturbs them.
-func (r *Reader) Move(ctx context.Context, to Settings) (took Settings, err error) {
+func (r *Reader) Move(ctx context.Context, to Spot) (took Spot, err error) {
 	switch {
 	case to.Address > 0x7E:
 		err = fmt.Errorf("address %02X is not 00 to 7E", to.Address)
@@ -36,7 +36,7 @@ func (r *Reader) Move(ctx context.Context, to Settings) (took Settings, err erro
 		err = errors.New("its line is shared")
 	}
 	if err != nil {
-		return Settings{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, err)
+		return Spot{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = r.port.Close() }) // releases a blocked read
 	defer stop()
@@ -50,14 +50,14 @@ func (r *Reader) Move(ctx context.Context, to Settings) (took Settings, err erro
 		took, err = parseSettings(a.data)
 	}
 	if err != nil {
-		return Settings{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, err)
+		return Spot{}, fmt.Errorf("osdp %s: %w", r.cfg.Name, err)
 	}
 	return took, nil
 }
 
-func parseSettings(b []byte) (Settings, error) {
+func parseSettings(b []byte) (Spot, error) {
 	if len(b) != 5 || b[0] > 0x7E {
-		return Settings{}, fmt.Errorf("%w: %w", ErrUnknown, errFormat)
+		return Spot{}, fmt.Errorf("%w: %w", ErrUnknown, errFormat)
 	}
-	return Settings{b[0], int(binary.LittleEndian.Uint32(b[1:]))}, nil
+	return Spot{b[0], int(binary.LittleEndian.Uint32(b[1:]))}, nil
 }

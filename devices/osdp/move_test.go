@@ -10,7 +10,7 @@ import (
 )
 
 // moved opens a reader, has it move and opens it again where it says it is.
-func moved(t *testing.T, d *pd.Device, cfg Config, to Settings) (took Settings, err error) {
+func moved(t *testing.T, d *pd.Device, cfg Config, to Spot) (took Spot, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg.Address = d.At()
@@ -45,12 +45,12 @@ func opened(t *testing.T, d *pd.Device, cfg Config) *Reader {
 func TestMove(t *testing.T) {
 	bothWays(t, func(t *testing.T, cfg Config) {
 		d := &pd.Device{Address: 3, Key: cfg.Key}
-		to := Settings{0x7E, 38400}
+		to := Spot{0x7E, 38400}
 		if took, err := moved(t, d, cfg, to); err != nil || took != to || d.At() != to.Address || d.Speed() != to.Baud {
 			t.Errorf("took %+v, %v; it is at %02X, %d baud", took, err, d.At(), d.Speed())
 		}
 		d = &pd.Device{Key: cfg.Key, Slow: true} // it has 9600 baud alone
-		if took, err := moved(t, d, cfg, Settings{1, 115200}); err != nil || took != (Settings{1, 9600}) {
+		if took, err := moved(t, d, cfg, Spot{1, 115200}); err != nil || took != (Spot{1, 9600}) {
 			t.Errorf("took %+v, %v", took, err)
 		}
 	})
@@ -61,13 +61,13 @@ func TestMove(t *testing.T) {
 func TestMoveFails(t *testing.T) {
 	bothWays(t, func(t *testing.T, cfg Config) {
 		d := &pd.Device{Key: cfg.Key}
-		for _, to := range []Settings{{0x7F, 9600}, {1, 0}, {1, 14400}} {
-			if took, err := moved(t, d, cfg, to); err == nil || errors.Is(err, ErrUnknown) || took != (Settings{}) || d.At() != 0 {
+		for _, to := range []Spot{{0x7F, 9600}, {1, 0}, {1, 14400}} {
+			if took, err := moved(t, d, cfg, to); err == nil || errors.Is(err, ErrUnknown) || took != (Spot{}) || d.At() != 0 {
 				t.Errorf("%+v: took %+v, %v", to, took, err)
 			}
 		}
 		d = &pd.Device{Key: cfg.Key, Fixed: true}
-		if _, err := moved(t, d, cfg, Settings{1, 9600}); !errors.Is(err, NAK{cmdSettings, 3}) || errors.Is(err, ErrUnknown) {
+		if _, err := moved(t, d, cfg, Spot{1, 9600}); !errors.Is(err, NAK{cmdSettings, 3}) || errors.Is(err, ErrUnknown) {
 			t.Errorf("one that cannot: %v", err)
 		}
 		d = &pd.Device{Key: cfg.Key}
@@ -77,16 +77,16 @@ func TestMoveFails(t *testing.T) {
 			}
 			return b
 		}
-		if _, err := moved(t, d, cfg, Settings{1, 9600}); !errors.Is(err, ErrUnknown) || !errors.Is(err, ErrSilent) {
+		if _, err := moved(t, d, cfg, Spot{1, 9600}); !errors.Is(err, ErrUnknown) || !errors.Is(err, ErrSilent) {
 			t.Errorf("its answer is lost: %v", err)
 		}
 	})
 	shared := Config{Clear: true, Seat: NewBus(nil).Seat()}
-	if _, err := (&Reader{cfg: shared}).Move(context.Background(), Settings{1, 9600}); err == nil {
+	if _, err := (&Reader{cfg: shared}).Move(context.Background(), Spot{1, 9600}); err == nil {
 		t.Error("moved on a shared line")
 	}
 	for _, text := range []string{"", "01 80 25 00", "7F 80 25 00 00", "01 80 25 00 00 00"} {
-		if s, err := parseSettings(unhex(t, text)); !errors.Is(err, ErrUnknown) || s != (Settings{}) {
+		if s, err := parseSettings(unhex(t, text)); !errors.Is(err, ErrUnknown) || s != (Spot{}) {
 			t.Errorf("parseSettings(%s) = %+v, %v", text, s, err)
 		}
 	}

@@ -6,13 +6,17 @@ import (
 	"boothd/configs"
 )
 
+// kinds knows this driver alone.
+var kinds = configs.Kinds{{Driver: "webhook", Posts: true, Own: func() any { return &Settings{} }}}
+
 // ready is a camera's Config as a configuration that names a template fills it in.
 func ready(template string, c Config) Config {
-	d, ok := configs.Template(template).Device(configs.Webhook)
+	d, ok := kinds.Device("webhook", configs.Template(template))
 	if !ok {
 		panic("no template " + template)
 	}
-	c.Paths, c.Seen, c.Scale = d.Paths, d.Seen, float64(d.ConfidenceScale)
+	own := d.Own.(*Settings)
+	c.Paths, c.Seen, c.Scale = own.Paths, own.Seen, float64(d.ConfidenceScale)
 	return c
 }
 
@@ -30,7 +34,7 @@ func forms(t testing.TB) map[string]form {
 }
 
 func templates() (names []string) {
-	for _, t := range configs.Templates(configs.Webhook) {
+	for _, t := range kinds[0].Templates() {
 		names = append(names, string(t))
 	}
 	return names

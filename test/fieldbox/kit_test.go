@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"boothd/agent"
 	"boothd/configs"
 )
 
@@ -95,7 +96,7 @@ func configuration(t *testing.T, path string) *configs.Config {
 		text = []byte(strings.ReplaceAll(string(text), old, word))
 	}
 	write(t, path, text)
-	cfg, err := configs.Load(path)
+	cfg, err := agent.Drivers.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
