@@ -128,6 +128,7 @@ func TestAnotherDriverIsOneEntry(t *testing.T) {
 		"arm = \"up\"":             `device.arm: "up" is not one of "left", "right"`,
 		"turns = 10":               "device.turns: 10 is not between 1 and 9",
 		"turns = \"3\"":            "device.turns: want a whole number, have text in quotes",
+		"\n[kiosk]\nturns = 3":     `kiosk.turns: unknown key; it belongs in [[device]]`,
 		"turn = 3":                 `device.turn: unknown key; did you mean "turns"?`,
 		"seal_key = \"x\"":         "device.seal_key: want where it is kept, never the secret itself",
 		"antennas = [1]":           `device.antennas: only drivers "mercury", "llrp" have this key`,

@@ -60,9 +60,9 @@ var Drivers = configs.Kinds{
 	// Cameras that send text.
 	kind(configs.Kind{Driver: "line", Roles: plates, Baud: 9600, Text: true, Custom: true}, line.Settings{}),
 	// Cameras of Nedap and Tattile that send framed reports.
-	kind(configs.Kind{Driver: "nedap", Roles: plates, Baud: 9600, Text: true, Calls: true, Window: 10 * time.Second}, nedap.Settings{}),
+	kind(configs.Kind{Driver: "nedap", Roles: plates, Baud: 9600, Text: true, Calls: true}, nedap.Settings{}),
 	// Cameras that post JSON over HTTP.
-	kind(configs.Kind{Driver: "webhook", Roles: plates, Posts: true, Custom: true, Window: 10 * time.Second}, webhook.Settings{}),
+	kind(configs.Kind{Driver: "webhook", Roles: plates, Posts: true, Custom: true}, webhook.Settings{}),
 	// Scanners that send text.
 	kind(configs.Kind{Driver: "barcode", Roles: []configs.Role{configs.RoleScan, configs.RoleSeal}, Baud: 9600}, barcode.Defaults),
 	// Document readers that send the machine-readable zone.

@@ -74,7 +74,7 @@ func (b *binder) table(path string, n *node, dst reflect.Value) {
 		}
 		hint := didYouMean(k, names)
 		if hint == "" {
-			hint = belongsIn(k)
+			hint = b.belongsIn(k)
 		}
 		if near := nearest(k, names); near != "" {
 			b.bad[sub(path, near)] = true // not missing, only misspelt
@@ -273,7 +273,7 @@ func fieldsOf(t reflect.Type) map[string]int {
 }
 
 // belongsIn tells which table a misplaced key belongs to, if there is just one.
-func belongsIn(key string) string {
+func (b *binder) belongsIn(key string) string {
 	var homes []string
 	top := reflect.TypeFor[Config]()
 	for name, i := range fieldsOf(top) {
@@ -284,7 +284,11 @@ func belongsIn(key string) string {
 		if t.Kind() != reflect.Struct || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 			continue
 		}
-		if _, ok := fieldsOf(t)[key]; ok {
+		_, ok := fieldsOf(t)[key]
+		if t == reflect.TypeFor[Device]() {
+			ok = ok || slices.ContainsFunc(b.kinds, func(k Kind) bool { return slices.Contains(k.ownKeys(), key) })
+		}
+		if ok {
 			homes = append(homes, form)
 		}
 	}

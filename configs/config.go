@@ -177,7 +177,7 @@ type Device struct {
 	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`      // who waits behind cannot reach the reader
 
 	// Of cameras.
-	Window          Duration `toml:"window,omitempty"`           // in which the same plate is the same report
+	Window          Duration `toml:"window,omitempty"`           // in which the same plate is the same report; default 10s
 	ConfidenceScale int      `toml:"confidence_scale,omitempty"` // 1, 100 or 1000
 	Separator       string   `toml:"separator,omitempty"`
 	Fields          []Field  `toml:"fields,omitempty"`

@@ -13,9 +13,9 @@ import (
 type Driver string
 
 // Kind is what a configuration may say of one driver's devices. This package knows
-// no driver: whoever knows them gives their kinds to Load. Besides what every
-// device has, there are keys that several drivers have in common, which a kind asks for here, and
-// a driver's own.
+// no driver: whoever knows them gives their kinds to Load. Beside what every
+// device has there are keys that several drivers have in common, which a kind asks
+// for here, and a driver's own.
 type Kind struct {
 	Driver Driver
 	Roles  []Role // what its devices may be for, the most usual first
@@ -29,13 +29,13 @@ type Kind struct {
 	Address int  // of its line, at most: key address; 0: it has none
 	Shares  bool // several may be on one line, with an address each
 
-	Antennas      int           // that it has, at most: keys antennas, weakest, booth_antennas, booth_weakest; 0: they are not told apart
-	FirstAntennas []int         // in use if none are written; none: all
-	ByHand        bool          // cards are held to it: key at_booth
-	Window        time.Duration // of a camera, if none is written; 0: every report is one
-	Text          bool          // a camera's report is text: keys separator, fields, no_read, charset, zone
+	Antennas      int   // that it has, at most: keys antennas, weakest, booth_antennas, booth_weakest; 0: they are not told apart
+	FirstAntennas []int // in use if none are written; none: all
+	ByHand        bool  // cards are held to it: key at_booth
 
-	Custom bool // a camera's form may be told by its own keys: template "custom"
+	// Cameras all have the keys window and confidence_scale.
+	Text   bool // its report is text: keys separator, fields, no_read, charset, zone
+	Custom bool // its form may be told by its own keys: template "custom"
 
 	// Own makes the driver's own keys with their defaults: a pointer to a struct with
 	// tags as in Config. Fields are texts, numbers, truths, time.Durations, maps and

@@ -235,8 +235,8 @@ func (c *checker) complete() {
 		if !c.has(sub(p, "antennas")) {
 			d.Antennas = slices.Clone(of.FirstAntennas)
 		}
-		if !c.has(sub(p, "window")) {
-			d.Window = Duration{of.Window}
+		if of.sees() && !c.has(sub(p, "window")) {
+			d.Window = Duration{10 * time.Second}
 		}
 	}
 	if (len(c.cfg.Boards) == 0 || c.pulsed()) && !c.has("gpio.chip") {
