@@ -243,5 +243,9 @@ func (l *lane) point(ctx context.Context, p press) {
 	}
 }
 
-// shorten keeps a reason within what an event may carry.
-func shorten(s string) string { return s[:min(len(s), 200)] }
+// shorten keeps a reason within what an event and a state may carry: a device's
+// own words, which may be any bytes, must not keep either from being told.
+func shorten(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	return strings.ToValidUTF8(s[:min(len(s), 200)], "") // a letter may be cut
+}
