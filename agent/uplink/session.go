@@ -166,9 +166,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 		home = t.C
 	}
 	var changed <-chan time.Time // at most one publish of state a second
-	if err := s.publishState(); err != nil {
-		return err
-	}
+	s.publishState()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for {
@@ -200,7 +198,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 		case <-s.src.Bell():
 			s.rung()
 		case <-health.C:
-			err = s.publishState()
+			s.publishState()
 		case c := <-s.cfg.Calls:
 			s.call(c)
 		case <-s.cfg.Changed:
@@ -209,7 +207,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			}
 		case <-changed:
 			changed = nil
-			err = s.publishState()
+			s.publishState()
 		case <-wake.C:
 			switch now := time.Now(); {
 			case !now.Before(until):
@@ -259,23 +257,23 @@ func (s *session) hush() time.Time {
 }
 
 // publishState publishes the retained snapshots; brokers lose them, so this
-// also follows each connect.
-func (s *session) publishState() error {
+// also follows each connect. One that cannot be encoded is told of, and is no
+// reason to send no events.
+func (s *session) publishState() {
 	st := s.cfg.State()
-	info, err := contract.EncodeInfo(st.Info)
-	if err != nil {
-		return err
+	for _, part := range []struct {
+		topic  string
+		encode func() ([]byte, error)
+	}{
+		{contract.InfoTopic(s.cfg.Booth), func() ([]byte, error) { return contract.EncodeInfo(st.Info) }},
+		{contract.ListsTopic(s.cfg.Booth), func() ([]byte, error) { return contract.EncodeLists(st.Lists) }},
+		{contract.HealthTopic(s.cfg.Booth), func() ([]byte, error) { return contract.EncodeHealth(st.Health) }},
+	} {
+		b, err := part.encode()
+		if err != nil {
+			s.report("state_unsaid", "a state cannot be told: "+err.Error())
+			continue
+		}
+		s.publish(0, part.topic, true, b)
 	}
-	health, err := contract.EncodeHealth(st.Health)
-	if err != nil {
-		return err
-	}
-	lists, err := contract.EncodeLists(st.Lists)
-	if err != nil {
-		return err
-	}
-	s.publish(0, contract.InfoTopic(s.cfg.Booth), true, info)
-	s.publish(0, contract.ListsTopic(s.cfg.Booth), true, lists)
-	s.publish(0, contract.HealthTopic(s.cfg.Booth), true, health)
-	return nil
 }
