@@ -116,7 +116,10 @@ func (p *post) send(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if len(old) == 0 {
+		return nil
+	}
+	return p.cleared(old)
 }
 
 func (p *post) publish(ctx context.Context, topic string, retain bool, b []byte) error {
@@ -127,7 +130,8 @@ func (p *post) publish(ctx context.Context, topic string, retain bool, b []byte)
 }
 
 // deltas sends what the broker has not yet of the last deltas; it gives the
-// topics that are to be cleared.
+// topics that are to be cleared. All of it is noted, also after an error: what is
+// forgotten the broker would keep for good.
 func (p *post) deltas(ctx context.Context) (old []string, err error) {
 	all, err := authority.Parts(p.dir)
 	if err != nil {
@@ -138,7 +142,11 @@ func (p *post) deltas(ctx context.Context) (old []string, err error) {
 		return nil, err
 	}
 	had := kept[p.broker]
-	now := []string{}
+	has, now := slices.Clone(had), []string{}
+	defer func() {
+		kept[p.broker] = has
+		err = errors.Join(err, p.keep(kept))
+	}()
 	for _, part := range all {
 		topic := contract.PartTopic(part.Kind, part.Digest)
 		if !part.Retained || slices.Contains(now, topic) {
@@ -156,14 +164,26 @@ func (p *post) deltas(ctx context.Context) (old []string, err error) {
 			return nil, err
 		}
 		p.parts++
+		if !slices.Contains(has, topic) {
+			has = append(has, topic)
+		}
 	}
 	for _, topic := range had {
 		if !slices.Contains(now, topic) {
 			old = append(old, topic)
 		}
 	}
-	kept[p.broker] = now
-	return old, p.keep(kept)
+	return old, nil
+}
+
+// cleared notes that the broker has these topics no more.
+func (p *post) cleared(old []string) error {
+	kept, err := p.kept()
+	if err != nil {
+		return err
+	}
+	kept[p.broker] = slices.DeleteFunc(kept[p.broker], func(topic string) bool { return slices.Contains(old, topic) })
+	return p.keep(kept)
 }
 
 // kept tells which parts each broker has been given to keep, by topic.
