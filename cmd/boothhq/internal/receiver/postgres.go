@@ -1,8 +1,10 @@
 package receiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +20,12 @@ import (
 // What one knows of a booth is in the database and nowhere else: the row of its
 // epoch is locked from before the first look until the commit, so that marks
 // and events tell the same, whoever else writes.
-type Postgres struct{ db *pgDatabase }
+type Postgres struct {
+	db *pgDatabase
+	// told is how far this receiver has told the refusals of an epoch that are
+	// too many for one receipt.
+	told map[int64]uint64
+}
 
 // OpenPostgres opens or makes the tables in a database. Every commit is on the
 // server's disk when it returns, whatever the server's own setting.
@@ -27,7 +34,7 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{db}
+	p := &Postgres{db: db, told: make(map[int64]uint64)}
 	if err := p.catchUp(ctx); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
@@ -157,7 +164,7 @@ func (p *Postgres) Receipts(ctx context.Context, booths []string, least time.Dur
 		if err != nil {
 			return err
 		}
-		return readReceipts(ctx, tx, ours, out)
+		return p.readReceipts(ctx, tx, ours, out)
 	})
 	if err != nil {
 		return nil, err
@@ -167,7 +174,7 @@ func (p *Postgres) Receipts(ctx context.Context, booths []string, least time.Dur
 
 // readReceipts reads what is committed of booths. The rows of told are locked
 // meanwhile: no other receiver tells these booths anything older later.
-func readReceipts(ctx context.Context, tx pgx.Tx, booths []int64, out map[string]contract.Receipt) error {
+func (p *Postgres) readReceipts(ctx context.Context, tx pgx.Tx, booths []int64, out map[string]contract.Receipt) error {
 	rows, err := tx.Query(ctx, `SELECT b.name, coalesce(e.id, 0), coalesce(e.name, ''), coalesce(e.upto, 0), coalesce(e.held, '{}'), coalesce(e.thinned, 0)
 		FROM booth b LEFT JOIN LATERAL (SELECT * FROM epoch WHERE booth = b.id ORDER BY heard_at DESC, id DESC LIMIT 1) e ON true WHERE b.id = ANY ($1)`, booths)
 	if err != nil {
@@ -206,28 +213,43 @@ func readReceipts(ctx context.Context, tx pgx.Tx, booths []int64, out map[string
 		}
 		out[byID[id]] = r
 	}
-	return readRejects(ctx, tx, byID, out)
+	return p.readRejects(ctx, tx, byID, out)
 }
 
-// readRejects reads the latest refusals of epochs.
-func readRejects(ctx context.Context, tx pgx.Tx, byID map[int64]string, out map[string]contract.Receipt) error {
-	rows, err := tx.Query(ctx, `SELECT e.id, r.seq, r.code, r.msg FROM unnest($1::bigint[]) AS e (id)
-		CROSS JOIN LATERAL (SELECT * FROM reject WHERE epoch = e.id ORDER BY received_at DESC LIMIT $2) r`, slices.Collect(maps.Keys(byID)), mostRejects)
+// readRejects reads refusals of epochs.
+func (p *Postgres) readRejects(ctx context.Context, tx pgx.Tx, byID map[int64]string, out map[string]contract.Receipt) error {
+	rows, err := tx.Query(ctx, "SELECT e.id, r.seq, r.code, r.msg FROM unnest($1::bigint[]) AS e (id) CROSS JOIN LATERAL ("+fmt.Sprintf(newestRefused, "e.id", "$2")+") r",
+		slices.Collect(maps.Keys(byID)), mostRejects+1)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
+	newest := make(map[int64][]contract.Reject)
 	for rows.Next() {
 		var id int64
 		var x contract.Reject
 		if err := rows.Scan(&id, &x.Seq, &x.Code, &x.Msg); err != nil {
 			return err
 		}
-		r := out[byID[id]]
-		r.Reject = append(r.Reject, x)
-		out[byID[id]] = r
+		newest[id] = append(newest[id], x)
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close() // one connection: the next query needs it
+	for id, all := range newest {
+		slices.SortFunc(all, func(a, b contract.Reject) int { return cmp.Compare(b.Seq, a.Seq) }) // a join keeps no order
+		r := out[byID[id]]
+		told := p.told[id]
+		if r.Reject, told, err = telling(ctx, pgTx{tx}, id, all, told); err != nil {
+			return err
+		}
+		out[byID[id]] = r
+		if told > 0 {
+			p.told[id] = told
+		}
+	}
+	return nil
 }
 
 // rangesOf reads held.

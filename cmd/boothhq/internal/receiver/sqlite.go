@@ -26,7 +26,8 @@ type epoch struct {
 	id      int64
 	name    string
 	marks   marks
-	thinned int64 // numbers that are given up
+	thinned int64  // numbers that are given up
+	told    uint64 // how far the refusals were told that are too many for one receipt
 }
 
 // OpenSQLite opens or makes the database. Every commit is on disk when it returns.
@@ -191,27 +192,14 @@ func (s *SQLite) Receipts(ctx context.Context, booths []string, _ time.Duration)
 				return nil, &storeError{err: err}
 			}
 		}
-		if r.Reject, err = s.rejects(ctx, e.id); err != nil {
+		newest, err := refusals(ctx, lite{s.db}, fmt.Sprintf(newestRefused, "$1", "$2"), e.id, mostRejects+1)
+		if err == nil {
+			r.Reject, e.told, err = telling(ctx, lite{s.db}, e.id, newest, e.told)
+		}
+		if err != nil {
 			return nil, &storeError{err: err}
 		}
 		out[booth] = r
 	}
 	return out, nil
-}
-
-// rejects reads the latest of what was refused.
-func (s *SQLite) rejects(ctx context.Context, epoch int64) (out []contract.Reject, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT seq, code, msg FROM reject WHERE epoch = ? ORDER BY received_at DESC LIMIT ?", epoch, mostRejects)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var x contract.Reject
-		if err := rows.Scan(&x.Seq, &x.Code, &x.Msg); err != nil {
-			return nil, err
-		}
-		out = append(out, x)
-	}
-	return out, rows.Err()
 }
