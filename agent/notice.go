@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"boothd/agent/contract"
+	"boothd/agent/passage"
 	"boothd/agent/uplink"
 )
 
@@ -36,6 +37,7 @@ type notice struct {
 	in    chan uplink.Message
 	shown atomic.Pointer[contract.FleetNotice] // the newest; nil: none. The bulletin reads it
 	odd   bool                                 // one that is not believed was told; run's own
+	early []byte                               // one that is of the future by a clock that cannot be relied on; run's own
 }
 
 const (
@@ -44,6 +46,9 @@ const (
 	// noticeAhead is how far the time in a notice's id may be before the booth's
 	// clock: one that was made under a clock far ahead would outrank all after it.
 	noticeAhead = 24 * time.Hour
+	// noticeAgain is how often is looked whether a clock that was behind can be
+	// relied on by now: a retained notice comes once with each connect.
+	noticeAgain = 10 * time.Second
 )
 
 func newNotice(b *booth) *notice {
@@ -63,16 +68,32 @@ func (n *notice) now(at time.Time) (contract.FleetNotice, bool) {
 // run takes notices until ctx ends.
 func (n *notice) run(ctx context.Context) {
 	n.kept()
+	again := time.NewTicker(noticeAgain)
+	defer again.Stop()
 	for {
+		var message []byte
 		select {
 		case <-ctx.Done():
 			return
 		case m := <-n.in:
-			if err := contain(func() error { return n.take(ctx, m.Payload) }); err != nil && ctx.Err() == nil {
-				n.log.Warn("notice not taken", "err", err)
+			message = m.Payload
+		case <-again.C:
+			if n.early == nil || !n.timely() {
+				continue
 			}
+			message, n.early = n.early, nil
+		}
+		if err := contain(func() error { return n.take(ctx, message) }); err != nil && ctx.Err() == nil {
+			n.log.Warn("notice not taken", "err", err)
 		}
 	}
+}
+
+// timely tells whether the clock can be relied on. Without a battery it stands,
+// at a start, where the box was switched off.
+func (n *notice) timely() bool {
+	q := n.time.quality()
+	return q == passage.ClockSynced || q == passage.ClockHoldover
 }
 
 // kept takes up the last that was recorded. Keys may have been withdrawn since:
@@ -132,6 +153,10 @@ func (n *notice) take(ctx context.Context, message []byte) error {
 		return nil
 	}
 	if made := time.Unix(uuid.MustParse(said.ID).Time().UnixTime()); made.After(now.Add(noticeAhead)) {
+		if !n.timely() {
+			n.early = message // nobody's fault
+			return nil
+		}
 		n.refuse("it was made in the future", fmt.Errorf("it is of %s", made.UTC().Format(time.RFC3339)))
 		return nil
 	}

@@ -2,16 +2,24 @@ package agent
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 
 	"boothd/agent/contract"
+	"boothd/agent/passage"
 	"boothd/agent/status"
+	"boothd/agent/uplink"
+	"boothd/configs"
 )
 
 // said is a notice made at a time, signed.
@@ -123,6 +131,58 @@ func TestNoticeToTheFleet(t *testing.T) {
 	}
 	if !slices.Equal(ids, []string{first, second}) || forgeries != 1 {
 		t.Errorf("recorded are %v, want %s and %s once; %d words of forgeries in the first run, want 1", ids, first, second, forgeries)
+	}
+}
+
+// A box without a battery wakes up days behind, and the link may stand before
+// its clock is set. What headquarters said meanwhile is no forgery, and is shown
+// once the clock can be relied on; one of the future by a good clock is neither.
+func TestNoticeBeforeTheClockIsSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		clock passage.Clock
+		shown bool
+	}{"clock behind": {passage.ClockRestored, true}, "good clock": {passage.ClockSynced, false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOutbox(slog.New(slog.DiscardHandler), &configs.Config{Store: configs.Store{Dir: configs.Path(t.TempDir())}}, contract.Head{Booth: testBooth})
+				if err := o.open(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				defer o.close()
+				public, err := x509.MarshalPKIXPublicKey(testKey(t, keyOfOffice).Public())
+				if err != nil {
+					t.Fatal(err)
+				}
+				trust, err := contract.ParseKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				clock := &timekeeper{began: time.Now()}
+				clock.judgement.Store(&judgement{quality: c.clock})
+				odd := 0
+				n := &notice{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "notice"), trust: trust, outbox: o, time: clock,
+					report: func(contract.Notice) { odd++ }, in: make(chan uplink.Message, noticesMost)}
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); n.run(ctx) }()
+
+				const behind = 72 * time.Hour
+				_, message := said(t, keyOfOffice, "Version 1 ends on 2027-11-30.", time.Now().Add(behind), func(n *contract.FleetNotice) { n.NotAfter = n.NotAfter.Add(2 * behind) })
+				n.in <- uplink.Message{Topic: contract.TopicNotice, Payload: message}
+				time.Sleep(time.Minute)
+				if _, ok := n.now(time.Now()); ok || (odd > 0) == c.shown {
+					t.Errorf("before the clock is set: shown %v, told as a forgery %d times", ok, odd)
+				}
+				time.Sleep(behind) // as if the clock were set
+				clock.judgement.Store(&judgement{quality: passage.ClockSynced})
+				time.Sleep(time.Minute)
+				if _, ok := n.now(time.Now()); ok != c.shown {
+					t.Errorf("with the clock set it is shown: %v", ok)
+				}
+				stop()
+				<-ended
+			})
+		})
 	}
 }
 
