@@ -180,6 +180,11 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 	if len(lacking) > 0 && !res.empty && !sleep(ctx, f.chance()) {
 		return ctx.Err()
 	}
+	if len(lacking) > 0 {
+		if err := f.sweep(lacking); err != nil {
+			return err
+		}
+	}
 	for _, l := range lacking {
 		if err := f.list(ctx, url, l); err != nil {
 			return err
@@ -242,6 +247,29 @@ func (f *fetcher) forget(r *lists.Refusal) error {
 
 // clear removes list files once they are in force, or named no more.
 func (f *fetcher) clear() error { return os.RemoveAll(filepath.Join(f.dir, "targets")) }
+
+// sweep removes what has come of files that were replaced since: on a slow line
+// there would be one more with every publication, and the disk is the journal's
+// too. Deltas that are whole stay, they may be of the chain that is fetched.
+func (f *fetcher) sweep(lacking []*lists.Refusal) error {
+	entries, err := os.ReadDir(filepath.Join(f.dir, "targets"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		name, begun := strings.CutSuffix(e.Name(), ".part")
+		wanted, replaced := false, false
+		for _, l := range lacking {
+			wanted = wanted || l.File == name
+			replaced = replaced || strings.HasSuffix(l.File, ".list") && strings.HasPrefix(name, l.Kind+"-")
+		}
+		if !wanted && (begun || replaced) {
+			errs = append(errs, os.RemoveAll(filepath.Join(f.dir, "targets", e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // metadata gets everything signed, and its sum. A timestamp that is not of the snapshot
 // beside it is a publication under way: it is asked for again before anything

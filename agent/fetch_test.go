@@ -240,6 +240,45 @@ func TestFetchGetsAListWhatever(t *testing.T) {
 	}
 }
 
+// A line so slow that every list is replaced before it is here leaves one begun
+// file on the disk, not one of each day.
+func TestFetchDropsWhatIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, w, j, log := fetching(t, func(_ *web, path string, _ int, r *http.Response) error {
+			if strings.HasPrefix(path, "targets/") {
+				cut(r, 9_000)
+			}
+			return nil
+		})
+		f.spread = 0
+		for range 5 {
+			name := lists.TargetName("cards", j.gen)
+			w.files["targets/"+name] = j.want
+			w.files["targets.json"] = fmt.Appendf(nil, `{"gen":%d}`, j.gen)
+			for range 3 {
+				_ = f.round(t.Context())
+			}
+			left, err := filepath.Glob(filepath.Join(f.dir, "targets", "*"))
+			if err != nil || len(left) != 1 || filepath.Base(left[0]) != name+".part" {
+				t.Errorf("%v, %v, want only what has come of %s", left, err, name)
+			}
+			j.gen++
+		}
+		// What is whole and was replaced goes too; a delta of a chain stays.
+		j.gen--
+		for _, name := range []string{"cards-3.list", "members-5-6.delta"} {
+			if err := os.WriteFile(filepath.Join(f.dir, "targets", name), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = f.round(t.Context())
+		left, err := os.ReadDir(filepath.Join(f.dir, "targets"))
+		if err != nil || len(left) != 2 || left[1].Name() != "members-5-6.delta" {
+			t.Errorf("%v, %v\n%s", left, err, log)
+		}
+	})
+}
+
 // A second server is asked when the first does not answer, and trouble is told
 // once, not every five minutes.
 func TestFetchTriesEveryServer(t *testing.T) {
