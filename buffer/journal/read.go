@@ -15,8 +15,9 @@ import (
 )
 
 // rangePage is how many rows are read at once: a long read would hold up the
-// checkpoints.
-const rangePage = 256
+// checkpoints. A range begins with one row and takes rangeMore times as many each
+// time, for there are readers who want only the first of it.
+const rangePage, rangeMore = 256, 4
 
 // Lane is which rows that wait a query is for.
 type Lane uint8
@@ -339,8 +340,8 @@ func (s source) each(ctx context.Context, from, to uint64) iter.Seq2[Record, err
 			yield(Record{}, err)
 			return
 		}
-		for more := true; more && from <= min(to, folded); {
-			rows, err := s.query(ctx, "WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", int64(from), int64(min(to, folded)), int64(rangePage))
+		for more, page := true, 1; more && from <= min(to, folded); page = min(page*rangeMore, rangePage) {
+			rows, err := s.query(ctx, "WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?", int64(from), int64(min(to, folded)), int64(page))
 			if err != nil {
 				yield(Record{}, err)
 				return
@@ -351,7 +352,7 @@ func (s source) each(ctx context.Context, from, to uint64) iter.Seq2[Record, err
 				}
 				from = r.Seq + 1
 			}
-			more = len(rows) == rangePage
+			more = len(rows) == page
 		}
 		for _, r := range fresh {
 			if from <= r.Seq && r.Seq <= to && !yield(r.record(), nil) {
