@@ -278,6 +278,8 @@ func inForce(s authority.State, now time.Time) error {
 		return &failure{errors.New("the root has expired"), "make a new authority and install its root.json on every booth", exitFailure}
 	case s.Timestamp.Version == 0:
 		return &failure{errors.New("nothing is published"), "boothhq lists publish signs built lists", exitFailure}
+	case s.Torn:
+		return &failure{errors.New("a publication was broken off half way, or is being signed just now: booths without the one before it refuse what they find"), "boothhq lists publish signs it again", exitFailure}
 	case s.Targets.Expired(now) || s.Snapshot.Expired(now):
 		return &failure{errors.New("the publication has expired"), "boothhq lists publish signs it again", exitFailure}
 	case s.Timestamp.Expired(now):

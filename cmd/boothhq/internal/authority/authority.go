@@ -79,6 +79,9 @@ type State struct {
 	Snapshot  Signed `json:"snapshot"`
 	Targets   Signed `json:"targets"`
 	Lists     []List `json:"lists"` // by kind
+	// Torn: a publication was broken off before its timestamp. Booths that have the
+	// former one keep it; others refuse what they find.
+	Torn bool `json:"torn,omitzero"`
 }
 
 // Signed is one piece of metadata. The zero Signed has not been made yet.
@@ -127,8 +130,17 @@ func Status(dir string) (s State, err error) {
 	} else if found {
 		s.Targets = Signed{targets.Signed.Version, targets.Signed.Expires}
 	}
+	s.Torn = s.Timestamp.Version > 0 && (names(snap.Signed.Meta, "targets.json") != s.Targets.Version || names(stamp.Signed.Meta, "snapshot.json") != s.Snapshot.Version)
 	s.Lists, err = published(targets)
 	return s, err
+}
+
+// names gives the version that metadata names of another.
+func names(meta map[string]*metadata.MetaFiles, of string) int64 {
+	if m := meta[of]; m != nil {
+		return m.Version
+	}
+	return 0
 }
 
 // Mirror copies the repository to a folder that booths read, a stick or a web

@@ -116,7 +116,19 @@ func TestAPublicationCutShortIsMendedByTheNext(t *testing.T) {
 	if _, err := b.Take(t.Context(), repo, time.Now()); err != nil {
 		t.Errorf("a booth with the former publication: %v", err)
 	}
+	if s, err := Status(dir); err != nil || !s.Torn {
+		t.Errorf("Status = %+v, %v, want it to say that the publication is torn", s, err)
+	}
+	if _, err := at(dir, time.Now()).Heartbeat(); err != nil { // of the former one: booths that have it go on
+		t.Error(err)
+	}
+	if s, err := Status(dir); err != nil || !s.Torn {
+		t.Errorf("after a heartbeat Status = %+v, %v, want it to say so still", s, err)
+	}
 	mustPublish(t, dir, built)
+	if s, err := Status(dir); err != nil || s.Torn {
+		t.Errorf("after the next publication Status = %+v, %v", s, err)
+	}
 	if res, err := b.Take(t.Context(), repo, time.Now()); err != nil || !res.Fresh {
 		t.Errorf("after the next publication: %+v, %v", res, err)
 	}
