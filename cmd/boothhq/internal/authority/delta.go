@@ -55,15 +55,17 @@ func (o *Office) addDelta(targets *metadata.Metadata[metadata.TargetsType], had 
 	return trim(targets)
 }
 
-// delta makes the file; nil if the list is better taken whole.
+// delta makes the file; nil if the list is better taken whole, or if the one in
+// force is not to be had: a file that was lost here must not keep a denial from
+// booths.
 func (o *Office) delta(had List, fresh lists.Custom, b []byte) ([]byte, lists.Custom, error) {
 	old, err := os.ReadFile(o.path("targets/" + lists.TargetName(had.Kind, had.Generation)))
 	if err != nil {
-		return nil, fresh, fmt.Errorf("reading the list in force: %w", err)
+		return nil, fresh, nil
 	}
 	from, err := contract.ReadList(bytes.NewReader(old))
 	if err != nil {
-		return nil, fresh, fmt.Errorf("reading the list in force: %w", err)
+		return nil, fresh, nil
 	}
 	to, err := contract.ReadList(bytes.NewReader(b))
 	if err != nil {
@@ -71,7 +73,7 @@ func (o *Office) delta(had List, fresh lists.Custom, b []byte) ([]byte, lists.Cu
 	}
 	changes, sum, err := contract.DiffLists(from.Rows(), to.Rows(), contract.MaxDeltaChanges)
 	if err != nil {
-		return nil, fresh, nil // more than a delta holds: both lists have been read whole before
+		return nil, fresh, nil // more than a delta holds, or the one in force is spoilt
 	}
 	h := contract.DeltaHeader{Kind: had.Kind, From: from.Digest, To: to.Digest, Rows: to.ListHeader.Rows, Sum: sum}
 	var out bytes.Buffer

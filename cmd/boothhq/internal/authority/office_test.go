@@ -133,3 +133,35 @@ func TestAPublicationCutShortIsMendedByTheNext(t *testing.T) {
 		t.Errorf("after the next publication: %+v, %v", res, err)
 	}
 }
+
+// A list in force whose file was lost at the office, or spoilt there, keeps no
+// newer one from booths: they take it whole.
+func TestALostListKeepsNoNewerOneBack(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"lost":   os.Remove,
+		"spoilt": func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "office")
+			began := time.Now()
+			if err := Init(dir, []byte(phrase), began.AddDate(1, 0, 0)); err != nil {
+				t.Fatal(err)
+			}
+			o := at(dir, began)
+			issue(t, o, 2000, 0)
+			issue(t, o, 2000, 1)
+			b := newBooth(t, dir)
+			repo := os.DirFS(filepath.Join(dir, "repository"))
+			if _, err := b.Take(t.Context(), repo, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if err := harm(filepath.Join(dir, "repository", "targets", "cards-2.list")); err != nil {
+				t.Fatal(err)
+			}
+			issue(t, o, 2000, 2)
+			if res, err := b.Take(t.Context(), repo, time.Now()); err != nil || len(res.Applied) != 1 || res.Applied[0].Generation != 3 {
+				t.Errorf("Take = %+v, %v, want cards of generation 3", res, err)
+			}
+		})
+	}
+}
