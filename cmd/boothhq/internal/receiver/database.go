@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -132,6 +135,14 @@ func openDatabase(ctx context.Context, path string, write bool) (*sql.DB, error)
 	}
 	query := "mode=ro"
 	if write {
+		// SQLite would let the whole machine read it, and its other files are as this one.
+		f, err := os.OpenFile(abs, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("making %s: %w", path, err)
+		}
 		query = "mode=rwc&_txlock=immediate"
 	}
 	db := sql.OpenDB(connector{dsn: (&url.URL{Scheme: "file", Path: abs, RawQuery: query}).String(), write: write})
