@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"boothd/agent/signal"
@@ -170,29 +171,29 @@ func (l *lamps) report(ctx context.Context, err error, verdict signal.Judged) {
 }
 
 // drive sets what differs from what is lit, off first. After an error nothing
-// is believed of the output, so that the next step sets it again.
+// is believed of the output, so that the next step sets it again; what may not be
+// lit beside it waits, and no other head goes dark with it.
 func (l *lamps) drive(want, lit signal.Levels) (failed error) {
+	var doubtful []signal.Lamp // that may still be lit
 	for _, on := range []bool{false, true} {
 		for _, lamp := range signal.Lamps {
 			out := l.outs[lamp]
 			if was, known := lit[lamp]; out == nil || want[lamp] != on || known && was == on {
 				continue
 			}
+			if on && slices.ContainsFunc(doubtful, func(d signal.Lamp) bool { return !signal.Beside(lamp, d) }) {
+				continue
+			}
 			if err := out.Set(on); err != nil {
 				failed = err
 				delete(lit, lamp)
-				if on {
-					return failed // do not light one lamp when another may still be lit
-				}
+				doubtful = append(doubtful, lamp)
 				continue
 			}
 			lit[lamp] = on
 		}
-		if failed != nil {
-			return failed
-		}
 	}
-	return nil
+	return failed
 }
 
 // safe sets every output to its safe level; what fails is left to the wiring.

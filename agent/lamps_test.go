@@ -129,6 +129,35 @@ func TestI9_ALampThatDoesNotAnswerKeepsGreenDark(t *testing.T) {
 	})
 }
 
+// A head whose lines are away takes no other one with it: the officer sees that
+// the booth is out, and the traveller that it is red.
+func TestI9_AHeadThatIsAwayDarkensNoOther(t *testing.T) {
+	light(t, func(r *rail, l *lamps, _ *int) {
+		l.show(released)
+		settleLamps()
+		r.refuses(signal.OfficerGreen)
+		l.show(signal.View{})
+		settleLamps()
+		if r.lit(signal.TravellerGreen) || !r.lit(signal.TravellerRed) {
+			t.Error("the traveller's head is dark, since a lamp of the officer's does not answer")
+		}
+	})
+	light(t, func(r *rail, l *lamps, _ *int) {
+		r.refuses(signal.TravellerRed)
+		l.again() // the officer's lines came back, the traveller's did not
+		l.show(signal.View{Health: signal.Healthy, Active: true, State: passage.AtBooth, Decision: passage.Decision{Outcome: passage.Refer}})
+		settleLamps()
+		if !r.lit(signal.OfficerHealth) || !r.lit(signal.OfficerRed) {
+			t.Error("the officer's head is dark, since a lamp of the traveller's does not answer")
+		}
+		l.show(signal.View{Health: signal.Healthy, Active: true, State: passage.AtBooth, Durable: true, Decision: passage.Decision{Outcome: passage.Expedite}})
+		settleLamps()
+		if r.lit(signal.OfficerGreen) {
+			t.Error("what invites to go does not wait until every lamp answers")
+		}
+	})
+}
+
 func TestLatestViewCounts(t *testing.T) {
 	light(t, func(r *rail, l *lamps, _ *int) {
 		for range 1000 {

@@ -1,6 +1,9 @@
 package signal
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Lamp names one output as the configuration does.
 type Lamp string
@@ -28,6 +31,22 @@ var Lamps = [...]Lamp{TravellerRed, TravellerAmber, TravellerGreen, OfficerGreen
 // Safe tells the level an output has at start, at a crash and in doubt: red is
 // lit, everything else is not (I9).
 func Safe(l Lamp) bool { return l == TravellerRed }
+
+// Beside tells whether a lamp may be lit while nobody knows of another one whether
+// it is. What lets somebody go, and what moves the gate, waits until all is known;
+// the others wait for the lamps of their own head.
+func Beside(lamp, doubtful Lamp) bool {
+	switch lamp {
+	case TravellerAmber, TravellerGreen, OfficerGreen, GateOpen, GateClose:
+		return false
+	}
+	for _, h := range heads {
+		if slices.Contains(h.lamps[:], lamp) && slices.Contains(h.lamps[:], doubtful) {
+			return false
+		}
+	}
+	return true
+}
 
 // Times of the interlock and the rhythms.
 const (
