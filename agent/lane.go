@@ -420,8 +420,13 @@ func (l *lane) decide(ev passage.Evidence) (f passage.Facts, d passage.Decision)
 	return f, d
 }
 
-// finish closes a passage: its end is recorded, its cards are remembered.
+// finish closes a passage: its end is recorded, its cards are remembered. Its
+// light is over at once, whatever the record takes: the next one may stand there.
 func (l *lane) finish(ctx context.Context, at time.Time, ev passage.Evidence, how passage.End) {
+	decision, durable := l.decision, l.durable
+	l.decision, l.durable = passage.Decision{}, false
+	l.display()
+	l.decision, l.durable = decision, durable
 	if l.revision == 0 && l.known.hit() {
 		// It turned away before the booth: the watch desk is told all the same.
 		facts, d := l.decide(ev)
