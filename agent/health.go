@@ -89,6 +89,7 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 		delete(l.health.dark, d.Name)
 		if !n.online {
 			l.health.dark[d.Name] = true
+			l.assess() // out, before anything is recorded: what was green stays dark
 			l.step(ctx, passage.Input{At: n.at, Kind: passage.LoopFault})
 		}
 	}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +37,32 @@ func TestI9_GreenEndsBeforeTheEndIsRecorded(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			b.slow.Store(0)
+		})
+	})
+}
+
+// The wiring has gone while a vehicle is let go: the light ends, and no record
+// that is made meanwhile lights it again.
+func TestI9_GreenDoesNotComeBackWhenTheWiringHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.lane.health.devices = append(b.lane.health.devices, deviceState{Name: "loops", Role: roleWiring, Online: true, Since: time.Now()})
+		b.lane.health.dark = map[string]bool{}
+		b.run(func() {
+			b.arrive(goodCard)
+			b.press("count_1")
+			b.press("release")
+			b.slow.Store(int64(100 * time.Millisecond))
+			before := len(b.trace)
+			b.lane.inbox.tell(t.Context(), deviceNews{device: "loops", reason: errors.New("gone"), at: time.Now()})
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if after := b.trace[before:]; len(after) == 0 || slices.ContainsFunc(after, green) {
+				t.Errorf("shown after the wiring went: %q", after)
+			}
+			b.slow.Store(0)
+			b.lane.inbox.tell(t.Context(), deviceNews{device: "loops", online: true, at: time.Now()})
+			synctest.Wait()
 		})
 	})
 }
