@@ -209,6 +209,9 @@ func (c *checker) driver(p string, d *Device, of Kind) {
 		}
 	}
 	c.network(p, d, of)
+	if keys := func(k Kind) bool { return slices.Contains(k.Roles, RoleKeypad) }; strings.HasPrefix(string(d.Path), "/dev/input/") && !keys(of) {
+		c.refuse(sub(p, "path"), fmt.Sprintf("driver %q does not read a USB keyboard", d.Driver), "only "+c.kinds.named(keys)+" does")
+	}
 	c.named(p, d, of)
 	if roles := of.Roles; d.Role != "" && !slices.Contains(roles, d.Role) {
 		words := make([]string, len(roles))
