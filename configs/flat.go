@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -82,7 +83,11 @@ func fieldsIn(v reflect.Value) (fields []field) {
 		if span, is := value.Interface().(time.Duration); is {
 			value = reflect.ValueOf(Duration{span})
 		}
-		fields = append(fields, field{f.Name, f.Tag, value})
+		tag := f.Tag
+		if value.Kind() == reflect.Slice && !value.IsNil() && value.Len() == 0 { // written to be none, whatever a template says
+			tag = reflect.StructTag(strings.Replace(string(tag), ",omitempty", "", 1))
+		}
+		fields = append(fields, field{f.Name, tag, value})
 	}
 	return fields
 }

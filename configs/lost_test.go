@@ -29,3 +29,27 @@ func TestOnlyAKeypadIsAKeyboard(t *testing.T) {
 		}
 	}
 }
+
+// What is written to be nothing is nothing again when the configuration is written
+// out, though the driver or the template would have it otherwise.
+func TestNothingStaysNothing(t *testing.T) {
+	for _, keys := range []string{
+		"driver = \"line\"\nrole = \"plate.rear\"\npath = \"/dev/serial/by-id/usb-cam\"\ntemplate = \"axxon\"\nno_read = []",
+	} {
+		cfg, err := drivers.Parse("x.toml", []byte(withDevice(t, keys)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again(t, cfg)
+	}
+	kiosk := string(example(t, "nexus-air.toml"))
+	text := strings.Replace(kiosk, "\nrole = \"receipt\"\n", "\nrole = \"receipt\"\nanswers = false\n", 1)
+	if text == kiosk {
+		t.Fatal("the example has no printer")
+	}
+	cfg, err := drivers.Parse("x.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again(t, cfg)
+}

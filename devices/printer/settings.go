@@ -6,7 +6,7 @@ import "boothd/devices"
 type Settings struct {
 	Language Language `toml:"language,omitempty" one:"escpos plain"`
 	Columns  int      `toml:"columns,omitempty"` // characters of a line, 16 to 80
-	Answers  bool     `toml:"answers,omitempty"` // it is wired both ways and asked before each receipt; if not written, it is so of escpos
+	Answers  bool     `toml:"answers"`           // it is wired both ways and asked before each receipt; if not written, it is so of escpos
 }
 
 // Defaults are those of a printer of which nothing is written.
