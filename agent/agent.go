@@ -100,6 +100,7 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 	if err != nil {
 		b.log.Error("journal cannot be opened, nothing is expedited until it can", "err", err)
 	}
+	b.stayShut()
 	w.Notify("WATCHDOG=1") // the lane feeds it once it runs; a large journal takes a moment
 	b.known(ctx)
 	b.past(ctx)
@@ -226,7 +227,7 @@ func build(cfg *configs.Config, w World) *booth {
 		lookup: b.shelf.lookup, lists: b.shelf.facts, edition: b.shelf.edition, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		apart:   func(now time.Time) bool { return b.outbox.apart(now, b.bulletin.startedAt) },
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
-		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept}
+		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept, shut: newShut(string(cfg.Store.Dir))}
 	b.lane.health.judged = signal.Judged{Fault: fault, Doubt: len(b.lamps.sight) > 0}
 	if policy.Lane == passage.NEXUSAir {
 		arrivals := make(chan verdict.Arrival, 4)

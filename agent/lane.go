@@ -65,6 +65,7 @@ type lane struct {
 	show   func(signal.View)
 	judged <-chan signal.Judged // what the lamps' monitor says
 	latch  latch                // keeps it
+	shut   shut                 // keeps that the lane is closed
 	// publish hands the latest picture to the status page; it never blocks.
 	publish func(picture)
 	alive   func() // feeds the watchdog, after the loop's own check
@@ -268,7 +269,11 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	if l.ask != nil {
 		in.NewNonce = newNonce()
 	}
+	closed := l.machine.Closed()
 	s := l.machine.Step(in)
+	if l.machine.Closed() != closed {
+		defer l.turned() // the disk comes after the light
+	}
 	if s.Ended != nil {
 		l.finish(ctx, in.At, *s.Ended, s.How)
 		l.become(ctx, in.At) // whether the next vehicle is there already or not

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// shut keeps over a restart that the officer has closed the lane: nobody is let
+// go, by an eGate least of all, because the power came back (I1). The zero value
+// keeps nothing.
+type shut struct{ file string }
+
+func newShut(dir string) shut { return shut{filepath.Join(dir, "lane-closed")} }
+
+// read tells whether the lane was closed last. With an error nobody knows, and it
+// counts as closed.
+func (s shut) read() (closed bool, err error) {
+	_, err = os.Lstat(s.file)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return true, fmt.Errorf("whether the lane was closed: %w", err)
+}
+
+// keep puts on disk whether the lane is closed.
+func (s shut) keep(closed bool) error {
+	if s.file == "" {
+		return nil
+	}
+	var err error
+	if closed {
+		err = renameio.WriteFile(s.file, nil, 0o600)
+	} else if err = os.Remove(s.file); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = syncFolder(s.file)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping whether the lane is closed: %w", err)
+	}
+	return nil
+}
+
+// stayShut closes the lane that was closed, before it runs. While the journal
+// cannot be opened nothing is let go anyway, and what cannot be told is read again
+// at the start anew that follows: the officer has a lane meanwhile.
+func (b *booth) stayShut() {
+	closed, err := b.lane.shut.read()
+	if err != nil {
+		closed = b.outbox.journal.Load() != nil
+		b.log.Error("nobody knows whether the lane was closed", "closed", closed, "err", err)
+	}
+	if closed {
+		b.lane.machine = newRoad(b.lane.policy.Lane, true)
+	}
+}
+
+// turned keeps it when the lane was opened or closed.
+func (l *lane) turned() {
+	closed := l.machine.Closed()
+	l.log.Info("the lane is opened or closed", "closed", closed)
+	if err := l.shut.keep(closed); err != nil {
+		l.log.Error("a restart will not know whether the lane is closed", "err", err)
+	}
+}
