@@ -202,11 +202,7 @@ func (l *lane) press(ctx context.Context, p press) {
 			return
 		}
 		in, ok := l.button(in, p.point)
-		if ok && l.behind && in.Kind == passage.PressRelease {
-			l.log.Warn("a release came too late to count: it has to be pressed again", "late", time.Since(p.at))
-			return
-		}
-		if ok {
+		if ok && !l.stale(in) {
 			l.step(ctx, in)
 		}
 		return
@@ -219,6 +215,17 @@ func (l *lane) press(ctx context.Context, p press) {
 	}
 	in.Kind, in.Found = on[p.active], p.first
 	l.step(ctx, in)
+}
+
+// stale tells of a release, of a wired button or a keypad, that it came too late to
+// count.
+func (l *lane) stale(in passage.Input) bool {
+	late := time.Since(in.At)
+	if in.Kind != passage.PressRelease || late <= fresh {
+		return false
+	}
+	l.log.Warn("a release came too late to count: it has to be pressed again", "late", late)
+	return true
 }
 
 // point keeps which wired points can be read.

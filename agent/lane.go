@@ -229,7 +229,7 @@ func (l *lane) read(ctx context.Context, r devices.Read) {
 		l.totals.Unplaced++
 		return
 	}
-	if in, ok := l.input(r); ok {
+	if in, ok := l.input(r); ok && !l.stale(in) {
 		l.step(ctx, in)
 	}
 }
