@@ -40,23 +40,26 @@ func (b *booth) printer(ctx context.Context, d configs.Device, own *printer.Sett
 		b.inbox.tell(ctx, deviceNews{device: d.Name, online: online, reason: reason, at: time.Now()})
 	}
 	supervise(ctx, b.log.With("device", d.Name), func(ctx context.Context, up func()) error {
+		var wrong error // told by Health, before it is open too
 		p, err := b.world.OpenPort(ctx, port.Spec{Path: string(d.Path), Baud: d.Baud, LockDir: filepath.Dir(string(b.cfg.Socket))})
 		if err != nil {
 			return err
 		}
 		pr, err := printer.Open(ctx, p, printer.Config{Name: d.Name, Language: own.Language, Columns: own.Columns,
 			Cut: own.Language == printer.ESCPOS, Answers: own.Answers, Health: func(f printer.Faults) {
-				if f == 0 {
-					tell(true, nil)
-					return
+				if wrong = nil; f != 0 {
+					wrong = printer.NotReady{Faults: f}
 				}
-				tell(true, printer.NotReady{Faults: f})
+				tell(true, wrong)
 			}})
 		if err != nil {
 			return err
 		}
 		defer pr.Close()
 		up()
+		if wrong != nil {
+			tell(true, wrong)
+		}
 		look := time.NewTicker(printerLook)
 		defer look.Stop()
 		for {

@@ -84,8 +84,19 @@ func TestPrinterIsLookedAt(t *testing.T) {
 		_ = (<-fars).Close()
 		within(3*time.Second, "gone", func() bool { return !last.online })
 		synctest.Wait()
+		if err := s.Set(printer.PaperOut); err != nil {
+			t.Fatal(err)
+		}
 		on.Store(true)
 		within(3*time.Second, "back", func() bool { return last.online })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for len(b.inbox.news) > 0 {
+			last = <-b.inbox.news
+		}
+		if !last.online || last.reason == nil {
+			t.Errorf("switched on without paper it is told as sound: %t, %v", last.online, last.reason)
+		}
 		cancel()
 		<-over
 		_ = (<-fars).Close()
