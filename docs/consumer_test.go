@@ -10,18 +10,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"boothd/test/programs"
 )
 
 // The consumer that integrators.md shows takes every event of a booth once: what
 // it prints is what the booth's journal holds.
 func TestTheConsumerTakesEveryEventOnce(t *testing.T) {
 	t.Parallel()
-	bin, dir := t.TempDir(), filepath.Join(t.TempDir(), "booth")
-	for _, what := range []string{"boothd/cmd/...", "boothd/docs/consumer"} {
-		if out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", bin, what).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	bin, err := programs.Dir()
+	if err != nil {
+		t.Fatal(err)
 	}
+	dir := filepath.Join(t.TempDir(), "booth")
 	if b, err := os.ReadFile("consumer/main.go"); err != nil || strings.Count(string(b), "\n") > 70 {
 		t.Errorf("the example has %d lines, %v", strings.Count(string(b), "\n"), err)
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"boothd/test/programs"
 )
 
 // What lists.md tells to be typed works as it stands, in an empty folder.
@@ -14,10 +16,11 @@ func TestListsCanBeTyped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin, work := t.TempDir(), t.TempDir()
-	if out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", bin, "boothd/cmd/boothhq").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin, err := programs.Dir()
+	if err != nil {
+		t.Fatal(err)
 	}
+	work := t.TempDir()
 	typed, told := 0, ""
 	for line := range strings.Lines(string(page)) {
 		command, ok := strings.CutPrefix(line, "    ")

@@ -24,52 +24,23 @@ import (
 	"boothd/agent/passage"
 	"boothd/buffer/journal"
 	"boothd/test/long"
+	build "boothd/test/programs"
 )
 
-// programs is where TestMain has built them.
+// programs is where they are; TestMain has built them.
 var programs string
 
 const programsEnv = "BOOTHD_TEST_PROGRAMS"
 
 func TestMain(m *testing.M) {
-	if programs = os.Getenv(programsEnv); programs != "" {
-		os.Exit(m.Run()) // the test that built them has started this one
-	}
-	dir, err := os.MkdirTemp("", "boothd-programs-")
-	if err == nil {
-		err = sources()
-	}
-	if err == nil {
-		programs = dir
-		out, buildErr := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", dir, "boothd/cmd/...").CombinedOutput()
-		if err = buildErr; err != nil {
-			fmt.Fprintf(os.Stderr, "%s", out)
+	if programs = os.Getenv(programsEnv); programs == "" { // else the test that built them has started this one
+		var err error
+		if programs, err = build.Dir(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
 	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// sources looks at what the programs are built of: the go tool keeps the result
-// of a test until something that the test has looked at changes, and programs
-// that are built here would not count.
-func sources() error {
-	for _, dir := range []string{"cmd", "agent", "devices", "buffer", "configs"} {
-		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, _ os.DirEntry, _ error) error {
-			_, err := os.Stat(path)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	os.Exit(m.Run())
 }
 
 // mosquitto runs the broker with headquarters' access list on a loopback port.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"boothd/devices/gpio"
 	"boothd/devices/port"
 	"boothd/devices/sim"
+	"boothd/test/programs"
 )
 
 // chipBoard serves the simulated GPIO chip that the configuration names, with
@@ -110,22 +110,9 @@ func boothdCmd(ts *testscript.TestScript, _ bool, args []string) {
 
 // hqCmd runs the list office, which is another program.
 func hqCmd(ts *testscript.TestScript, neg bool, args []string) {
-	path, err := boothhq()
+	dir, err := programs.Dir()
 	ts.Check(err)
-	if err := ts.Exec(path, args...); (err != nil) != neg {
+	if err := ts.Exec(filepath.Join(dir, "boothhq"), args...); (err != nil) != neg {
 		ts.Fatalf("boothhq %v: %v", args, err)
 	}
 }
-
-// tools is where programs are built; TestMain makes and removes it.
-var tools string
-
-// boothhq is built once, when a script needs it.
-var boothhq = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(tools, "boothhq")
-	out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", path, "boothd/cmd/boothhq").CombinedOutput()
-	if err != nil {
-		return "", errors.New(string(out))
-	}
-	return path, nil
-})

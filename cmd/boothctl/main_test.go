@@ -29,21 +29,7 @@ import (
 var update = flag.Bool("update", false, "rewrite golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(build{m}, map[string]func(){"boothctl": main})
-}
-
-// build runs the tests with a folder for the programs that they build. It is
-// not made when this program is run as boothctl by a script.
-type build struct{ *testing.M }
-
-func (b build) Run() int {
-	dir, err := os.MkdirTemp("", "boothctl")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	tools = dir
-	return b.M.Run()
+	testscript.Main(m, map[string]func(){"boothctl": main})
 }
 
 func TestScripts(t *testing.T) {

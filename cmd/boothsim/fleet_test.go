@@ -5,12 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,41 +16,25 @@ import (
 
 	"boothd/cmd/boothsim/internal/fleet"
 	"boothd/test/long"
+	"boothd/test/programs"
 )
 
-// programs builds boothhq and boothsim, once for all tests, and gives the folder
-// that they are in, beside nats-server.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "boothsim-programs-")
-	if err != nil {
-		return "", err
-	}
-	out, err := exec.Command("go", "build", "-tags", "sqlite_omit_load_extension", "-o", dir, "boothd/cmd/boothhq", "boothd/cmd/boothsim").CombinedOutput()
-	if err != nil {
-		return dir, fmt.Errorf("building: %w\n%s", err, out)
-	}
-	// Where .ci/setup puts it if it is not on the path.
-	nats, err := filepath.Abs("../../bin/nats-server")
-	if err == nil {
-		err = os.Symlink(nats, filepath.Join(dir, "nats-server"))
-	}
-	return dir, err
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, _ := programs(); dir != "" {
-		_ = os.RemoveAll(dir)
-	}
-	os.Exit(code)
-}
-
-// headquarters gives the folder that the programs are in.
+// headquarters gives a folder that boothhq, boothsim and nats-server are in.
 func headquarters(t *testing.T) string {
 	t.Helper()
-	dir, err := programs()
+	built, err := programs.Dir()
 	if err != nil {
 		t.Fatal(err)
+	}
+	nats, err := filepath.Abs("../../bin/nats-server") // where .ci/setup puts it if it is not on the path
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, program := range []string{filepath.Join(built, "boothhq"), filepath.Join(built, "boothsim"), nats} {
+		if err := os.Symlink(program, filepath.Join(dir, filepath.Base(program))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
