@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -74,18 +76,60 @@ func (r *recorder) judge(t *testing.T) map[string]int {
 	if r.err != nil {
 		t.Fatalf("recording: %v", r.err)
 	}
-	cmd := exec.Command("node", "contract/check.mjs", "../agent/contract", r.file.Name()) // not the test's context: it has ended
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	said, err := judges()
 	if err != nil {
-		t.Errorf("what was sent is not what the contract says: %v\n%s", err, stderr.String())
+		t.Fatal(err)
 	}
-	var count map[string]int
-	if err := json.Unmarshal(out, &count); err != nil {
-		t.Fatalf("check.mjs said %q: %v", out, err)
+	answer, err := said.ask(r.file.Name())
+	if err != nil {
+		t.Fatalf("check.mjs: %v", err)
 	}
-	return count
+	if len(answer.Problems) > 0 {
+		t.Errorf("what was sent is not what the contract says:\n%s", strings.Join(answer.Problems, "\n"))
+	}
+	return answer.Count
+}
+
+// judge is check.mjs, which is asked about one file after another: to read the
+// documents takes it seconds.
+type judge struct {
+	mu  sync.Mutex // tests that run beside one another ask in turn
+	in  io.Writer
+	out *json.Decoder
+}
+
+// judges starts it once; it goes when stdin ends with this process.
+var judges = sync.OnceValues(func() (*judge, error) {
+	cmd := exec.Command("node", "contract/check.mjs", "../agent/contract", "-")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &judge{in: in, out: json.NewDecoder(out)}, cmd.Start()
+})
+
+// opinion is what check.mjs says of one file.
+type opinion struct {
+	Problems []string       `json:"problems"`
+	Count    map[string]int `json:"count"` // of messages, by name
+}
+
+func (j *judge) ask(file string) (o opinion, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, err := fmt.Fprintln(j.in, file); err != nil {
+		return opinion{}, err
+	}
+	err = j.out.Decode(&o)
+	if err == nil && o.Count == nil {
+		err = errors.New("no count in its answer")
+	}
+	return o, err
 }
 
 // heard fails the test unless messages of all these names were heard.

@@ -4,6 +4,9 @@
 //   node check.mjs DIR              DIR holds asyncapi.yaml, schemas/ and golden/
 //   node check.mjs DIR FILE...      and FILEs hold messages that were sent, one
 //                                   {"topic": .., "payload": base64} a line
+//   node check.mjs DIR -            reads names of such FILEs from stdin, one a
+//                                   line, and answers each with a line on stdout:
+//                                   {"problems": [..], "count": {..}}, its own
 //
 // Every message is looked up as a stranger would: its topic names a channel of
 // the document, the channel its messages, and the message its schema. Every
@@ -14,13 +17,14 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { Parser, fromFile } from '@asyncapi/parser';
 import Ajv from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 
 const [dir, ...recorded] = process.argv.slice(2);
-const problems = [];
-const count = {};
+let problems = [];
+let count = {};
 const wrong = (where, what) => problems.push(`${where}: ${what}`);
 const json = (...path) => JSON.parse(readFileSync(join(dir, ...path), 'utf8'));
 const names = (folder) => readdirSync(join(dir, folder)).filter((f) => f.endsWith('.json')).map((f) => f.slice(0, -5));
@@ -146,7 +150,7 @@ for (const name of names('golden')) {
   count[`golden ${name}`] = 1;
 }
 
-for (const file of recorded) {
+function judge(file) {
   readFileSync(file, 'utf8').split('\n').filter(Boolean).forEach((line, i) => {
     const { topic, payload } = JSON.parse(line);
     try {
@@ -157,10 +161,22 @@ for (const file of recorded) {
   });
 }
 
-console.log(JSON.stringify(count));
-if (problems.length > 0) {
-  const shown = problems.slice(0, 100);
-  console.error(shown.join('\n'));
-  if (problems.length > shown.length) console.error(`and ${problems.length - shown.length} more`);
-  process.exitCode = 1;
+// shown is what is told of the problems.
+const shown = () => (problems.length > 100 ? [...problems.slice(0, 100), `and ${problems.length - 100} more`] : problems);
+
+if (recorded[0] === '-') {
+  // A fault of the documents is told with every file.
+  const before = problems;
+  for await (const file of createInterface({ input: process.stdin })) {
+    [problems, count] = [[...before], {}];
+    judge(file);
+    console.log(JSON.stringify({ problems: shown(), count }));
+  }
+} else {
+  recorded.forEach(judge);
+  console.log(JSON.stringify(count));
+  if (problems.length > 0) {
+    console.error(shown().join('\n'));
+    process.exitCode = 1;
+  }
 }

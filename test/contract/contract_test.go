@@ -80,6 +80,29 @@ func TestFaultsInMessagesAreTold(t *testing.T) {
 	tells(t, faults, err, "schemas/want.list.json: strict mode", "schemas/status.json: ", "does not notice that /data/policy/anti_passback is broken",
 		"golden/state.health.json: /level", sent+":2: no channel", sent+":3: no channel", sent+":4: receipt: ", sent+":5: "+booth+"evt/audit may not carry org.boothd.audit.slept.v1",
 		sent+":6: ", sent+":7: ", sent+":8: list/v1/cards/part/")
+	// Asked by name, it says the same, and nothing of a file that it was asked about before.
+	cmd := exec.CommandContext(t.Context(), "node", "check.mjs", dir, "-")
+	good := sentMessages(t, []message{{booth + "evt/audit", golden}})
+	cmd.Stdin = strings.NewReader(sent + "\n" + good + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers [2]struct {
+		Problems []string
+		Count    map[string]int
+	}
+	for d, i := json.NewDecoder(bytes.NewReader(out)), 0; i < len(answers); i++ {
+		if err := d.Decode(&answers[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(answers[0].Problems, "\n") + "\n"; got != faults {
+		t.Errorf("asked by name it tells\n%s, else\n%s", got, faults)
+	}
+	if count := answers[1].Count; len(count) != 1 || count["org.boothd.audit.stopped.v1"] != 1 || strings.Contains(strings.Join(answers[1].Problems, ""), "sent.ndjson") {
+		t.Errorf("of a file without a fault: %+v", answers[1])
+	}
 	if strings.Contains(faults, sent+":1:") || !strings.Contains(said, `"org.boothd.audit.stopped.v1":1`) {
 		t.Errorf("a message without fault is not taken: %s\n%s", said, faults)
 	}
