@@ -69,6 +69,7 @@ type Office struct {
 	// Tell hears how far a publication has come.
 	Tell Progress
 
+	seal seal                          // what opens them, worked out last
 	keys map[string]ed25519.PrivateKey // opened, by role
 }
 

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
@@ -28,7 +29,7 @@ const (
 	rootThreshold = 2
 )
 
-// scrypt's cost: 32 MiB and about 0.1 s for each key.
+// scrypt's cost: 32 MiB and about 0.1 s for each salt.
 const (
 	scryptN = 1 << 15
 	scryptR = 8
@@ -56,39 +57,65 @@ func (f keyFile) bound() []byte {
 	return []byte("boothhq key 1\x00" + f.Role + "\x00" + f.Public)
 }
 
-func aead(phrase, salt []byte) (cipher.AEAD, error) {
+// seal is the passphrase worked out with a salt. The keys of one Init lie under
+// one salt: they have one passphrase, and whoever guesses that has them all.
+type seal struct {
+	salt []byte
+	box  cipher.AEAD
+}
+
+func newSeal(phrase []byte) (*seal, error) {
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	s := new(seal)
+	return s, s.set(phrase, salt)
+}
+
+// set works the passphrase out, unless that was done with this salt.
+func (s *seal) set(phrase, salt []byte) error {
+	if s.box != nil && bytes.Equal(s.salt, salt) {
+		return nil
+	}
 	k, err := scrypt.Key(phrase, salt, scryptN, scryptR, scryptP, 32)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	block, err := aes.NewCipher(k)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return cipher.NewGCM(block)
+	s.salt = salt
+	s.box, err = cipher.NewGCM(block)
+	return err
 }
 
-// sealKey encrypts a private key.
+// sealKey encrypts a private key under a salt of its own.
 func sealKey(role string, key ed25519.PrivateKey, phrase []byte) ([]byte, error) {
-	salt, nonce := make([]byte, 16), make([]byte, 12)
-	rand.Read(salt)
-	rand.Read(nonce)
-	box, err := aead(phrase, salt)
+	s, err := newSeal(phrase)
 	if err != nil {
 		return nil, fmt.Errorf("sealing key %s: %w", role, err)
 	}
+	return s.close(role, key)
+}
+
+// close encrypts a private key.
+func (s *seal) close(role string, key ed25519.PrivateKey) ([]byte, error) {
+	nonce := make([]byte, 12)
+	rand.Read(nonce)
 	f := keyFile{Version: 1, Role: role, Public: hex.EncodeToString(key.Public().(ed25519.PublicKey)), KDF: kdfName,
-		Salt: hex.EncodeToString(salt), Nonce: hex.EncodeToString(nonce)}
-	f.Box = hex.EncodeToString(box.Seal(nil, nonce, key.Seed(), f.bound()))
+		Salt: hex.EncodeToString(s.salt), Nonce: hex.EncodeToString(nonce)}
+	f.Box = hex.EncodeToString(s.box.Seal(nil, nonce, key.Seed(), f.bound()))
 	return json.MarshalIndent(f, "", "  ")
 }
 
 // openKey decrypts the private key of a role.
 func openKey(dir, role string, phrase []byte) (ed25519.PrivateKey, error) {
-	return openKeyFile(keyPath(dir, role), role, phrase)
+	return new(seal).open(keyPath(dir, role), role, phrase)
 }
 
-func openKeyFile(path, role string, phrase []byte) (ed25519.PrivateKey, error) {
+// open decrypts a private key. The same passphrase is worked out once for keys
+// under the same salt.
+func (s *seal) open(path, role string, phrase []byte) (ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening key %s: %w", role, err)
@@ -106,11 +133,10 @@ func openKeyFile(path, role string, phrase []byte) (ed25519.PrivateKey, error) {
 	if f.Version != 1 || f.KDF != kdfName || f.Role != role || len(nonce) != 12 || errors.Join(err1, err2, err3) != nil {
 		return nil, fmt.Errorf("opening key %s: no key file of this program", role)
 	}
-	box, err := aead(phrase, salt)
-	if err != nil {
+	if err := s.set(phrase, salt); err != nil {
 		return nil, fmt.Errorf("opening key %s: %w", role, err)
 	}
-	seed, err := box.Open(nil, nonce, sealed, f.bound())
+	seed, err := s.box.Open(nil, nonce, sealed, f.bound())
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("opening key %s: wrong passphrase, or the file was changed", role)
 	}
@@ -178,12 +204,16 @@ func makeRoot(dir string, phrase []byte, expires time.Time) ([]byte, error) {
 	root := metadata.Root(expires.UTC().Truncate(time.Second))
 	root.Signed.ConsistentSnapshot = false
 	var signers []ed25519.PrivateKey
+	under, err := newSeal(phrase)
+	if err != nil {
+		return nil, fmt.Errorf("sealing keys: %w", err)
+	}
 	add := func(role, file string) error {
 		_, key, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			return err
 		}
-		sealed, err := sealKey(file, key, phrase)
+		sealed, err := under.close(file, key)
 		if err != nil {
 			return err
 		}

@@ -266,7 +266,7 @@ func (o *Office) open(roles ...string) error {
 		if _, ok := o.keys[role]; ok {
 			continue
 		}
-		key, err := openKey(o.Dir, role, o.Phrase)
+		key, err := o.seal.open(keyPath(o.Dir, role), role, o.Phrase)
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func (o *Office) rootSigners(root *metadata.Metadata[metadata.RootType], files [
 	var out signerSet
 	for _, path := range files {
 		role := strings.TrimSuffix(filepath.Base(path), ".key")
-		key, err := openKeyFile(path, role, o.Phrase)
+		key, err := o.seal.open(path, role, o.Phrase)
 		if err != nil {
 			return nil, err
 		}
