@@ -38,11 +38,18 @@ lint: $(STATICCHECK)
 $(STATICCHECK):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# vet has been through all packages in lint.
+TEST       := $(GO) test $(GOFLAGS_) -vet=off
+# Tests wait most of the time, for real programs: one package more is at work than
+# there are processors, and twice as many tests of each.
+CPUS       := $(shell nproc 2>/dev/null || echo 2)
+AT_ONCE    := -p $(shell expr $(CPUS) + 1) -parallel $(shell expr $(CPUS) \* 2)
+
 # The longest first.
-UNIT       := ./test ./...
+UNIT       := ./test ./agent ./cmd/boothctl ./cmd/boothhq ./cmd/boothhq/internal/receiver ./test/powercut ./agent/lists ./...
 
 unit:
-	$(GO) test $(GOFLAGS_) $(UNIT)
+	$(TEST) $(AT_ONCE) $(UNIT)
 
 # The tests that take their time by the thousand, and every fuzz target: those
 # that parse devices' bytes for FUZZ_DEVICES, all others for FUZZ. LONG is how
@@ -78,7 +85,7 @@ mutants:
 	$(GO) run ./test/mutants
 
 race:
-	$(GO) test $(GOFLAGS_) -race $(RACE)
+	$(TEST) -race $(RACE)
 
 # Each figure stands beside its limit or peer of the same run, as a ratio. It
 # takes under two minutes; BOOTHD_BENCH_CARDS=2300000 makes the whole country's
