@@ -1,18 +1,17 @@
 // Second opinions on the contract: AsyncAPI's own parser reads asyncapi.yaml,
 // and ajv (strict, draft 2020-12) reads every schema and every message.
 //
-//   node check.mjs DIR              DIR holds asyncapi.yaml, schemas/ and golden/
-//   node check.mjs DIR FILE...      and FILEs hold messages that were sent, one
-//                                   {"topic": .., "payload": base64} a line
-//   node check.mjs DIR -            reads names of such FILEs from stdin, one a
-//                                   line, and answers each with a line on stdout:
-//                                   {"problems": [..], "count": {..}}, its own
+//   node check.mjs DIR      DIR holds asyncapi.yaml, schemas/ and golden/
+//   node check.mjs DIR -    and stdin names files of messages that were sent, one
+//                           {"topic": .., "payload": base64} a line; each is
+//                           answered by a line {"problems": [..], "count": {..}}
 //
 // Every message is looked up as a stranger would: its topic names a channel of
 // the document, the channel its messages, and the message its schema. Every
 // golden message is then broken at each of its members, one at a time, and its
 // schema has to notice. What is wrong goes to stderr, a line each, and the exit
-// code is 1; stdout tells how many messages there were of each name.
+// code is 1; stdout tells how many messages there were of each name. Of a file
+// both are in its answer, with what is wrong with the documents.
 
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -22,7 +21,7 @@ import { Parser, fromFile } from '@asyncapi/parser';
 import Ajv from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 
-const [dir, ...recorded] = process.argv.slice(2);
+const [dir, asked] = process.argv.slice(2);
 let problems = [];
 let count = {};
 const wrong = (where, what) => problems.push(`${where}: ${what}`);
@@ -164,8 +163,7 @@ function judge(file) {
 // shown is what is told of the problems.
 const shown = () => (problems.length > 100 ? [...problems.slice(0, 100), `and ${problems.length - 100} more`] : problems);
 
-if (recorded[0] === '-') {
-  // A fault of the documents is told with every file.
+if (asked === '-') {
   const before = problems;
   for await (const file of createInterface({ input: process.stdin })) {
     [problems, count] = [[...before], {}];
@@ -173,7 +171,6 @@ if (recorded[0] === '-') {
     console.log(JSON.stringify({ problems: shown(), count }));
   }
 } else {
-  recorded.forEach(judge);
   console.log(JSON.stringify(count));
   if (problems.length > 0) {
     console.error(shown().join('\n'));
