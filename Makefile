@@ -61,8 +61,8 @@ LIMIT ?= 40m
 LONGEST := ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 
 test-long: $(STATICCHECK)
-	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|AWholeListComes|BrownOut|OneStartAfterAnother|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence' $(LONGEST)
-	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) -run '/^unplugged' ./devices/...
+	BOOTHD_LONG=$(LONG) $(TEST) -count 1 -timeout $(LIMIT) -run 'PassagesWithCuts|Thousand|NationalLists|AWholeListComes|BrownOut|OneStartAfterAnother|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence|SpoiltReleases' $(LONGEST)
+	BOOTHD_LONG=$(LONG) $(TEST) -count 1 -timeout $(LIMIT) -run '/^unplugged' ./devices/...
 	$(GO) vet $(GOFLAGS_),fuse ./test && $(STATICCHECK) $(GOFLAGS_),fuse ./test
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_),fuse -count 1 -timeout $(LIMIT) -run AFolderThatFails ./test
 	cd test/faults && $(GO) vet $(GOFLAGS_) ./... && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) ./... && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
