@@ -71,7 +71,11 @@ func (f *far) known(d configs.Device) error {
 }
 
 // sharing gives the device that is played on the same line already; nil: none.
+// Two devices of others have the same path before each has a port of its own.
 func (h *hardware) sharing(d configs.Device) *far {
+	if of, _ := agent.Drivers.Of(d.Driver); !of.Shares {
+		return nil
+	}
 	i := slices.IndexFunc(h.far, func(f *far) bool { return f.cable != nil && d.Path != "" && f.cable.path == d.Path })
 	if i < 0 {
 		return nil
