@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,9 +160,9 @@ func TestNoticeBeforeTheClockIsSet(t *testing.T) {
 				}
 				clock := &timekeeper{began: time.Now()}
 				clock.judgement.Store(&judgement{quality: c.clock})
-				odd := 0
+				var odd atomic.Int64
 				n := &notice{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "notice"), trust: trust, outbox: o, time: clock,
-					report: func(contract.Notice) { odd++ }, in: make(chan uplink.Message, noticesMost)}
+					report: func(contract.Notice) { odd.Add(1) }, in: make(chan uplink.Message, noticesMost)}
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan struct{})
 				go func() { defer close(ended); n.run(ctx) }()
@@ -170,8 +171,8 @@ func TestNoticeBeforeTheClockIsSet(t *testing.T) {
 				_, message := said(t, keyOfOffice, "Version 1 ends on 2027-11-30.", time.Now().Add(behind), func(n *contract.FleetNotice) { n.NotAfter = n.NotAfter.Add(2 * behind) })
 				n.in <- uplink.Message{Topic: contract.TopicNotice, Payload: message}
 				time.Sleep(time.Minute)
-				if _, ok := n.now(time.Now()); ok || (odd > 0) == c.shown {
-					t.Errorf("before the clock is set: shown %v, told as a forgery %d times", ok, odd)
+				if _, ok := n.now(time.Now()); ok || (odd.Load() > 0) == c.shown {
+					t.Errorf("before the clock is set: shown %v, told as a forgery %d times", ok, odd.Load())
 				}
 				time.Sleep(behind) // as if the clock were set
 				clock.judgement.Store(&judgement{quality: passage.ClockSynced})

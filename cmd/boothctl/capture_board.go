@@ -38,6 +38,10 @@ func (c *captureCmd) board(t *tool) (b configs.Board, o opener, ok bool) {
 	return cfg.Boards[i], o, true
 }
 
+// boardTail is how long a session goes on after its last level, some questions: a
+// replay, in which answers come a hair sooner, needs the next one to tell it too.
+const boardTail = 300 * time.Millisecond
+
 // captureBoard captures a board as boothd has it before a vehicle comes: its
 // relays safe and asked for, its inputs read.
 func (c *captureCmd) captureBoard(t *tool, d configs.Board, o opener) (err error) {
@@ -81,6 +85,9 @@ func (c *captureCmd) captureBoard(t *tool, d configs.Board, o opener) (err error
 	}
 	if ctx.Err() != nil {
 		err = nil // its time is over
+	}
+	if err == nil {
+		time.Sleep(boardTail)
 	}
 	count := b.Counters()
 	err = errors.Join(err, tape.end(), kept.Flush(), out.Close(), reads.Close())
