@@ -35,7 +35,7 @@ func TestEveryLaneRunsItsDay(t *testing.T) {
 			t.Parallel() // they wait for vehicles most of the time
 			dir := filepath.Join(t.TempDir(), "booth")
 			r := demo(t, 3*time.Minute, "--bin", programs, "--lane", lane, "--passages", tt.passages, "--speed", tt.speed, "--dir", dir)
-			if r.Missing != 0 || r.Doubled != 0 || r.Receipted != r.Stored || r.Unsafe != 0 || r.Unseen != 0 || r.Greens < tt.greens {
+			if r.Missing != 0 || r.Doubled != 0 || r.Receipted != r.Stored || r.Unsafe != 0 || r.Unseen != 0 || r.Greens+r.Outcomes["900"] < tt.greens { // who is drawn at random is not let go
 				t.Errorf("%+v", r)
 			}
 			missing := 0
