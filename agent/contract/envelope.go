@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -97,7 +96,13 @@ func Drafted(h Head, d Data) (Draft, error) {
 	if err := CheckBooth(h.Booth); err != nil {
 		return Draft{}, err
 	}
-	b, err := json.Marshal(d)
+	var b []byte
+	var err error
+	if c, ok := d.(CrossingDecided); ok {
+		b, err = c.encode()
+	} else {
+		b, err = json.Marshal(d)
+	}
 	if err != nil {
 		return Draft{}, fmt.Errorf("encoding %s: %w", d.Type(), err)
 	}
@@ -123,33 +128,28 @@ const enveloped = 640
 // read the data once more took as long as to encode them, between the decision
 // and its record.
 func (d Draft) Encode(s Stamp) ([]byte, error) {
-	b, failed := append(make([]byte, 0, len(d.data)+enveloped), '{'), error(nil)
-	member := func(name, value string) {
-		b = append(append(append(b, '"'), name...), `":`...)
-		quoted, err := jsontext.AppendQuote(b, value)
-		b, failed = append(quoted, ','), cmp.Or(failed, err)
-	}
-	member("specversion", "1.0")
-	member("id", s.ID)
-	member("source", "/booth/"+d.head.Booth)
-	member("type", string(d.typ))
-	if d.subj != "" {
-		member("subject", d.subj)
-	}
-	member("time", d.head.Time.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano))
-	member("datacontenttype", "application/json")
-	member("dataschema", d.typ.Schema())
-	member("boothepoch", s.Epoch)
-	b = append(strconv.AppendUint(append(b, `"boothseq":`...), s.Seq, 10), ',')
-	member("boothprev", base64.RawURLEncoding.EncodeToString(s.Prev[:]))
-	member("boothlane", laneWord(s.Live))
+	m := members{b: append(make([]byte, 0, len(d.data)+enveloped), '{')}
+	m.text("specversion", "1.0")
+	m.text("id", s.ID)
+	m.text("source", "/booth/"+d.head.Booth)
+	m.text("type", string(d.typ))
+	m.some("subject", d.subj)
+	m.instant("time", d.head.Time.UTC().Truncate(time.Microsecond))
+	m.text("datacontenttype", "application/json")
+	m.text("dataschema", d.typ.Schema())
+	m.text("boothepoch", s.Epoch)
+	m.name("boothseq")
+	m.b = append(strconv.AppendUint(m.b, s.Seq, 10), ',')
+	m.text("boothprev", base64.RawURLEncoding.EncodeToString(s.Prev[:]))
+	m.text("boothlane", laneWord(s.Live))
 	if d.head.Simulated {
-		b = append(b, `"boothsimulated":true,`...)
+		m.flag("boothsimulated", true)
 	}
-	b = append(append(append(b, `"data":`...), d.data...), '}')
+	m.name("data")
+	b := append(append(m.b, d.data...), '}')
 	switch {
-	case failed != nil:
-		return nil, fmt.Errorf("encoding %s: %w", d.typ, failed)
+	case m.err != nil:
+		return nil, fmt.Errorf("encoding %s: %w", d.typ, m.err)
 	case len(b) > MaxEvent:
 		return nil, fmt.Errorf("%s of %d bytes: %w", d.typ, len(b), ErrTooBig)
 	}
