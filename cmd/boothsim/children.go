@@ -109,6 +109,7 @@ func (c *child) stop() error {
 	defer grace.Stop()
 	select {
 	case <-c.done:
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // whom it has left behind
 		if c.err != nil {
 			return fmt.Errorf("%s: %w%s", c.name, c.err, tail(c.log))
 		}

@@ -101,6 +101,26 @@ func TestKillStartsAnewAndNeverAfterStop(t *testing.T) {
 	}
 }
 
+// A child that goes when it is asked to leaves nobody behind.
+func TestStopLeavesNoFamily(t *testing.T) {
+	held := filepath.Join(t.TempDir(), "held")
+	if err := syscall.Mkfifo(held, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(held)
+		end <- err
+	}()
+	c := shell(t, `trap 'exit 0' TERM; sleep 600 3>`+held+` & echo up >$1; while :; do sleep 0.05; done`)
+	if err := c.stop(); err != nil {
+		t.Error(err)
+	}
+	if err := <-end; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDeadTellsHowAndWhatTheLogSaid(t *testing.T) {
 	c := shell(t, `echo the roof is leaking >&2; echo up >$1; exit 3`)
 	<-c.done
