@@ -6,27 +6,40 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"time"
+
+	"github.com/google/uuid"
 )
 
-// yieldMost is how often in a row the appender gives its turn away for requests
-// that do not come: some microseconds beside a sync.
-const yieldMost = 3
+// gatherMost is how long the appender gives its turn away to the next of those who
+// may come at once: less than half of a fast disk's sync.
+const gatherMost = 50 * time.Microsecond
 
 type request struct {
 	entries []Entry
-	done    chan answer // holds one
+	ids     []uuid.UUID // of each
+	stamps  []Stamp     // of each; the appender's until it has answered
+	done    chan error  // holds one
 }
 
-type answer struct {
-	stamps []Stamp
-	err    error
+// newRequest names the entries here, where callers do not wait for each other.
+func newRequest(entries []Entry) (request, error) {
+	r := request{entries: entries, ids: make([]uuid.UUID, len(entries)), stamps: make([]Stamp, len(entries)), done: make(chan error, 1)}
+	for i := range r.ids {
+		var err error
+		if r.ids[i], err = uuid.NewV7(); err != nil {
+			return r, fmt.Errorf("naming an event: %w", err)
+		}
+		r.stamps[i].ID = r.ids[i].String()
+	}
+	return r, nil
 }
 
 // appender gives numbers and makes rows durable in the redo log. It touches no
 // database: whatever the writer is busy with, an append costs one sync.
 type appender struct {
 	j        *Journal
-	together int // requests of the last group
+	expected int // requests that may come at once: those just answered, and who waited then
 }
 
 // run appends until the journal closes.
@@ -52,28 +65,26 @@ func (a *appender) run() {
 
 // serve stores a request together with those that wait behind it.
 func (a *appender) serve(first request) {
-	batch, n, yielded := []request{first}, len(first.entries), 0
-	for n < groupMost {
+	batch, n := []request{first}, len(first.entries)
+	for came := time.Now(); n < groupMost; {
 		select {
 		case r := <-a.j.requests:
 			if n+len(r.entries) > groupMost {
 				a.group(batch)
 				batch, n = nil, 0
 			}
-			batch, n, yielded = append(batch, r), n+len(r.entries), 0
+			batch, n, came = append(batch, r), n+len(r.entries), time.Now()
 			continue
 		default:
 		}
 		// Those of the last group have just been answered and may be on their way
 		// with their next: they share this sync if they get the processor first. A
 		// caller that is alone waits for nobody.
-		if a.together < 2 && len(batch) < 2 || yielded == yieldMost {
+		if len(batch) >= a.expected || time.Since(came) > gatherMost {
 			break
 		}
-		yielded++
 		runtime.Gosched()
 	}
-	a.together = len(batch)
 	a.group(batch)
 }
 
@@ -81,6 +92,7 @@ func (a *appender) serve(first request) {
 type stored struct {
 	Stamp
 	Entry
+	id   uuid.UUID // Stamp.ID
 	body []byte
 }
 
@@ -110,9 +122,8 @@ func (a *appender) group(batch []request) {
 		answerAll(g.requests, err)
 		return
 	}
-	for i, r := range g.requests {
-		r.done <- answer{stamps: g.stamps[i]}
-	}
+	a.expected = len(g.requests) + len(a.j.requests)
+	answerAll(g.requests, nil)
 }
 
 // try stores a batch if nothing has to be done before.
@@ -193,55 +204,51 @@ func (a *appender) roomy(batch []request) error {
 type placed struct {
 	rows     []stored
 	requests []request
-	stamps   [][]Stamp // of each request
 	end      head
 }
 
 // place makes the bodies of a batch from where the chain stands. Whoever cannot
 // make his is answered: one caller's mistake is no other's.
 func place(batch []request, at head, epoch string, live uint64) placed {
-	g := placed{end: at}
+	n := 0
 	for _, r := range batch {
-		mine, end, err := build(r.entries, g.end, epoch, live)
+		n += len(r.entries)
+	}
+	g := placed{end: at, rows: make([]stored, 0, n), requests: make([]request, 0, len(batch))}
+	for _, r := range batch {
+		rows, end, err := build(g.rows, r, g.end, epoch, live)
 		if err != nil {
-			r.done <- answer{err: err}
+			r.done <- err
 			continue
 		}
-		places := make([]Stamp, len(mine))
-		for i := range mine {
-			places[i] = mine[i].Stamp
-		}
-		g.rows, g.requests, g.stamps, g.end = append(g.rows, mine...), append(g.requests, r), append(g.stamps, places), end
+		g.rows, g.requests, g.end = rows, append(g.requests, r), end
 	}
 	return g
 }
 
 func answerAll(batch []request, err error) {
 	for _, r := range batch {
-		r.done <- answer{err: err}
+		r.done <- err
 	}
 }
 
-// build makes the bodies of one request from where the chain stands.
-func build(entries []Entry, at head, epoch string, live uint64) ([]stored, head, error) {
-	rows := make([]stored, 0, len(entries))
-	for _, e := range entries {
-		id, err := newID()
-		if err != nil {
-			return nil, at, fmt.Errorf("naming an event: %w", err)
-		}
+// build appends the rows of one request to those before, from where the chain
+// stands.
+func build(rows []stored, r request, at head, epoch string, live uint64) ([]stored, head, error) {
+	for i, e := range r.entries {
 		if len(e.Class) > classMost {
 			return nil, at, fmt.Errorf("class of %d bytes, %d are possible", len(e.Class), classMost)
 		}
-		s := Stamp{Epoch: epoch, Seq: at.seq + 1, Prev: at.prev, ID: id, Live: at.seq+1 >= live}
-		body, err := e.Build(s)
+		s := &r.stamps[i]
+		*s = Stamp{Epoch: epoch, Seq: at.seq + 1, Prev: at.prev, ID: s.ID, Live: at.seq+1 >= live}
+		body, err := e.Build(*s)
 		if err != nil {
 			return nil, at, fmt.Errorf("building an event of class %s: %w", e.Class, err)
 		}
 		if len(body) == 0 || len(body) > MaxBody {
 			return nil, at, fmt.Errorf("event of class %s has %d bytes, 1 to %d are possible", e.Class, len(body), MaxBody)
 		}
-		rows = append(rows, stored{s, e, body})
+		rows = append(rows, stored{*s, e, r.ids[i], body})
 		at = head{seq: s.Seq, prev: link(body)}
 	}
 	return rows, at, nil

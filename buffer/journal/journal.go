@@ -30,8 +30,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"boothd/buffer/internal/sqlite"
 )
 
@@ -235,27 +233,36 @@ func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error)
 	if len(entries) == 0 || len(entries) > groupMost {
 		return nil, fmt.Errorf("appending %d entries: 1 to %d are possible", len(entries), groupMost)
 	}
-	r := request{entries: entries, done: make(chan answer, 1)}
-	select {
-	case j.requests <- r:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrLate, ctx.Err())
-	case <-j.closing:
-		return nil, ErrClosed
+	r, err := newRequest(entries)
+	if err != nil {
+		return nil, err
 	}
 	select {
-	case a := <-r.done:
-		return a.stamps, a.err
+	case j.requests <- r: // there is room nearly always
+	default:
+		select {
+		case j.requests <- r:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrLate, ctx.Err())
+		case <-j.closing:
+			return nil, ErrClosed
+		}
+	}
+	select {
+	case err = <-r.done:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrLate, ctx.Err())
 	case <-j.closed:
 		select {
-		case a := <-r.done:
-			return a.stamps, a.err
+		case err = <-r.done:
 		default:
-			return nil, ErrClosed
+			err = ErrClosed
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	return r.stamps, nil
 }
 
 // Close stores what waits and closes the journal. Closing it again does nothing.
@@ -268,10 +275,4 @@ func (j *Journal) Close() error {
 		}
 	})
 	return j.closeErr
-}
-
-// newID gives a UUIDv7.
-func newID() (string, error) {
-	id, err := uuid.NewV7()
-	return id.String(), err
 }

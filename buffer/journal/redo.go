@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"boothd/buffer/internal/sqlite"
 )
@@ -57,59 +56,6 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Log is the file of a redo log.
-type Log interface {
-	io.ReaderAt
-	io.WriterAt
-	// Sync returns when what was written is on the medium.
-	Sync() error
-	Close() error
-}
-
-// OpenLog opens a file of at least size bytes and makes it if it is missing; its
-// name and its size are on the medium then, so that to write it anew changes
-// neither.
-func OpenLog(path string, size int64) (Log, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && fi.Size() < size {
-		err = allocate(f, size)
-	}
-	if err == nil { // also of a file that was made before: who made it may not have come so far
-		err = errors.Join(f.Sync(), sqlite.SyncDir(filepath.Dir(path)))
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return logFile{f}, nil
-}
-
-// allocate takes the room from the disk. Where that cannot be asked for, zeros do it.
-func allocate(f *os.File, size int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		_, err = f.WriteAt(make([]byte, size), 0)
-	}
-	if err != nil {
-		return fmt.Errorf("taking %d bytes for %s: %w", size, filepath.Base(f.Name()), err)
-	}
-	return nil
-}
-
-type logFile struct{ *os.File }
-
-// Sync leaves out what only tells when the file was written.
-func (f logFile) Sync() error {
-	for {
-		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
 // redoPath is the redo log of the journal at path.
 func redoPath(path string) string { return path + ".redo" }
 
@@ -124,7 +70,7 @@ type redo struct {
 	at    int64  // where the next group goes
 	next  uint64 // its first number, unless it begins a round
 	other uint64 // the last number in the other half
-	buf   []byte
+	buf   []byte // the last group, in whole pages
 	rest  rest
 }
 
@@ -242,7 +188,8 @@ func decode(group []byte, seq uint64) (rows []stored, ok bool) {
 		var r stored
 		r.Epoch, r.Seq = epoch, seq
 		r.At, r.Alert = sqlite.Time(int64(binary.LittleEndian.Uint64(b))), b[8] == 1
-		r.ID, r.Prev = uuid.UUID(b[9:25]).String(), [16]byte(b[25:41])
+		r.id, r.Prev = uuid.UUID(b[9:25]), [16]byte(b[25:41])
+		r.ID = r.id.String()
 		class := int(b[41])
 		if b = b[42:]; len(b) < class+4 {
 			return nil, false
@@ -258,29 +205,30 @@ func decode(group []byte, seq uint64) (rows []stored, ok bool) {
 	return rows, true
 }
 
-// encode writes rows as one group into the log's buffer.
-func (l *redo) encode(rows []stored) error {
+// encode writes rows as one group into the log's buffer, with zeros up to the end
+// of its last page.
+func (l *redo) encode(rows []stored) {
+	n := pages(length(rows))
+	if int64(cap(l.buf)) < n {
+		l.buf = wholePages(n)
+	}
 	b := append(l.buf[:0], redoMagic...)
 	b = append(b, make([]byte, 8)...)
 	b = binary.LittleEndian.AppendUint64(b, l.salt)
 	b = append(b, l.epoch[:]...)
 	b = binary.LittleEndian.AppendUint64(b, rows[0].Seq)
 	for _, r := range rows {
-		id, err := uuid.Parse(r.ID)
-		if err != nil {
-			return err
-		}
 		b = binary.LittleEndian.AppendUint64(b, uint64(sqlite.Micros(r.At)))
 		b = append(b, byte(r.isAlert()))
-		b = append(b, id[:]...)
+		b = append(b, r.id[:]...)
 		b = append(b, r.Prev[:]...)
 		b = append(append(b, byte(len(r.Class))), r.Class...)
 		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(r.body))), r.body...)
 	}
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-redoHead))
 	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
-	l.buf = b
-	return nil
+	clear(b[len(b):n])
+	l.buf = b[:n]
 }
 
 // fits tells whether rows can follow what is in this half: they have to be next,
@@ -313,9 +261,7 @@ func length(rows []stored) int64 {
 // restart: what is on the medium is not known, and a later sync does not make it
 // good.
 func (l *redo) write(rows []stored) error {
-	if err := l.encode(rows); err != nil {
-		return err
-	}
+	l.encode(rows)
 	_, err := l.file.WriteAt(l.buf, l.at)
 	if err == nil {
 		err = l.file.Sync()
@@ -326,7 +272,7 @@ func (l *redo) write(rows []stored) error {
 		l.rest.more()
 		return err
 	}
-	l.at += pages(int64(len(l.buf)))
+	l.at += int64(len(l.buf))
 	l.next = rows[len(rows)-1].Seq + 1
 	l.rest = rest{}
 	return nil

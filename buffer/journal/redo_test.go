@@ -51,7 +51,8 @@ func round(t testing.TB, mem *logged) *redo {
 // rowsOf are rows as a chain has them, whose bodies are all of one size.
 func rowsOf(from uint64, n int) (rows []stored) {
 	for seq := from; seq < from+uint64(n); seq++ {
-		r := stored{Stamp: Stamp{Epoch: logEpoch.String(), Seq: seq, ID: uuid.NewSHA1(logEpoch, []byte{byte(seq)}).String()},
+		id := uuid.NewSHA1(logEpoch, []byte{byte(seq)})
+		r := stored{id: id, Stamp: Stamp{Epoch: logEpoch.String(), Seq: seq, ID: id.String()},
 			Entry: Entry{Class: "crossing", Alert: seq%3 == 0, At: noon}, body: fmt.Appendf(nil, "body of %6d", seq)}
 		r.Prev[0] = byte(seq)
 		rows = append(rows, r)
@@ -92,7 +93,7 @@ func TestI4_LogIsReadUpToATornGroup(t *testing.T) {
 	write(t, l, rows[:3])
 	whole := l.at
 	write(t, l, rows[3:])
-	end := whole + int64(len(l.buf))
+	end := whole + length(rows[3:])
 	if got := inLog(t, mem.b); !sameRows(got, rows) {
 		t.Fatalf("%+v", got)
 	}

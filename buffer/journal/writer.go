@@ -282,12 +282,12 @@ func (w *writer) life() error {
 		w.epoch = known
 		return nil
 	}
-	id, err := newID()
+	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
 	err = w.atomically(func() error {
-		for _, m := range [][2]string{{"epoch", id}, {"old_epoch", w.opened.OldEpoch}, {"set_aside", w.opened.SetAside}} {
+		for _, m := range [][2]string{{"epoch", id.String()}, {"old_epoch", w.opened.OldEpoch}, {"set_aside", w.opened.SetAside}} {
 			if err := w.conn.Exec("INSERT INTO meta (name, value) VALUES (?, ?)", m[0], m[1]); err != nil {
 				return err
 			}
@@ -295,7 +295,7 @@ func (w *writer) life() error {
 		return nil
 	})
 	if err == nil {
-		w.epoch = id
+		w.epoch = id.String()
 	}
 	return err
 }
