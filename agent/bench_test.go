@@ -223,7 +223,7 @@ func (r *rig) sample(b *testing.B, frame []byte, l *lamp) sample {
 	r.set("count_1", true)
 	step()
 	r.set("count_1", false)
-	time.Sleep(10 * time.Millisecond) // what was known before the card is recorded by now
+	step() // what was known before the card is recorded by now
 	l.drain()
 	began := time.Now()
 	if _, err := r.far.Write(frame); err != nil {

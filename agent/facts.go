@@ -7,6 +7,7 @@ import (
 
 	"boothd/agent/contract"
 	"boothd/agent/passage"
+	"boothd/agent/token"
 )
 
 // knowledge is what one edition of the lists said of one passage's tokens: each
@@ -59,7 +60,7 @@ func (l *lane) look(ev passage.Evidence, now time.Time) passage.Facts {
 		Lists: l.lists(now)}
 	l.health.facts(&f, l.policy.Lane)
 	if l.key != nil {
-		f.Draw = l.key.Draw(ev.ID, ev.StartedAt)
+		f.Draw = l.draw(ev)
 	}
 	for _, c := range ev.Cards {
 		fact := l.card(c.Token)
@@ -92,6 +93,21 @@ func (l *lane) look(ev passage.Evidence, now time.Time) passage.Facts {
 	f.Store = l.storeOK && l.known.fault == nil
 	f.Key = f.Key && l.opens(ev.StartedAt, now) // lists may have come meanwhile
 	return f
+}
+
+// drawn is the draw of one passage, which is made once: it takes two keys.
+type drawn struct {
+	key  *token.Key
+	id   string
+	at   time.Time
+	draw int
+}
+
+func (l *lane) draw(ev passage.Evidence) int {
+	if d := l.drawn; d.key != l.key || d.id != ev.ID || d.at != ev.StartedAt {
+		l.drawn = drawn{l.key, ev.ID, ev.StartedAt, l.key.Draw(ev.ID, ev.StartedAt)}
+	}
+	return l.drawn.draw
 }
 
 // card looks a card and its membership up.

@@ -80,6 +80,7 @@ type lane struct {
 	behind   bool             // the change that is taken now is not fresh
 	known    knowledge        // what the lists said, for this passage
 	row      []byte           // room for the row that was looked up last
+	drawn    drawn            // of this passage
 	decision passage.Decision // in force
 	durable  bool
 	seen     bool // the officer has acknowledged it

@@ -243,15 +243,18 @@ func (s *shelf) facts(now time.Time) []passage.List {
 	if r := s.refused.Load(); r != nil {
 		refused = *r
 	}
-	active := s.generations()
-	var out []passage.List
-	for _, kind := range s.needs() {
+	var v *eligibility.View
+	if st := s.open.Load(); st != nil {
+		v = st.View()
+		defer v.Release()
+	}
+	needs := s.needs()
+	out := make([]passage.List, 0, len(needs))
+	for _, kind := range needs {
 		l := passage.List{Kind: kind, Rejected: refused[kind]}
-		for _, g := range active {
-			if g.Kind == kind {
-				l.Generation, l.Digest = g.Generation, hex.EncodeToString(g.Digest[:])
-				l.Age = passage.Of(s.ages.age(kind, g.VerifiedAt, now))
-			}
+		if g, ok := v.Generation(kind); ok {
+			l.Generation, l.Digest = g.Generation, hex.EncodeToString(g.Digest[:])
+			l.Age = passage.Of(s.ages.age(kind, g.VerifiedAt, now))
 		}
 		out = append(out, l)
 	}

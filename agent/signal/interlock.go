@@ -96,7 +96,7 @@ func (k *Interlock) Step(want Aspects, underGate bool, now time.Time) (Levels, t
 	if k.changing && !now.Before(k.changeAt) {
 		k.changing = false
 	}
-	lv := Levels{}
+	lv := make(Levels, len(Lamps))
 	if k.changing {
 		next = sooner(next, k.changeAt)
 	} else {

@@ -97,8 +97,22 @@ func (v *View) Generations() []Generation {
 	return out
 }
 
-// find does not allocate; there are a handful of kinds.
+// Generation gives the active one of a kind, if there is one. It does not
+// allocate.
+func (v *View) Generation(kind string) (g Generation, ok bool) {
+	f := v.find(kind)
+	if f == nil {
+		return g, false
+	}
+	return *f.known.Load(), true
+}
+
+// find does not allocate; there are a handful of kinds. In no view there is
+// nothing.
 func (v *View) find(kind string) *file {
+	if v == nil {
+		return nil
+	}
 	for _, f := range v.files {
 		if f.gen.Kind == kind {
 			return f
