@@ -63,7 +63,7 @@ func (h *health) facts(f *passage.Facts, lane passage.LaneType) {
 	f.Signals = !h.lampFail && h.judged == (signal.Judged{}) && len(h.dark) == 0
 }
 
-// news takes a change of a device's health, records it and decides anew.
+// news takes a change of a device's health: it decides anew, and records both.
 func (l *lane) news(ctx context.Context, n deviceNews) {
 	if n.device == lampsDevice {
 		l.lamps(ctx, n)
@@ -85,6 +85,7 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 		return
 	}
 	d.Online, d.Since, d.Reason = n.online, n.at, reason
+	l.happened(contract.DeviceChanged{Device: d.Name, Role: string(d.Role), Online: n.online, Reason: shorten(reason), Clock: l.stamp(n.at)})
 	if d.Role == roleWiring {
 		delete(l.health.dark, d.Name)
 		if !n.online {
@@ -94,11 +95,24 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 		}
 	}
 	l.assess()
-	l.save(ctx, n.at, contract.DeviceChanged{Device: d.Name, Role: string(d.Role), Online: n.online, Reason: shorten(reason), Clock: l.stamp(n.at)})
+	l.anew(ctx, n.at)
+}
+
+// happened keeps what happened to the booth for the next record, which tells it
+// first: in the journal a decision comes after its reason, and never without it.
+func (l *lane) happened(e contract.Data) { l.cause = append(l.cause, e) }
+
+// anew decides anew on what happened to the booth. What slows the lane is shown
+// before the record of why: on a slow disk no green outlasts its reason. What led
+// to no other decision is stored by itself.
+func (l *lane) anew(ctx context.Context, at time.Time) {
 	if l.machine.Active() {
-		l.judge(ctx, n.at)
+		l.judge(ctx, at)
 	} else {
 		l.display()
+	}
+	if ok := l.storeOK; len(l.cause) > 0 && l.save(ctx, at) != ok {
+		l.anew(ctx, at) // that the journal answers, or does not, is a reason too
 	}
 }
 
@@ -110,13 +124,9 @@ func (l *lane) lamps(ctx context.Context, n deviceNews) {
 	l.health.lampFail = n.reason != nil
 	l.assess()
 	if n.reason != nil {
-		l.save(ctx, n.at, contract.SignalFault{Head: "all", Lamp: "all", Fault: "write", Clock: l.stamp(n.at)})
+		l.happened(contract.SignalFault{Head: "all", Lamp: "all", Fault: "write", Clock: l.stamp(n.at)})
 	}
-	if l.machine.Active() {
-		l.judge(ctx, n.at)
-	} else {
-		l.display()
-	}
+	l.anew(ctx, n.at)
 }
 
 // assess sums the booth's health up: degraded while it would not expedite even
@@ -246,9 +256,7 @@ func (l *lane) point(ctx context.Context, p press) {
 		l.log.Info("point can be read again", "device", p.point)
 	}
 	l.assess()
-	if l.machine.Active() {
-		l.judge(ctx, p.at)
-	}
+	l.anew(ctx, p.at)
 }
 
 // shorten keeps a reason within what an event and a state may carry: a device's

@@ -88,7 +88,8 @@ type lane struct {
 	latency  time.Duration
 	last     []finished // newest first
 	totals   status.Totals
-	seq      uint64 // of the last event stored
+	seq      uint64          // of the last event stored
+	cause    []contract.Data // what happened to the booth and is not stored yet
 
 	weakest map[string]int         // dBm, by reader: what is weaker is another lane's
 	aims    map[string]passage.Aim // by reader; of others nothing is known
@@ -387,8 +388,12 @@ func (l *lane) record(ctx context.Context, at time.Time, ev passage.Evidence, f 
 	return true
 }
 
-// save stores events within the limit and keeps the store's state.
+// save stores events within the limit, after what happened to the booth, and
+// keeps the store's state.
 func (l *lane) save(ctx context.Context, at time.Time, events ...contract.Data) bool {
+	if len(l.cause) > 0 {
+		events, l.cause = append(l.cause, events...), nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, commitLimit)
 	defer cancel()
 	seq, err := l.store(ctx, at, events...)

@@ -80,23 +80,19 @@ func (l *lane) signals(ctx context.Context, j signal.Judged) {
 		}
 		if f == (signal.Fault{}) {
 			l.log.Info("the lamps' fault was reset", "device", was.Fault.Lamp, "fault", was.Fault.Kind)
-			l.save(ctx, now, contract.Notice{What: "signal_reset", Detail: was.Fault.Head + " " + string(was.Fault.Lamp) + ": " + string(was.Fault.Kind), Clock: l.stamp(now)})
+			l.happened(contract.Notice{What: "signal_reset", Detail: was.Fault.Head + " " + string(was.Fault.Lamp) + ": " + string(was.Fault.Kind), Clock: l.stamp(now)})
 		} else {
 			l.log.Error("the lamps do not show what they are told: red until somebody has looked and reset it", "device", f.Lamp, "fault", f.Kind)
-			l.save(ctx, now, contract.SignalFault{Head: f.Head, Lamp: string(f.Lamp), Fault: string(f.Kind), Latched: true, Clock: l.stamp(now)})
+			l.happened(contract.SignalFault{Head: f.Head, Lamp: string(f.Lamp), Fault: string(f.Kind), Latched: true, Clock: l.stamp(now)})
 		}
 	}
 	if j.Doubt && !was.Doubt {
 		l.log.Warn("feedback of lamps is lost")
-		l.save(ctx, now, contract.SignalFault{Head: "all", Lamp: "all", Fault: "unreadable", Clock: l.stamp(now)})
+		l.happened(contract.SignalFault{Head: "all", Lamp: "all", Fault: "unreadable", Clock: l.stamp(now)})
 	} else if was.Doubt && !j.Doubt {
 		l.log.Info("feedback of lamps is heard")
 	}
-	if l.machine.Active() {
-		l.judge(ctx, now)
-	} else {
-		l.display()
-	}
+	l.anew(ctx, now)
 }
 
 // resetLamps answers a PUT of /lamps/reset: somebody has looked at the head and
