@@ -158,7 +158,7 @@ func (b *booth) live(ctx context.Context) {
 		}
 		b.log.Error("lane stopped and is started anew", "err", err)
 		b.lamps.show(signal.View{})
-		b.lane.machine = newRoad(b.lane.policy.Lane, b.lane.machine.Closed())
+		b.lane.machine = newRoad(b.lane.policy.Lane, b.lane.machine.ClosedNext())
 		b.lane.begin()
 		sleep(ctx, time.Second)
 	}

@@ -115,6 +115,7 @@ type road interface {
 	Active() bool
 	Stuck() bool
 	Closed() bool
+	ClosedNext() bool
 	Evidence() passage.Evidence
 }
 
@@ -271,9 +272,9 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	if l.ask != nil {
 		in.NewNonce = newNonce()
 	}
-	closed := l.machine.Closed()
+	closed := l.machine.ClosedNext()
 	s := l.machine.Step(in)
-	if l.machine.Closed() != closed {
+	if l.machine.ClosedNext() != closed {
 		defer l.turned() // the disk comes after the light
 	}
 	if s.Ended != nil {

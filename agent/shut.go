@@ -10,9 +10,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// shut keeps over a restart that the officer has closed the lane: nobody is let
-// go, by an eGate least of all, because the power came back (I1). The zero value
-// keeps nothing.
+// shut keeps over a restart that the officer has closed the lane, for the next
+// vehicle at least: nobody is let go, by an eGate least of all, because the power
+// came back (I1). The zero value keeps nothing.
 type shut struct{ file string }
 
 func newShut(dir string) shut { return shut{filepath.Join(dir, "lane-closed")} }
@@ -64,10 +64,11 @@ func (b *booth) stayShut() {
 	}
 }
 
-// turned keeps it when the lane was opened or closed.
+// turned keeps it when the officer has opened or closed the lane. Under a vehicle
+// that waits until it has left; a restart leaves no vehicle that it could wait for.
 func (l *lane) turned() {
-	closed := l.machine.Closed()
-	l.log.Info("the lane is opened or closed", "closed", closed)
+	closed := l.machine.ClosedNext()
+	l.log.Info("the officer has opened or closed the lane", "closed", closed, "waits", l.machine.Closed() != closed)
 	if err := l.shut.keep(closed); err != nil {
 		l.log.Error("a restart will not know whether the lane is closed", "err", err)
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"boothd/agent/passage"
 	"boothd/agent/status"
 )
 
@@ -33,9 +35,9 @@ func TestI1_ClosedOutlivesARestart(t *testing.T) {
 	_ = stop()
 }
 
-// It is kept when it takes effect, between vehicles; what cannot be told counts
-// as closed.
-func TestI1_ClosedIsKeptBetweenVehicles(t *testing.T) {
+// It is kept when it is pressed, although it takes effect between vehicles: a
+// restart is between two. What cannot be told counts as closed.
+func TestI1_ClosedIsKeptWhenItIsPressed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.lane.shut = newShut(t.TempDir())
@@ -50,13 +52,25 @@ func TestI1_ClosedIsKeptBetweenVehicles(t *testing.T) {
 			want("at first", false)
 			b.arrive(goodCard)
 			b.press("open_close")
-			want("under a vehicle", false)
+			want("under a vehicle", true)
+			b.press("open_close")
+			want("taken back", false)
+			b.press("open_close")
+			if b.now().Closed || b.now().Evidence.Closed {
+				t.Error("closed under the vehicle")
+			}
 			b.press("count_1")
 			b.press("release")
 			b.leave()
 			want("after it", true)
 			b.press("open_close")
 			want("opened on an empty road", false)
+			b.press("open_close")
+			b.arrive(goodCard)
+			b.press("open_close")
+			want("opened under a vehicle", false)
+			b.leave()
+			want("and open after it", false)
 			b.press("open_close")
 			b.press("open_close")
 			time.Sleep(time.Second)
@@ -71,5 +85,43 @@ func TestI1_ClosedIsKeptBetweenVehicles(t *testing.T) {
 		if err := b.lane.shut.keep(true); err == nil {
 			t.Error("not kept, and nothing is said")
 		}
+	})
+}
+
+// A lane that falls while its closing waits for the vehicle begins anew closed,
+// whether the whole program or the lane alone has fallen.
+func TestI1_ClosingOutlivesAFall(t *testing.T) {
+	for name, road := range map[string]road{"a lane": passage.NewMachine(false), "a kiosk": passage.NewKiosk(false)} {
+		road.Step(passage.Input{At: time.Now(), Kind: passage.ApproachOn, NewID: "p"})
+		road.Step(passage.Input{At: time.Now(), Kind: passage.CardRead, Card: passage.Card{Token: "c"}, NewID: "p"})
+		road.Step(passage.Input{At: time.Now(), Kind: passage.PressOpenClose})
+		if !road.Active() || road.Closed() || !road.ClosedNext() {
+			t.Errorf("%s: active %t, closed %t, for the next %t", name, road.Active(), road.Closed(), road.ClosedNext())
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var broken atomic.Bool
+		b.lane.quality = func() passage.Clock {
+			if broken.Load() {
+				panic("a fault of ours")
+			}
+			return passage.ClockSynced
+		}
+		lanes := newGroup(t.Context())
+		lanes.run((&booth{log: b.lane.log, lane: b.lane, lamps: newLamps(b.lane.log, nil, nil)}).live)
+		synctest.Wait()
+		b.arrive(goodCard)
+		b.press("open_close")
+		broken.Store(true)
+		time.Sleep(pulseEvery)
+		synctest.Wait()
+		broken.Store(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if p := b.now(); p.Active || !p.Closed {
+			t.Errorf("begun anew: active %t, closed %t", p.Active, p.Closed)
+		}
+		lanes.stop()
 	})
 }

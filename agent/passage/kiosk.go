@@ -51,6 +51,9 @@ func (k *Kiosk) Stuck() bool { return false }
 // Closed tells whether the kiosk is closed for the next session.
 func (k *Kiosk) Closed() bool { return k.closed }
 
+// ClosedNext tells whether it will be for the session after this one.
+func (k *Kiosk) ClosedNext() bool { return k.closed != k.toggle }
+
 // Evidence is what is known of the present session. The copy shares nothing
 // with the kiosk.
 func (k *Kiosk) Evidence() Evidence { return k.ev.clone() }

@@ -185,6 +185,9 @@ func (m *Machine) Stuck() bool { return m.stuck }
 // Closed tells whether the lane is closed for the next passage.
 func (m *Machine) Closed() bool { return m.closed }
 
+// ClosedNext tells whether it will be for the passage after this one.
+func (m *Machine) ClosedNext() bool { return m.closed != m.toggle }
+
 // Evidence is what is known of the present passage. The copy shares nothing
 // with the machine.
 func (m *Machine) Evidence() Evidence {
