@@ -56,7 +56,7 @@ func (l *lane) gather(ev passage.Evidence, now time.Time) (f passage.Facts) {
 
 // look makes facts of evidence by the lists of this moment.
 func (l *lane) look(ev passage.Evidence, now time.Time) passage.Facts {
-	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.opens(ev.StartedAt, now), Config: true, Draw: 9999,
+	f := passage.Facts{Now: now.Round(0).UTC(), Clock: l.quality(), Key: l.opens(l.beganAt, now), Config: true, Draw: 9999,
 		Lists: l.lists(now)}
 	l.health.facts(&f, l.policy.Lane)
 	if l.key != nil {
@@ -91,7 +91,7 @@ func (l *lane) look(ev passage.Evidence, now time.Time) passage.Facts {
 	}
 	l.vehicles(ev, &f)
 	f.Store = l.storeOK && l.known.fault == nil
-	f.Key = f.Key && l.opens(ev.StartedAt, now) // lists may have come meanwhile
+	f.Key = f.Key && l.opens(l.beganAt, now) // lists may have come meanwhile
 	return f
 }
 

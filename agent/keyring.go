@@ -26,7 +26,7 @@ type keyring struct {
 	// ok if they are under several.
 	inForce func() (id string, ok bool)
 
-	changed time.Time                       // when the key in use became another one
+	changed time.Time                       // when the key in use became another one, with monotonic part
 	alias   map[passage.Token]passage.Token // a token and the same under the other key
 }
 
@@ -50,10 +50,11 @@ func (l *lane) rekey(now time.Time) {
 	l.key, l.ring.changed = key, now
 }
 
-// opens tells whether what was read since a time can be found in the lists in
-// force; it is asked before and after the look-ups. A zero time asks for a
-// passage that begins now.
-func (l *lane) opens(since, now time.Time) bool {
+// opens tells whether what was read since a passage began can be found in the
+// lists in force; it is asked before and after the look-ups. When it began has its
+// monotonic part, which the evidence has not: the wall clock may have been set
+// since the key changed. A zero time asks for a passage that begins now.
+func (l *lane) opens(began, now time.Time) bool {
 	if l.key == nil || l.ring == nil {
 		return l.key != nil
 	}
@@ -61,7 +62,7 @@ func (l *lane) opens(since, now time.Time) bool {
 	if !ok || id != "" && id != l.key.ID() || l.ring.keys.Pick(l.key.ID(), now) == nil {
 		return false
 	}
-	return since.IsZero() || l.ring.changed.IsZero() || since.Sub(l.ring.changed) >= keySettle
+	return began.IsZero() || l.ring.changed.IsZero() || began.Sub(l.ring.changed) >= keySettle
 }
 
 // other remembers the token of an identifier under the other key while both

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"boothd/agent/contract"
 	"boothd/agent/passage"
@@ -77,6 +78,11 @@ func (b *turning) reasons() (codes []int) {
 func (b *turning) want(when string, codes ...int) {
 	b.t.Helper()
 	synctest.Wait() // the lane is at rest
+	b.is(when, codes...)
+}
+
+func (b *turning) is(when string, codes ...int) {
+	b.t.Helper()
 	if got := b.reasons(); !slices.Equal(got, codes) {
 		b.t.Errorf("%s: reasons %v, want %v", when, got, codes)
 	}
@@ -170,5 +176,50 @@ func TestTheOtherTokenOfADocument(t *testing.T) {
 	}
 	if n := len(b.lane.ring.alias); n > aliasMost {
 		t.Errorf("%d tokens are remembered", n)
+	}
+}
+
+// set gives a time as it was read before the wall clock was set by so much: its
+// monotonic part is the same.
+func set(t time.Time, by time.Duration) time.Time {
+	before := t
+	*(*uint64)(unsafe.Pointer(&before)) -= uint64(by/time.Second) << 30 // seconds of the wall, as package time keeps them
+	return before
+}
+
+// How long ago keys changed is told by the monotonic clock: a wall clock that is
+// set meanwhile neither keeps the lane from expediting nor lets it too early.
+func TestI1_AKeyChangeAndASteppedClock(t *testing.T) {
+	now := time.Now()
+	if was := set(now, -time.Hour); now.Sub(was) != 0 || now.Round(0).Sub(was.Round(0)) != -time.Hour {
+		t.Fatalf("package time keeps its times in another way: %v, %v", now.Sub(was), now.Round(0).Sub(was.Round(0)))
+	}
+	for name, tc := range map[string]struct {
+		ago, by time.Duration
+		want    []int
+	}{
+		"long ago":                    {time.Minute, 0, []int{500}},
+		"just now":                    {time.Second, 0, []int{214, 500}},
+		"long ago, set back since":    {time.Minute, -time.Hour, []int{500}},
+		"long ago, set forward since": {time.Minute, time.Hour, []int{500}},
+		"just now, set back since":    {time.Second, -time.Hour, []int{214, 500}},
+		"just now, set forward since": {time.Second, time.Hour, []int{214, 500}},
+		"just now, a little forward":  {time.Second, keySettle, []int{214, 500}},
+		"just settled, a little back": {keySettle, -time.Second, []int{500}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTurning(t)
+			b.lane.wake = time.NewTimer(time.Hour)
+			defer b.lane.wake.Stop()
+			b.lane.rekey(time.Now())
+			b.lane.ring.changed = set(time.Now().Add(-tc.ago), tc.by)
+			in := func(k passage.Kind) passage.Input {
+				return passage.Input{At: time.Now(), Kind: k, Card: passage.Card{Token: b.key.Card(goodCard), TID: b.key.TID(chip)}, Plate: passage.Plate{Bare: "p", Confidence: 0.9}}
+			}
+			for _, k := range []passage.Kind{passage.ApproachOn, passage.CardRead, passage.FrontPlate, passage.ApproachOff, passage.BoothOn} {
+				b.lane.step(t.Context(), in(k))
+			}
+			b.is(name, tc.want...)
+		})
 	}
 }

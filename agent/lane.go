@@ -72,6 +72,7 @@ type lane struct {
 	newID   func() string
 
 	machine  road
+	beganAt  time.Time // the passage, with monotonic part
 	recent   *recent
 	health   health
 	level    signal.Health  // of the booth, as last assessed
@@ -283,6 +284,7 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	}
 	if s.Started {
 		l.begin()
+		l.beganAt = in.At
 	}
 	if s.Dropped {
 		l.totals.Unplaced++
