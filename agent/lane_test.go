@@ -393,8 +393,14 @@ func TestLaneOutcomes(t *testing.T) {
 			b.point("approach_loop", false)
 			time.Sleep(time.Minute)
 		}, nil},
-		"reads with no loop":  {func(b *bench) { b.tag(goodCard); b.plate(goodPlate) }, nil},
-		"same card, 2 passes": {func(b *bench) { b.arrive(goodCard); b.press("release"); b.leave(); b.arrive(goodCard) }, []string{"PRIMARY [500]", "EXPEDITE [100 902]", "REFER [413 500]"}},
+		"reads with no loop": {func(b *bench) { b.tag(goodCard); b.plate(goodPlate) }, nil},
+		"same card, 2 passes": {func(b *bench) {
+			b.arrive(goodCard)
+			b.press("release")
+			b.leave()
+			time.Sleep(time.Minute)
+			b.arrive(goodCard)
+		}, []string{"PRIMARY [500]", "EXPEDITE [100 902]", "REFER [413 500]"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)

@@ -13,6 +13,10 @@ const (
 	// cards up to the reader (domain reference, section 2), so it is well over
 	// the 6 s that 6 m take at walking pace.
 	backOut = 20 * time.Second
+	// lingers is how long after a vehicle has cleared a report of its plate is still
+	// of it: so long the same plate from a camera is one (licence plate readers,
+	// section 1). No vehicle is back on the approach so soon.
+	lingers = 10 * time.Second
 )
 
 // How many vehicles must be seen from the approach loop to the booth after one
@@ -142,6 +146,11 @@ type Step struct {
 //     So are those behind it, of which each may be taken for the one before, until
 //     two had left the approach loop when the booth was reached (the first may
 //     have had another one ahead), or the road was empty.
+//   - A camera tells a plate once, so that of a vehicle that waits may be lost. It is
+//     kept for nobody: it may be another reading of the one ahead, whose plate
+//     would then let the next one by every lookout. The officer keys it (600).
+//   - A camera is late, or sees far: the plate of a vehicle that has just cleared
+//     is not the next one's.
 //   - Where it is known at which place an antenna looks, a card is told by that as
 //     well: see Place. It never makes good what the loops do not know.
 //
@@ -165,6 +174,8 @@ type Machine struct {
 	lost                  int       // over 0: a vehicle was given up or rolled back and may still be between the loops
 	astray                int       // how many must be seen from the approach to the booth until it is known again who is who
 	emptyAt               time.Time // since when no loop has been occupied; zero: one is
+	gone                  []Plate   // of the vehicle that cleared last
+	goneAt                time.Time // with monotonic part
 
 	sights    []sight   // of this passage; the places of its cards and of those behind it
 	heard     bool      // an antenna of the approach has read something since it began
@@ -259,6 +270,8 @@ func (m *Machine) end(in Input, how End, s *Step) {
 	s.Ended, s.How, s.Changed = &ended, how, true
 	m.active, m.ev, m.wakeAt, m.sights = false, Evidence{}, time.Time{}, nil
 	switch how {
+	case Cleared:
+		m.gone, m.goneAt = ended.plates(), in.At
 	case Aborted: // nobody was ahead of it
 		m.lost = max(m.lost, lostBehind)
 	case TimedOut:

@@ -41,3 +41,32 @@ func TestPlatesHaveCandidates(t *testing.T) {
 		}
 	}
 }
+
+// Whose a plate is, when two vehicles are near. What was read of a queue is
+// nobody's, not even once the one ahead has left; and a report of the one that has
+// left is not the next one's.
+func TestI1_PlatesInAQueue(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script string
+		want   Token // of the second vehicle
+	}{
+		"its own, when it is alone":                  {"0:A+ 1:plate=a 2:A- 3:B+ 4:release 4:taken 5:X+ 6:B- 7:X- 20:A+ 21:plate=b", "b"},
+		"its own, after it waited":                   {"0:A+ 1:plate=a 2:A- 3:B+ 3:A+ 4:release 4:taken 5:X+ 6:B- 7:X- 8:plate=b", "b"},
+		"told while it waited":                       {"0:A+ 1:plate=a 2:A- 3:B+ 3:A+ 4:plate=b 5:release 5:taken 6:X+ 7:B- 8:X-", ""},
+		"told while it waited, of whom nobody knows": {"0:A+ 2:A- 3:B+ 3:A+ 4:plate=b 5:release 5:taken 6:X+ 7:B- 8:X-", ""},
+		"told while the one ahead left":              {"0:A+ 1:plate=a 2:A- 3:B+ 3:A+ 5:release 5:taken 6:X+ 7:plate=b 7:B- 8:X-", ""},
+		"of the one ahead, late":                     {"0:A+ 1:plate=a 2:A- 3:B+ 3:A+ 5:release 5:taken 6:X+ 7:B- 8:X- 9:plate=a", ""},
+		"of the one ahead, at the booth":             {"0:A+ 1:plate=a 2:A- 3:B+ 3:A+ 5:release 5:taken 6:X+ 7:B- 8:X- 9:A- 10:B+ 11:plate=a", ""},
+		"the same vehicle came again":                {"0:A+ 1:plate=a 2:A- 3:B+ 5:release 5:taken 6:X+ 7:B- 8:X- 20:A+ 21:plate=a", "a"},
+	} {
+		m := NewMachine(false)
+		drive(t, m, tc.script)
+		var got Token
+		if p := m.Evidence().Front; p != nil {
+			got = p.Bare
+		}
+		if !m.Active() || got != tc.want {
+			t.Errorf("%s: plate %q, want %q", name, got, tc.want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package passage
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 // read attributes a reader's report to the passage, or drops it.
@@ -22,9 +23,9 @@ func (m *Machine) read(in Input, s *Step) {
 		s.Changed = s.Changed || m.ev.Unreadable == 0
 		m.ev.Unreadable = min(m.ev.Unreadable+1, 1<<20)
 	case FrontPlate:
-		m.plate(&m.ev.Front, in.Plate, s)
+		m.plate(&m.ev.Front, in.Plate, in.At, s)
 	case RearPlate:
-		m.plate(&m.ev.Rear, in.Plate, s)
+		m.plate(&m.ev.Rear, in.Plate, in.At, s)
 	}
 }
 
@@ -75,7 +76,7 @@ func (ev *Evidence) hold(c Card) (changed bool) {
 
 // plate keeps the better report; the other stays as what it may be instead. A
 // report of no plate never displaces one.
-func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
+func (m *Machine) plate(slot **Plate, p Plate, at time.Time, s *Step) {
 	if math.IsNaN(p.Confidence) || math.IsInf(p.Confidence, 0) {
 		p.Confidence = -1 // not reported; JSON has no word for it either
 	}
@@ -84,6 +85,9 @@ func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 	switch {
 	case m.foreign() && !same:
 		m.refuse(s)
+		return
+	case !same && m.lingering(p, at):
+		s.Dropped = true
 		return
 	case have != nil && (p.NoRead || !have.NoRead && p.Confidence <= have.Confidence && (p.Jurisdiction == "" || have.Jurisdiction != "" || !same)):
 		kept := have.Or(p)
@@ -102,4 +106,21 @@ func (m *Machine) plate(slot **Plate, p Plate, s *Step) {
 	}
 	*slot = &p
 	s.Changed = true
+}
+
+// lingering tells whether a plate is that of the vehicle that has just cleared.
+func (m *Machine) lingering(p Plate, at time.Time) bool {
+	return at.Sub(m.goneAt) < lingers && slices.ContainsFunc(m.gone, func(was Plate) bool {
+		return p.Bare != "" && p.Bare == was.Bare || p.Fold != "" && p.Fold == was.Fold
+	})
+}
+
+// plates are those of a vehicle, however they were read.
+func (ev *Evidence) plates() (all []Plate) {
+	for _, p := range []*Plate{ev.Front, ev.Rear, ev.Keyed} {
+		if p != nil {
+			all = append(all, *p)
+		}
+	}
+	return all
 }
