@@ -18,7 +18,7 @@ func weakestOf(cfg *configs.Config) map[string]int {
 	return out
 }
 
-// aimsOf is where the antennas of those readers look of which that is known.
+// aimsOf is where those readers and cameras look of which that is known.
 func aimsOf(cfg *configs.Config) map[string]passage.Aim {
 	out := map[string]passage.Aim{}
 	for _, d := range cfg.Devices {
@@ -66,7 +66,7 @@ func (l *lane) tag(in *passage.Input, r devices.Read) {
 }
 
 func (l *lane) plate(in *passage.Input, r devices.Read) {
-	in.Kind = passage.FrontPlate
+	in.Kind, in.Place = passage.FrontPlate, l.aims[r.Device].Place(0, 0)
 	if r.Role == devices.RolePlateRear {
 		in.Kind = passage.RearPlate
 	}

@@ -19,6 +19,7 @@ import (
 	"boothd/agent/signal"
 	"boothd/agent/token"
 	"boothd/agent/uplink"
+	"boothd/configs"
 	"boothd/devices"
 )
 
@@ -408,6 +409,26 @@ func TestLaneOutcomes(t *testing.T) {
 			if got := b.decided(); !slices.Equal(got, tc.want) {
 				t.Errorf("%s: recorded %q, want %q", name, got, tc.want)
 			}
+		})
+	}
+}
+
+// Of a camera that sees who stands at the booth and nobody else, a plate is the
+// vehicle's there, although another one waits.
+func TestACameraAtTheBoothIsHeardInAQueue(t *testing.T) {
+	for atBooth, want := range map[bool][]string{false: {"PRIMARY [500 600]"}, true: {"PRIMARY [500 600]", "PRIMARY [500]"}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.lane.aims = aimsOf(&configs.Config{Devices: []configs.Device{{Name: "cam", Role: configs.RolePlateFront, AtBooth: atBooth}}})
+			b.run(func() {
+				b.point("approach_loop", true)
+				b.tag(goodCard)
+				b.point("approach_loop", false)
+				b.point("booth_loop", true)
+				b.point("approach_loop", true) // another one waits
+				b.plate(goodPlate)
+			})
+			wantDecided(t, b, want...)
 		})
 	}
 }

@@ -174,7 +174,7 @@ type Device struct {
 	// The reader's others look at the approach. None: nothing is known of places.
 	BoothAntennas []int `toml:"booth_antennas,omitempty" json:",omitempty"`
 	BoothWeakest  int   `toml:"booth_weakest,omitempty" json:",omitempty"` // dBm
-	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`      // who waits behind cannot reach the reader
+	AtBooth       bool  `toml:"at_booth,omitempty" json:",omitempty"`      // who waits behind cannot reach the reader, or be seen by the camera
 
 	// Of cameras.
 	Window          Duration `toml:"window,omitempty"`           // in which the same plate is the same report; default 10s

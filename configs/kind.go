@@ -33,7 +33,7 @@ type Kind struct {
 	FirstAntennas []int // in use if none are written; none: all
 	ByHand        bool  // cards are held to it: key at_booth
 
-	// Cameras all have the keys window and confidence_scale.
+	// Cameras all have the keys at_booth, window and confidence_scale.
 	Text   bool // its report is text: keys separator, fields, no_read, charset, zone
 	Custom bool // its form may be told by its own keys: template "custom"
 
@@ -103,7 +103,7 @@ func (k Kind) keys() []string {
 		{k.Pulses, []string{"data0", "data1"}},
 		{k.Address > 0, []string{"address"}},
 		{k.Antennas > 0, []string{"antennas", "weakest", "booth_antennas", "booth_weakest"}},
-		{k.ByHand, []string{"at_booth"}},
+		{k.ByHand || k.sees(), []string{"at_booth"}},
 		{k.sees(), []string{"window", "confidence_scale"}},
 		{k.Text, []string{"separator", "fields", "no_read", "charset", "zone"}},
 		{len(k.profiles(keyTemplate)) > 0, []string{keyTemplate}},

@@ -86,7 +86,7 @@ type Input struct {
 	// rather than seen to change: what went before was missed (213).
 	Found bool
 	Card  Card  // CardRead; Reads is ignored
-	Place Place // CardRead, CardUnread: where the antenna looks
+	Place Place // CardRead, CardUnread: where the antenna looks; plates: where the camera does
 	Plate Plate // FrontPlate, RearPlate, PlateKeyed
 	Count int   // PressCount; occupants, also with ReleaseTaken (0: unchanged)
 	// Override goes with ReleaseTaken: the release went against the advice.
@@ -148,7 +148,8 @@ type Step struct {
 //     have had another one ahead), or the road was empty.
 //   - A camera tells a plate once, so that of a vehicle that waits may be lost. It is
 //     kept for nobody: it may be another reading of the one ahead, whose plate
-//     would then let the next one by every lookout. The officer keys it (600).
+//     would then let the next one by every lookout. The officer keys it (600). What
+//     a camera tells that sees nobody but who stands at the booth is of that one.
 //   - A camera is late, or sees far: the plate of a vehicle that has just cleared
 //     is not the next one's.
 //   - Where it is known at which place an antenna looks, a card is told by that as

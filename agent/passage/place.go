@@ -17,7 +17,7 @@ const (
 	OnApproach       // an antenna of the approach, of a reader that looks at the booth too
 	ByBooth          // one that looks at the booth, and as strong as nothing behind it is read
 	Faint            // the same antenna, more weakly: at the booth or behind it
-	ByHand           // a reader that a card is held to, at the booth
+	ByHand           // a reader that a card is held to, at the booth, or a camera that sees nobody but who stands there
 )
 
 // Aim says which of a reader's antennas look at the booth.
@@ -27,7 +27,8 @@ type Aim struct {
 	// approach. Ports count from 1.
 	Booth      []int
 	WeakestDBm int
-	// Hand says that the reader has no reach: a card is held to it, at the booth.
+	// Hand says that the reader has no reach: a card is held to it, at the booth; or
+	// that a camera sees who stands there and nobody else.
 	Hand bool
 }
 

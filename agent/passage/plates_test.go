@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // What a camera says besides, and what another of its reports said, is what the
@@ -67,6 +68,40 @@ func TestI1_PlatesInAQueue(t *testing.T) {
 		}
 		if !m.Active() || got != tc.want {
 			t.Errorf("%s: plate %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// A camera that sees who stands at the booth and nobody else: its plate is that
+// vehicle's, whoever waits behind, and nobody's while none stands there.
+func TestI1_PlatesOfACameraAtTheBooth(t *testing.T) {
+	for name, tc := range map[string]struct {
+		road string
+		kind Kind
+		want Token
+	}{
+		"alone":                           {"0:A+ 1:A- 2:B+", FrontPlate, "p"},
+		"its trailer's":                   {"0:A+ 1:A- 2:B+", RearPlate, "p"},
+		"another one waits":               {"0:A+ 1:A- 2:B+ 3:A+", FrontPlate, "p"},
+		"another one is close behind":     {"0:A+ 1:A- 2:B+ 3:A+ 3:A-", FrontPlate, "p"},
+		"the first of a queue has left":   {"0:A+ 0:plate=a 1:A- 2:B+ 3:A+ 4:release 4:taken 5:X+ 6:B- 7:X- 8:A- 9:B+ 9:A+", FrontPlate, "p"},
+		"it has just cleared":             {"0:A+ 0:plate=p 1:A- 2:B+ 3:A+ 4:release 4:taken 5:X+ 6:B- 7:X- 8:A- 9:B+ 9:A+", FrontPlate, ""},
+		"nobody has come to the booth":    {"0:A+", FrontPlate, ""},
+		"it has left the loop":            {"0:A+ 1:A- 2:B+ 3:B-", FrontPlate, ""},
+		"it may go":                       {"0:A+ 1:A- 2:B+ 3:release 3:taken", FrontPlate, ""},
+		"the next one is on its approach": {"0:A+ 1:A- 2:B+ 3:A+ 4:release 4:taken 5:X+ 6:B- 7:X-", FrontPlate, ""},
+	} {
+		m := NewMachine(false)
+		drive(t, m, tc.road)
+		s := m.Step(Input{At: noon.Add(10 * time.Second), Kind: tc.kind, Place: ByHand, Plate: Plate{Bare: "p", Confidence: 0.9}})
+		var got Token
+		for _, p := range []*Plate{m.Evidence().Front, m.Evidence().Rear} {
+			if p != nil {
+				got = p.Bare
+			}
+		}
+		if got != tc.want || s.Dropped != (tc.want == "") || m.Evidence().Ambiguous {
+			t.Errorf("%s: plate %q, dropped %t, want %q", name, got, s.Dropped, tc.want)
 		}
 	}
 }

@@ -23,9 +23,9 @@ func (m *Machine) read(in Input, s *Step) {
 		s.Changed = s.Changed || m.ev.Unreadable == 0
 		m.ev.Unreadable = min(m.ev.Unreadable+1, 1<<20)
 	case FrontPlate:
-		m.plate(&m.ev.Front, in.Plate, in.At, s)
+		m.plate(&m.ev.Front, in, s)
 	case RearPlate:
-		m.plate(&m.ev.Rear, in.Plate, in.At, s)
+		m.plate(&m.ev.Rear, in, s)
 	}
 }
 
@@ -76,17 +76,18 @@ func (ev *Evidence) hold(c Card) (changed bool) {
 
 // plate keeps the better report; the other stays as what it may be instead. A
 // report of no plate never displaces one.
-func (m *Machine) plate(slot **Plate, p Plate, at time.Time, s *Step) {
+func (m *Machine) plate(slot **Plate, in Input, s *Step) {
+	p := in.Plate
 	if math.IsNaN(p.Confidence) || math.IsInf(p.Confidence, 0) {
 		p.Confidence = -1 // not reported; JSON has no word for it either
 	}
 	have := *slot
 	same := have != nil && have.Bare == p.Bare
 	switch {
-	case m.foreign() && !same:
+	case m.foreign() && !same && in.Place != ByHand:
 		m.refuse(s)
 		return
-	case !same && m.lingering(p, at):
+	case in.Place == ByHand && !m.there(), !same && m.lingering(p, in.At):
 		s.Dropped = true
 		return
 	case have != nil && (p.NoRead || !have.NoRead && p.Confidence <= have.Confidence && (p.Jurisdiction == "" || have.Jurisdiction != "" || !same)):
