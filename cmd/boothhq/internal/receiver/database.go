@@ -16,7 +16,7 @@ import (
 )
 
 // schemaVersion is what this program writes and reads.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // Times are microseconds UTC: the driver keeps or loses the zone of a time
 // value by surprise.
@@ -195,7 +195,12 @@ func migrate(ctx context.Context, db *sql.DB, write bool) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, goneSchema); err != nil {
+	if version < 5 {
+		if _, err := tx.ExecContext(ctx, goneSchema); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, heldSchema); err != nil {
 		return err
 	}
 	return tx.Commit()

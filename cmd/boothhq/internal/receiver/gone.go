@@ -143,10 +143,13 @@ func numbers(ctx context.Context, q querier, query string, args ...any) (out []u
 	return out, rows.Err()
 }
 
+// untoldQuery names the type in words, or the index of these would be of no use.
+const untoldQuery = `SELECT v.epoch, v.body FROM epoch e CROSS JOIN event v WHERE v.epoch = e.id AND v.seq > e.upto AND v.type = '` + string(contract.TypeThinned) + "'"
+
 // untold finds tombstones above their epoch's mark, which a receiver may have
 // kept that knew nothing of them. Below it they have nothing more to explain.
 func untold(ctx context.Context, q querier) (map[int64][][2]uint64, error) {
-	rows, err := q.query(ctx, `SELECT v.epoch, v.body FROM epoch e CROSS JOIN event v WHERE v.epoch = e.id AND v.seq > e.upto AND v.type = $1`, string(contract.TypeThinned))
+	rows, err := q.query(ctx, untoldQuery)
 	if err != nil {
 		return nil, err
 	}

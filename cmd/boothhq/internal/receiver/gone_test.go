@@ -2,16 +2,13 @@ package receiver
 
 import (
 	"cmp"
-	"database/sql"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"boothd/agent/contract"
@@ -378,28 +375,10 @@ func testOlderVersion(t *testing.T, fresh func() string) {
 // setBack makes of a database what the version before would have made of it.
 func setBack(t *testing.T, db string) {
 	t.Helper()
-	statements := []string{"DROP TABLE gone", "ALTER TABLE epoch DROP COLUMN thinned", "UPDATE epoch SET upto = 2"}
+	statements(t, db, "DROP INDEX event_thinned", "DROP TABLE gone", "ALTER TABLE epoch DROP COLUMN thinned", "UPDATE epoch SET upto = 2")
 	if isPostgres(db) {
-		c, err := pgx.Connect(t.Context(), db)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close(t.Context())
-		for _, q := range append(statements, "UPDATE epoch SET held = '{6,6,8,9}'", "UPDATE schema_version SET version = 4") {
-			if _, err := c.Exec(t.Context(), q); err != nil {
-				t.Fatal(q, err)
-			}
-		}
+		statements(t, db, "UPDATE epoch SET held = '{6,6,8,9}'", "UPDATE schema_version SET version = 4")
 		return
 	}
-	c, err := sql.Open("sqlite3", filepath.Clean(db))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, q := range append(statements, "PRAGMA user_version = 4") {
-		if _, err := c.Exec(q); err != nil {
-			t.Fatal(q, err)
-		}
-	}
+	statements(t, db, "DROP TABLE held", "PRAGMA user_version = 4")
 }

@@ -229,14 +229,14 @@ func (d *pgDatabase) migrate(ctx context.Context, c *pgx.Conn) error {
 		case !there && !d.write:
 			return errors.New("no tables of ours in it: start boothhq receive once")
 		case !there:
-			_, err := tx.Exec(ctx, pgSchema+pgPresenceSchema+pgGoneSchema)
+			_, err := tx.Exec(ctx, pgSchema+pgPresenceSchema+pgGoneSchema+pgHeldSchema)
 			return err
 		}
 		var version int
 		if err := tx.QueryRow(ctx, "SELECT max(version) FROM schema_version").Scan(&version); err != nil {
 			return err
 		}
-		if older := map[int]string{3: pgPresenceSchema + pgGoneSchema, 4: pgGoneSchema}[version]; older != "" && d.write {
+		if older := map[int]string{3: pgPresenceSchema + pgGoneSchema + pgHeldSchema, 4: pgGoneSchema + pgHeldSchema, 5: pgHeldSchema}[version]; older != "" && d.write {
 			_, err := tx.Exec(ctx, older)
 			return err
 		}

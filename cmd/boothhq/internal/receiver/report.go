@@ -183,11 +183,14 @@ func (r *Report) Summary(ctx context.Context) (Summary, error) {
 
 // count fills in what the events of an epoch tell.
 func count(ctx context.Context, db querier, epoch int64, x *Epoch) error {
-	err := db.queryRow(ctx, `SELECT count(*), count(DISTINCT id), (SELECT count(*) FROM reject WHERE epoch = $1), (SELECT count(*) FROM gone WHERE epoch = $1)
-		FROM event WHERE epoch = $1`, epoch).Scan(&x.Events, &x.Distinct, &x.Rejected, &x.Thinned)
+	var event, reject uint64 // the highest; the marks may know no better
+	err := db.queryRow(ctx, `SELECT count(*), count(DISTINCT id), coalesce(max(seq), 0), (SELECT count(*) FROM reject WHERE epoch = $1),
+			(SELECT coalesce(max(seq), 0) FROM reject WHERE epoch = $1), (SELECT count(*) FROM gone WHERE epoch = $1)
+		FROM event WHERE epoch = $1`, epoch).Scan(&x.Events, &x.Distinct, &event, &x.Rejected, &reject, &x.Thinned)
 	if err != nil {
 		return err
 	}
+	x.Last = max(x.Last, event, reject)
 	x.Doubled = uint64(x.Events - x.Distinct)
 	if x.Types, err = tally(ctx, db, "SELECT type, count(*) FROM event WHERE epoch = $1 GROUP BY type", epoch); err != nil {
 		return err

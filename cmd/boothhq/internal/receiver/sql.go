@@ -60,13 +60,7 @@ func numbered(query string) string { return strings.ReplaceAll(query, "$", "?") 
 
 const liteOutcome = "coalesce(CAST(body AS TEXT) -> 'data' ->> 'outcome', '')"
 
-// liteIslands finds the ranges in the events: SQLite's receiver keeps them in
-// memory alone. CROSS JOIN keeps the planner from reading all events.
-const liteIslands = `SELECT epoch, min(seq), max(seq) FROM (
-	SELECT epoch, seq, seq - row_number() OVER (PARTITION BY epoch ORDER BY seq) AS island FROM (
-		SELECT v.epoch, v.seq FROM epoch e CROSS JOIN event v ON v.epoch = e.id AND v.seq > e.upto
-		UNION SELECT r.epoch, r.seq FROM epoch e CROSS JOIN reject r ON r.epoch = e.id AND r.seq > e.upto))
-	GROUP BY epoch, island ORDER BY 1, 2`
+const liteIslands = "SELECT epoch, first, last FROM held ORDER BY 1, 2"
 
 func (l lite) query(ctx context.Context, query string, args ...any) (rows, error) {
 	r, err := l.db.QueryContext(ctx, numbered(query), args...)

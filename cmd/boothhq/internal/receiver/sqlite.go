@@ -85,7 +85,7 @@ func (s *SQLite) catchUp(ctx context.Context) error {
 			}
 		}
 		if e.thinned > 0 && len(e.marks.have) > mostRanges {
-			b.work(e) // the marks were read off the events alone
+			b.work(e) // a version before read the ranges off the events alone
 		}
 	}
 	if err := b.settle(); err != nil {

@@ -215,6 +215,9 @@ func (b *batchTx) settle() error {
 		if _, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET upto = ?, thinned = ? WHERE id = ?", int64(w.marks.upto), w.thinned, e.id); err != nil {
 			return err
 		}
+		if err := b.hold(e, &w.marks); err != nil {
+			return err
+		}
 	}
 	return nil
 }
