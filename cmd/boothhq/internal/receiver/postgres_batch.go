@@ -34,7 +34,7 @@ type locked struct {
 	marks            marks
 	thinned          int64 // numbers that are given up
 	again, conflicts int64
-	at               int64
+	newsAt           int64 // when something came that was not here before; 0: nothing did
 }
 
 // place is where an event is kept.
@@ -175,6 +175,7 @@ func (b *pgBatch) insert(ctx context.Context, tx pgx.Tx) error {
 		h := b.heard[b.js[i].booth]
 		h.Stored++
 		b.heard[b.js[i].booth] = h
+		b.news(b.epochOf(i))
 	}
 	// They may have been refused before and been mended since.
 	_, err = tx.Exec(ctx, "DELETE FROM reject r USING unnest($1::bigint[], $2::bigint[]) AS u (epoch, seq) WHERE r.epoch = u.epoch AND r.seq = u.seq", epochs, seqs)
@@ -198,6 +199,7 @@ func (b *pgBatch) room(is []int) []int {
 			h := b.heard[b.js[i].booth]
 			h.Later++
 			b.heard[b.js[i].booth] = h
+			b.news(e)
 			continue
 		}
 		m.add(b.js[i].seq)
@@ -300,18 +302,19 @@ func (b *pgBatch) refuse(ctx context.Context, tx pgx.Tx) error {
 		ON CONFLICT (epoch, seq) DO NOTHING RETURNING epoch, seq`, epochs, seqs, codes, msgs, received, bodies)
 	for _, p := range refused {
 		byID[p.epoch].marks.add(p.seq)
+		b.news(byID[p.epoch])
 	}
 	b.refused = refused
 	return err
 }
 
+// news notes that something of an epoch was not here before. What comes again is
+// none: it may be of a journal that the booth has no more, and the booth takes
+// receipts for its own alone.
+func (b *pgBatch) news(e *locked) { e.newsAt = b.ds[len(b.ds)-1].At.UnixMicro() }
+
 // mark writes the rows that are locked.
 func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
-	for i := range b.ds {
-		if e := b.epochOf(i); e != nil {
-			e.at = max(e.at, b.ds[i].At.UnixMicro())
-		}
-	}
 	var all pgx.Batch
 	for _, e := range b.epochs {
 		if e == nil {
@@ -321,7 +324,7 @@ func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 		all.Queue("UPDATE epoch SET upto = $2, held = $3, thinned = $4, again = again + $5, conflicts = conflicts + $6, heard_at = greatest(heard_at, $7), began_at = CASE began_at WHEN 0 THEN $7 ELSE began_at END WHERE id = $1",
-			e.id, int64(e.marks.upto), e.marks.held(), e.thinned, e.again, e.conflicts, e.at)
+			e.id, int64(e.marks.upto), e.marks.held(), e.thinned, e.again, e.conflicts, e.newsAt)
 	}
 	return tx.SendBatch(ctx, &all).Close()
 }

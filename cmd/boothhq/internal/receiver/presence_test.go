@@ -83,7 +83,6 @@ func TestJournalsOfABooth(t *testing.T) { each(t, testJournals) }
 // testJournals tells a journal that follows another from two that go on in turn.
 func testJournals(t *testing.T, fresh func() string) {
 	s, path := newStore(t, fresh())
-	epochB := "01931e00-0000-7000-8000-00000000000b"
 	say := func(min int, epoch string, seq uint64) {
 		t.Helper()
 		d := audit(boothA, seq)

@@ -16,7 +16,7 @@ import (
 type SQLite struct {
 	db     *sql.DB
 	epochs map[epochKey]*epoch
-	latest map[string]*epoch // by booth: the one heard last
+	latest map[string]*epoch // by booth: the one that brought something new last
 }
 
 type epochKey struct{ booth, name string }
@@ -24,6 +24,7 @@ type epochKey struct{ booth, name string }
 // epoch is one life of one booth's journal.
 type epoch struct {
 	id      int64
+	booth   string
 	name    string
 	marks   marks
 	thinned int64  // numbers that are given up
@@ -58,7 +59,7 @@ func (s *SQLite) load(ctx context.Context) error {
 		return err
 	}
 	for _, e := range es { // in order of heard_at
-		kept := &epoch{id: e.id, name: e.name, marks: e.marks, thinned: int64(e.thinned)}
+		kept := &epoch{id: e.id, booth: e.booth, name: e.name, marks: e.marks, thinned: int64(e.thinned)}
 		s.epochs[epochKey{e.booth, e.name}] = kept
 		s.latest[e.booth] = kept
 	}

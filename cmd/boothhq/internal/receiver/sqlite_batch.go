@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -16,29 +17,30 @@ type batchTx struct {
 	heard map[string]Heard
 	works map[*epoch]*work
 	fresh map[epochKey]*epoch
-	last  map[string]*epoch
 }
 
 // work is what a transaction does to an epoch.
 type work struct {
 	marks   marks
 	thinned int64
+	news    bool // something came that was not here before
 }
 
 func (s *SQLite) newBatch(ctx context.Context, tx *sql.Tx) *batchTx {
-	return &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), works: make(map[*epoch]*work), fresh: make(map[epochKey]*epoch), last: make(map[string]*epoch)}
+	return &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), works: make(map[*epoch]*work), fresh: make(map[epochKey]*epoch)}
 }
 
 func (b *batchTx) work(e *epoch) *work {
 	w := b.works[e]
 	if w == nil {
-		w = &work{e.marks.clone(), e.thinned}
+		w = &work{marks: e.marks.clone(), thinned: e.thinned}
 		b.works[e] = w
 	}
 	return w
 }
 
-// done takes over what was committed: nothing else counts as had.
+// done takes over what was committed: nothing else counts as had. Of two journals
+// that bring news of one booth the one that began later is its own.
 func (b *batchTx) done() {
 	for key, e := range b.fresh {
 		b.store.epochs[key] = e
@@ -46,9 +48,13 @@ func (b *batchTx) done() {
 	for e, w := range b.works {
 		e.marks, e.thinned = w.marks, w.thinned
 	}
-	for booth, e := range b.last {
-		b.store.latest[booth] = e
+	latest := make(map[string]*epoch)
+	for e, w := range b.works {
+		if last := latest[e.booth]; w.news && (last == nil || e.id > last.id) {
+			latest[e.booth] = e
+		}
 	}
+	maps.Copy(b.store.latest, latest)
 }
 
 func (b *batchTx) add(d *Delivery) error {
@@ -68,6 +74,7 @@ func (b *batchTx) add(d *Delivery) error {
 	}
 	if e.marks.full(j) {
 		h.Later++
+		b.work(e).news = true
 		return nil
 	}
 	if j.code != "" {
@@ -102,6 +109,7 @@ func (b *batchTx) kept(e *epoch, j judged, d Delivery) error {
 	if _, err := b.tx.ExecContext(b.ctx, "DELETE FROM reject WHERE epoch = ? AND seq = ?", e.id, int64(j.seq)); err != nil {
 		return err
 	}
+	b.work(e).news = true
 	if err := b.came(e, j.seq); err != nil {
 		return err
 	}
@@ -165,10 +173,15 @@ func (b *batchTx) refuse(e *epoch, j judged, d Delivery) error {
 	if err != nil || good {
 		return err
 	}
-	if _, err := b.tx.ExecContext(b.ctx, `INSERT INTO reject (epoch, seq, code, msg, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (epoch, seq) DO NOTHING`, e.id, int64(j.seq), j.code, j.msg, d.At.UnixMicro(), d.Body[:min(len(d.Body), mostKept)]); err != nil {
+	res, err := b.tx.ExecContext(b.ctx, `INSERT INTO reject (epoch, seq, code, msg, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (epoch, seq) DO NOTHING`, e.id, int64(j.seq), j.code, j.msg, d.At.UnixMicro(), d.Body[:min(len(d.Body), mostKept)])
+	if err != nil {
 		return err
 	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	b.work(e).news = true
 	return b.came(e, j.seq)
 }
 
@@ -184,19 +197,23 @@ func (b *batchTx) epochOf(booth, name string) (*epoch, error) {
 		if err != nil {
 			return nil, err
 		}
-		e = &epoch{name: name}
+		e = &epoch{booth: booth, name: name}
 		if err := b.tx.QueryRowContext(b.ctx, "INSERT INTO epoch (booth, name) VALUES (?, ?) RETURNING id", id, name).Scan(&e.id); err != nil {
 			return nil, err
 		}
 		b.fresh[key] = e
 	}
-	b.last[booth] = e
 	return e, nil
 }
 
-// finish writes the marks of every epoch the batch touched, and which were heard.
+// finish writes the marks of every epoch the batch touched, and of which there
+// was news. What comes again is none: it may be of a journal that the booth has
+// no more, and the booth takes receipts for its own alone.
 func (b *batchTx) finish(at time.Time) error {
-	for _, e := range b.last {
+	for e, w := range b.works {
+		if !w.news {
+			continue
+		}
 		if _, err := b.tx.ExecContext(b.ctx, "UPDATE epoch SET heard_at = ?1, began_at = CASE began_at WHEN 0 THEN ?1 ELSE began_at END WHERE id = ?2", at.UnixMicro(), e.id); err != nil {
 			return err
 		}

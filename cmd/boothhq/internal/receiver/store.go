@@ -42,7 +42,8 @@ type Store interface {
 	Hear(ctx context.Context, said map[string]Said, at time.Time) error
 	// Booths names every booth with events.
 	Booths(ctx context.Context) ([]string, error)
-	// Receipts says what is committed of each booth's latest epoch. Before its
+	// Receipts says what is committed of each booth's latest epoch: the one of which
+	// something came last that was not here before. Before its
 	// first event a booth's receipt has no epoch. A booth that is not in the
 	// answer has been told less than least ago by another receiver on the same
 	// database. Rate, Window and At are the caller's.
