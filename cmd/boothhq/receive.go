@@ -35,7 +35,7 @@ type receiveCmd struct {
 	BoothRate float64       `name:"booth-rate" default:"500" help:"The most of it for one booth."`
 	Window    int           `default:"256" help:"Events a booth may have without receipt."`
 	Listen    string        `help:"Serve /metrics (Prometheus) and /healthz here, on this machine alone: 127.0.0.1:9621 or unix:PATH." placeholder:"ADDRESS"`
-	Print     bool          `help:"Write each event to standard output once it is kept, one per line."`
+	Print     bool          `help:"Write each event to standard output when it is kept, one per line; in rare cases twice. Who has to have all of them uses boothhq export: what is kept while this is killed is not written."`
 }
 
 // Run receives until it is told to stop.

@@ -16,7 +16,8 @@ import (
 // transaction holds the rows of its booths: the server ends it for the others.
 const (
 	pgConnect = 10 * time.Second
-	pgWait    = time.Minute // one call of the Store, all retries of the network in it
+	pgWait    = time.Minute     // one call of the Store, all retries of the network in it
+	pgCommit  = 5 * time.Second // more, for a COMMIT on its way
 )
 
 var pgBounds = map[string]string{

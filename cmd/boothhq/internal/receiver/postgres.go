@@ -48,16 +48,26 @@ func (p *Postgres) Add(ctx context.Context, ds []Delivery) (map[string]Heard, er
 	}
 	b := sorted(ds)
 	err := p.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error { return b.keep(ctx, tx) })
-	if err != nil {
+	if e, ok := errors.AsType[*storeError](err); ok && !e.doubt {
 		return nil, err
 	}
 	for _, i := range b.kept { // only what is committed counts
 		ds[i].Kept = true
 	}
-	return b.heard, nil
+	return b.heard, err
 }
 
-// transaction does work in one transaction, within a minute.
+// Here tells what is kept.
+func (p *Postgres) Here(ctx context.Context, ds []Delivery) (out []Delivery, err error) {
+	err = p.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		out, err = here(ctx, pgTx{tx}, ds)
+		return err
+	})
+	return out, err
+}
+
+// transaction does work in one transaction, within a minute. Who ends ctx breaks
+// the work off, and no COMMIT: whether it came would not be known.
 func (p *Postgres) transaction(ctx context.Context, work func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, pgWait)
 	defer cancel()
@@ -65,10 +75,33 @@ func (p *Postgres) transaction(ctx context.Context, work func(context.Context, p
 	if err != nil {
 		return pgError(err)
 	}
-	if err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return work(ctx, tx) }); err != nil {
-		return pgError(err)
+	whole, end := lasting(ctx, pgCommit)
+	defer end()
+	worked := false
+	err = pgx.BeginFunc(whole, c, func(tx pgx.Tx) error {
+		err := work(ctx, tx)
+		worked = err == nil
+		return err
+	})
+	if err != nil {
+		e := pgError(err)
+		e.doubt = worked && e.passing
+		return e
 	}
 	return nil
+}
+
+// lasting ends a while after ctx.
+func lasting(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(while):
+			cancel()
+		case <-whole.Done():
+		}
+	})
+	return whole, func() { stop(); cancel() }
 }
 
 // passingCodes are PostgreSQL's classes and codes of errors that pass: a
@@ -78,7 +111,7 @@ var passingCodes = []string{"08", "53", "57P", "57014", "40", "55P03", "25006", 
 
 // pgError tells errors that pass from those that stay. What did not come from
 // the server came from the way there.
-func pgError(err error) error {
+func pgError(err error) *storeError {
 	e := &storeError{err: err, passing: true}
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
 		e.passing = slices.ContainsFunc(passingCodes, func(code string) bool { return strings.HasPrefix(said.Code, code) })

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -59,8 +60,10 @@ type Config struct {
 	// Window is how many events a booth may have without receipt; zero: 256.
 	Window int
 	// Kept is called with the exact bytes of each event that is new, after the
-	// commit; nil for nobody. What it waits for, the broker waits for. Its error
-	// ends Run.
+	// commit; nil for nobody. Where a connection to the database broke in COMMIT it
+	// is called when the next one tells that they are kept, and may then be so by
+	// another receiver, too. What it waits for, the broker waits for. Its error ends
+	// Run.
 	Kept func(body []byte) error
 	Log  *slog.Logger
 
@@ -78,6 +81,7 @@ type Receiver struct {
 	pulled  chan message  // from NATS
 	dropped atomic.Uint64 // written by the client's goroutines
 	said    uint64        // of those, logged
+	doubt   []Delivery    // of one batch, which may be kept or not
 	tally   counting
 }
 
@@ -122,6 +126,11 @@ var errKept = errors.New("handing on a kept event")
 func (r *Receiver) Run(ctx context.Context) error {
 	pause := line.Pause{First: r.cfg.PauseFirst, Most: r.cfg.PauseMost, Twin: r.cfg.PauseTwin}
 	at, said := 0, false
+	defer func() {
+		if n := len(r.doubt); n > 0 {
+			r.cfg.Log.Warn("stopped before the database said whether events are kept; they are not handed on", "count", n)
+		}
+	}()
 	for ctx.Err() == nil {
 		began := time.Now()
 		up, err := r.connection(ctx, r.brokers[at])
@@ -196,6 +205,9 @@ func (r *Receiver) connection(ctx context.Context, broker *url.URL) (up bool, er
 			return false, err
 		}
 		defer from.end()
+	}
+	if err := r.resolve(ctx); err != nil {
+		return false, err
 	}
 	names, err := r.store.Booths(ctx)
 	if err != nil {
@@ -275,15 +287,14 @@ func (r *Receiver) commit(ctx context.Context, ms []message) error {
 	}
 	heard, err := r.store.Add(ctx, deliveries)
 	if err != nil {
+		if e, ok := errors.AsType[*storeError](err); ok && e.doubt {
+			r.doubt = slices.DeleteFunc(deliveries, func(d Delivery) bool { return !d.Kept })
+		}
 		return err
 	}
 	r.tally.committed(deliveries, heard, now, time.Now())
-	for _, d := range deliveries {
-		if d.Kept && r.cfg.Kept != nil {
-			if err := r.cfg.Kept(d.Body); err != nil {
-				return fmt.Errorf("%w: %w", errKept, err)
-			}
-		}
+	if err := r.hand(deliveries); err != nil {
+		return err
 	}
 	for name, note := range heard {
 		b := r.booth(name)

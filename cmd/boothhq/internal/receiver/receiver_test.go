@@ -71,15 +71,19 @@ func startReceiver(t *testing.T, b *uplinktest.Broker, path string) running {
 }
 
 // startBooth runs the real uplink on a journal in memory.
-func startBooth(t *testing.T, b *uplinktest.Broker, name string) (mem *uplinktest.Memory, end func()) {
+func startBooth(t *testing.T, b *uplinktest.Broker, name string, edit ...func(*uplink.Config)) (mem *uplinktest.Memory, end func()) {
 	t.Helper()
 	mem = uplinktest.NewMemory(epochA)
 	var conn atomic.Uint64
-	u, err := uplink.New(uplink.Config{
+	cfg := uplink.Config{
 		Booth: name, Brokers: []string{"tcp://broker:1883"}, Dial: b.Dial, Log: slog.New(slog.DiscardHandler),
 		Conn:  func() (uint64, error) { return conn.Add(1), nil },
 		State: func() contract.State { return contract.State{} },
-	}, mem)
+	}
+	for _, f := range edit {
+		f(&cfg)
+	}
+	u, err := uplink.New(cfg, mem)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,6 +125,15 @@ func (s *SQLite) Add(ctx context.Context, ds []Delivery) (map[string]Heard, erro
 	return b.heard, nil
 }
 
+// Here tells what is kept.
+func (s *SQLite) Here(ctx context.Context, ds []Delivery) ([]Delivery, error) {
+	out, err := here(ctx, lite{s.db}, ds)
+	if err != nil {
+		return nil, &storeError{err: err}
+	}
+	return out, nil
+}
+
 // Hear keeps what booths said of themselves.
 func (s *SQLite) Hear(ctx context.Context, said map[string]Said, at time.Time) error {
 	if len(said) == 0 {

@@ -23,6 +23,7 @@ const (
 type storeError struct {
 	err     error
 	passing bool // it may be there again later
+	doubt   bool // it broke in COMMIT: what was to be kept may be
 }
 
 func (e *storeError) Error() string { return "database: " + e.err.Error() }
@@ -33,8 +34,11 @@ func (e *storeError) Unwrap() error { return e.err }
 type Store interface {
 	// Add keeps a batch in one transaction. When it returns without error all
 	// of it is on disk, and Kept stands on those that were new. Delivering again
-	// changes nothing but a counter.
+	// changes nothing but a counter. An error may leave open whether the batch is
+	// kept; Kept stands then on those that would be new.
 	Add(ctx context.Context, ds []Delivery) (map[string]Heard, error)
+	// Here gives those that are kept, of deliveries that an error of Add left open.
+	Here(ctx context.Context, ds []Delivery) ([]Delivery, error)
 	// Hear keeps what booths said of themselves, by booth. Of several words on
 	// their presence the one with the highest conn counts, and within one
 	// connection the end comes after the beginning; a state is replaced,
@@ -73,7 +77,7 @@ type Delivery struct {
 	Topic string
 	Body  []byte
 	At    time.Time // of arrival
-	Kept  bool      // Add sets it: this one was new
+	Kept  bool      // Add sets it: this one is new
 }
 
 // Heard is what a batch brought from one booth.

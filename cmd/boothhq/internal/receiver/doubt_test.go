@@ -1,0 +1,143 @@
+package receiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"boothd/agent/contract"
+	"boothd/agent/uplink"
+	"boothd/agent/uplink/uplinktest"
+)
+
+// cutting is a way to PostgreSQL that breaks in COMMIT, once it is armed: before
+// the server hears of it, or when it has committed.
+type cutting struct {
+	net.Conn
+	armed *atomic.Bool
+	after bool
+	cut   bool
+}
+
+func (c *cutting) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("commit\x00")) && c.armed.CompareAndSwap(true, false) {
+		if c.cut = true; !c.after {
+			return 0, errors.Join(io.ErrClosedPipe, c.Close())
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *cutting) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.cut {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close()) // the server has answered
+	}
+	return n, err
+}
+
+// cutAt has a store's next connections break in a COMMIT.
+func cutAt(t *testing.T, s Store, after bool) (armed *atomic.Bool) {
+	t.Helper()
+	db := s.(*Postgres).db
+	dial := db.cfg.DialFunc
+	armed = new(atomic.Bool)
+	db.cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		return &cutting{Conn: c, armed: armed, after: after}, err
+	}
+	if err := db.close(); err != nil {
+		t.Fatal(err)
+	}
+	return armed
+}
+
+// I4: what was kept is handed on, also where the connection broke in COMMIT and
+// nobody said that it was kept: it is receipted then, and never comes again.
+func TestI4_WhatMayBeKeptIsHandedOn(t *testing.T) {
+	for name, after := range map[string]bool{"committed": true, "not committed": false} {
+		t.Run(name, func(t *testing.T) {
+			const events = 40
+			s := openStore(t, newPostgres(t))
+			armed := cutAt(t, s, after)
+			b := uplinktest.NewBroker(t)
+			var mu sync.Mutex
+			printed := make(map[string]int)
+			r, err := New(Config{
+				Brokers: []string{"tcp://broker:1883"}, Dial: b.Dial, Log: slog.New(slog.DiscardHandler), Interval: 20 * time.Millisecond,
+				PauseFirst: time.Millisecond, PauseMost: 10 * time.Millisecond, PauseTwin: 10 * time.Millisecond,
+				Kept: func(body []byte) error {
+					mu.Lock()
+					defer mu.Unlock()
+					printed[string(body)]++
+					return nil
+				},
+			}, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- r.Run(ctx) }()
+			mem, end := startBooth(t, b, boothA, func(c *uplink.Config) { c.ResendFirst = 100 * time.Millisecond })
+			for range events / 10 {
+				armed.Store(true)
+				mem.Append(contract.ClassAudit, 10, func(seq uint64, _ bool) []byte { return event(boothA, epochA, seq) })
+				time.Sleep(20 * time.Millisecond) // one batch or another is hit
+			}
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+				if seqs, _ := mem.Receipts(); len(seqs) == events {
+					break
+				}
+			}
+			if armed.Load() {
+				t.Error("no connection was cut")
+			}
+			end()
+			cancel()
+			<-done
+			b.Close()
+			for seq := range uint64(events) {
+				if n := printed[string(event(boothA, epochA, seq+1))]; n == 0 {
+					t.Errorf("%d is kept, and was not handed on", seq+1)
+				}
+			}
+		})
+	}
+}
+
+// Who stops a receiver while PostgreSQL commits waits for that, or what it says
+// would be lost: what is committed is receipted.
+func TestI4_AStopBreaksNoCommitOff(t *testing.T) {
+	db := newPostgres(t)
+	s := openStore(t, db)
+	statements(t, db, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$",
+		"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON event DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()")
+	witness := openStore(t, db).(*Postgres).db
+	ctx, cancel := context.WithCancel(t.Context())
+	var stopped sync.WaitGroup
+	defer stopped.Wait()
+	stopped.Go(func() {
+		defer cancel()
+		for n := 0; n == 0; time.Sleep(10 * time.Millisecond) {
+			if err := witness.queryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query = 'commit'").Scan(&n); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	ds := []Delivery{audit(boothA, 1)}
+	if _, err := s.Add(ctx, ds); err != nil || !ds[0].Kept || ctx.Err() == nil {
+		t.Errorf("Add = %v, kept %v, stopped %v", err, ds[0].Kept, ctx.Err())
+	}
+	if sum := summary(t, db); sum.Events != 1 {
+		t.Errorf("%+v", sum)
+	}
+}
