@@ -166,6 +166,7 @@ func (c *listsPublishCmd) Run(t *tool) error {
 	if err != nil {
 		return err
 	}
+	o.Copy = c.To
 	var done func()
 	o.Tell, done = progress(t.stderr)
 	now, err := o.Publish(c.Lists, c.Force)
@@ -177,6 +178,9 @@ func (c *listsPublishCmd) Run(t *tool) error {
 	case errors.Is(err, authority.ErrShrunk):
 		kind, _, _ := strings.Cut(err.Error(), ":")
 		return &failure{fmt.Errorf("publishing %s: %w", c.Lists, err), "if it is right, add --force=" + kind, exitFailure}
+	case errors.Is(err, authority.ErrLost):
+		return &failure{fmt.Errorf("publishing %s: %w", c.Lists, err), "put the file back from a web server's folder or a stick (targets/, the same name), or lookouts.list of what was published then, " +
+			"which may be built anew from the same rows under the same key; --to=DIR finds it in such a folder by itself", exitFailure}
 	case err != nil:
 		return fmt.Errorf("publishing %s: %w", c.Lists, err)
 	case t.json:

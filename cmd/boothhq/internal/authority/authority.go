@@ -66,6 +66,9 @@ type Office struct {
 	// Timestamp is how long a heartbeat counts: at most 24 h, the longest hard
 	// age that a booth can have.
 	Timestamp time.Duration
+	// Copy is a folder that Mirror has written, where a publication finds lookouts
+	// that were lost here; "" for none.
+	Copy string
 	// Tell hears how far a publication has come.
 	Tell Progress
 
@@ -147,8 +150,13 @@ func names(meta map[string]*metadata.MetaFiles, of string) int64 {
 // Mirror copies the repository to a folder that booths read, a stick or a web
 // server's. List files go first and the timestamp last, each whole, so that a
 // reader in between sees the former publication. List files that the
-// repository has dropped are removed there too.
+// repository has dropped are removed there too, but for those in force: what was
+// lost here is there still.
 func (o *Office) Mirror(to string) error {
+	targets := metadata.Targets()
+	if _, err := load(o, "targets.json", targets); err != nil {
+		return err
+	}
 	var names, metas []string
 	err := filepath.WalkDir(o.path("."), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -185,7 +193,8 @@ func (o *Office) Mirror(to string) error {
 		return err
 	}
 	for _, e := range entries {
-		if (strings.HasSuffix(e.Name(), ".list") || strings.HasSuffix(e.Name(), deltaSuffix)) && !slices.Contains(names, filepath.Join("targets", e.Name())) {
+		_, inForce := targets.Signed.Targets[e.Name()]
+		if !inForce && (strings.HasSuffix(e.Name(), ".list") || strings.HasSuffix(e.Name(), deltaSuffix)) && !slices.Contains(names, filepath.Join("targets", e.Name())) {
 			err = errors.Join(err, os.Remove(filepath.Join(to, "targets", e.Name())))
 		}
 	}

@@ -165,3 +165,22 @@ func TestALostListKeepsNoNewerOneBack(t *testing.T) {
 		})
 	}
 }
+
+// A list in force that was lost at the office stays where it was copied to: booths
+// take it from there, and the office may have it back.
+func TestALostListStaysInItsCopy(t *testing.T) {
+	dir, built := newOffice(t)
+	mustPublish(t, dir, built)
+	web := filepath.Join(t.TempDir(), "web")
+	for range 2 {
+		if err := at(dir, time.Now()).Mirror(web); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(web, "targets", "cards-1.list")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(dir, "repository", "targets", "cards-1.list")); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+}

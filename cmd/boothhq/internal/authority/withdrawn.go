@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,10 @@ const withdrawnFile = "withdrawn.json"
 // replaced: an old file must not bring back what was withdrawn.
 var ErrVersion = errors.New("a lookout changes, and comes back after it was withdrawn, with a higher version only")
 
+// ErrLost is a file of lookouts in force that is not to be had: without it nobody
+// knows what a new one withdraws.
+var ErrLost = errors.New("the lookouts in force are lost or spoilt, and tell what is withdrawn")
+
 // mostOutdated is how many lookouts are named in words.
 const mostOutdated = 20
 
@@ -36,11 +41,7 @@ func (o *Office) succession(was List, b []byte) (tombstones map[string]uint64, e
 	}
 	var before map[string]contract.Lookout
 	if was.Generation > 0 {
-		old, err := os.ReadFile(o.path("targets/" + lists.TargetName(was.Kind, was.Generation)))
-		if err != nil {
-			return nil, fmt.Errorf("reading the lookouts in force: %w", err)
-		}
-		if before, err = lookoutsOf(old); err != nil {
+		if before, err = o.inForce(was); err != nil {
 			return nil, err
 		}
 	}
@@ -79,6 +80,26 @@ func (o *Office) succession(was List, b []byte) (tombstones map[string]uint64, e
 		}
 	}
 	return tombstones, nil
+}
+
+// inForce reads lookouts as they were published, here or in a copy. A file counts
+// by its content, so that one built anew from the same rows serves, too.
+func (o *Office) inForce(was List) (map[string]contract.Lookout, error) {
+	name := filepath.Join("targets", lists.TargetName(was.Kind, was.Generation))
+	paths := []string{o.path(name)}
+	if o.Copy != "" {
+		paths = append(paths, filepath.Join(o.Copy, name))
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if head, err := sound(was.Kind, b); err == nil && hex.EncodeToString(head.Digest[:]) == was.Digest {
+			return lookoutsOf(b)
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", paths[0], ErrLost)
 }
 
 // bury writes the tombstones, before the publication that makes them true.

@@ -93,3 +93,67 @@ func state(t *testing.T, dir string) string {
 	}
 	return s
 }
+
+// The lookouts in force tell what is withdrawn. Where their file was lost or
+// spoilt, a copy that has the same content serves; without one nothing is
+// published, and it is said which file is wanted.
+func TestI6_LostLookoutsAreFoundInACopy(t *testing.T) {
+	other := func(t *testing.T, dir string) []byte { // sound, and never published
+		out := filepath.Join(t.TempDir(), "built")
+		mustBuild(t, put(t, filepath.Join(t.TempDir(), "csv"), lookoutsCSV("LK-9 1 STOP")), out, dir)
+		b, err := os.ReadFile(filepath.Join(out, "lookouts.list"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, harm := range []struct {
+		name string
+		do   func(t *testing.T, dir, path string) error
+	}{
+		{"lost", func(_ *testing.T, _, path string) error { return os.Remove(path) }},
+		{"spoilt", func(_ *testing.T, _, path string) error { return os.WriteFile(path, []byte("x"), 0o600) }},
+		{"another one", func(t *testing.T, dir, path string) error { return os.WriteFile(path, other(t, dir), 0o600) }},
+	} {
+		t.Run(harm.name, func(t *testing.T) {
+			dir, _ := newOffice(t)
+			web := filepath.Join(t.TempDir(), "web")
+			publish := func(copied string, rows ...string) error {
+				t.Helper()
+				out := filepath.Join(t.TempDir(), "built")
+				mustBuild(t, put(t, filepath.Join(t.TempDir(), "csv"), lookoutsCSV(rows...)), out, dir)
+				o := at(dir, time.Now())
+				o.Copy = copied
+				_, err := o.Publish(out, []string{"lookouts"})
+				return err
+			}
+			if err := publish("", "LK-1 3 REFER", "LK-2 1 STOP"); err != nil {
+				t.Fatal(err)
+			}
+			if err := at(dir, time.Now()).Mirror(web); err != nil {
+				t.Fatal(err)
+			}
+			if err := harm.do(t, dir, filepath.Join(dir, "repository", "targets", "lookouts-1.list")); err != nil {
+				t.Fatal(err)
+			}
+			before := state(t, dir)
+			for _, none := range []string{"", t.TempDir()} {
+				if err := publish(none, "LK-2 1 STOP", "LK-3 1 STOP"); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "lookouts-1.list") {
+					t.Errorf("without a copy: %v", err)
+				}
+			}
+			if state(t, dir) != before {
+				t.Error("what was refused left its mark")
+			}
+			if err := publish(web, "LK-1 2 REFER"); !errors.Is(err, ErrVersion) {
+				t.Errorf("an old lookout, with a copy: %v", err)
+			}
+			if err := publish(web, "LK-2 1 STOP", "LK-3 1 STOP"); err != nil {
+				t.Fatalf("with a copy: %v", err)
+			}
+			if err := publish("", "LK-1 3 REFER", "LK-2 1 STOP", "LK-3 1 STOP"); !errors.Is(err, ErrVersion) {
+				t.Errorf("the one that was withdrawn comes back: %v", err)
+			}
+		})
+	}
+}
