@@ -262,7 +262,7 @@ func filled(b *testing.B, n int, body []byte) *journal.Journal {
 // that the product is bound to: what of the first is missing and not of the second
 // is the library's.
 func BenchmarkP9Drain(b *testing.B) {
-	const rounds, events, window = 5, 40_000, 256
+	const rounds, events, window = 5, 100_000, 256
 	addr := plainBroker(b, child)
 	body := []byte(`{"pad":"` + strings.Repeat("0123456789", 59) + `"}`)
 	var ours, bare, library, core, ratios, libraryRatios []float64

@@ -221,7 +221,8 @@ func (r *Reader) Holds(ctx context.Context, cfg Config) (time.Duration, error) {
 	return holds, nil
 }
 
-// Pending reads rows that wait for headquarters.
+// Pending reads rows that wait for headquarters: of each its number, class and
+// body, which is what goes there, and whether it is an alert.
 func (j *Journal) Pending(ctx context.Context, q Query) ([]Record, error) {
 	folded, fresh, err := j.source.ahead(ctx)
 	if err != nil {
@@ -234,17 +235,26 @@ func (j *Journal) Pending(ctx context.Context, q Query) ([]Record, error) {
 	case Backlog:
 		to = live - 1
 	}
-	rows, err := j.source.query(ctx, "WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-		q.Lane == Alerts, int64(from), int64(min(to, folded)), int64(q.Limit))
+	alert := q.Lane == Alerts
+	rows := make([]Record, 0, q.Limit)
+	err = j.source.db.Each(ctx, func(v []driver.Value) error {
+		ok := true
+		rows = append(rows, Record{Seq: uint64(column[int64](v[0], &ok)), Class: column[string](v[1], &ok), Alert: alert, Body: column[[]byte](v[2], &ok)})
+		if !ok {
+			return fmt.Errorf("event %v: %w", v[0], sqlite.ErrCorrupt)
+		}
+		return nil
+	}, "SELECT seq, class, body FROM event WHERE state = 0 AND alert = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+		alert, int64(from), int64(min(to, folded)), int64(q.Limit))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading journal: %w", err)
 	}
 	for _, s := range fresh {
 		if len(rows) >= q.Limit {
 			break
 		}
-		if s.Alert == (q.Lane == Alerts) && from <= s.Seq && s.Seq <= to {
-			rows = append(rows, s.record())
+		if s.Alert == alert && from <= s.Seq && s.Seq <= to {
+			rows = append(rows, Record{Seq: s.Seq, Class: s.Class, Alert: alert, Body: s.body})
 		}
 	}
 	return rows, nil
