@@ -23,7 +23,7 @@ const (
 	// keep a broken disk from being hammered. The longest leaves the lane time to
 	// be back within 5 s of the fault's end (reliability reference, R2).
 	reopenPause   = 100 * time.Millisecond
-	reopenLongest = 3 * time.Second
+	reopenLongest = 2 * time.Second
 	// walKept is the size in bytes that the WAL falls back to after a reader
 	// held it up. It is overwritten in place, which is cheaper than to grow it.
 	walKept = 16 << 20
