@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,9 +32,7 @@ func OpenLog(path string, size int64) (Log, error) {
 	}
 	fi, err := f.Stat()
 	if err == nil && fi.Size() < size {
-		// Room that was only set aside would be marked as written by the first sync
-		// that comes to it: one more write to the medium.
-		_, err = f.WriteAt(make([]byte, size), 0)
+		err = allocate(f, size)
 	}
 	if err == nil { // also of a file that was made before: who made it may not have come so far
 		err = errors.Join(f.Sync(), sqlite.SyncDir(filepath.Dir(path)))
@@ -46,6 +45,19 @@ func OpenLog(path string, size int64) (Log, error) {
 		direct = nil // this file system has another way only
 	}
 	return &logFile{f, direct}, nil
+}
+
+// allocate takes the room from the disk. Where that cannot be asked for, zeros do
+// it: a start that fails again and again is to write little.
+func allocate(f *os.File, size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		_, err = f.WriteAt(make([]byte, size), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("taking %d bytes for %s: %w", size, filepath.Base(f.Name()), err)
+	}
+	return nil
 }
 
 // logFile is read as any file and written past the page cache: a sync then has
