@@ -51,6 +51,19 @@ func (l *rawLog) append(b *testing.B, entry []byte) {
 	}
 }
 
+// used is a journal whose redo log has been written once, as the raw log has.
+func used(b *testing.B) *Journal {
+	b.Helper()
+	j, _ := open(b, Config{Path: filepath.Join(b.TempDir(), "j.db")})
+	for range 2 * RedoBytes / redoPage {
+		add(b, j, sized())
+	}
+	if err := j.do(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	return j
+}
+
 // body is an event of the usual size.
 var body = bytes.Repeat([]byte("0123456789"), 60)
 
@@ -68,7 +81,7 @@ func quantile(took []time.Duration, q float64) time.Duration {
 // every 2 ms, as a booth has them, and one after the other.
 func BenchmarkAppend(b *testing.B) {
 	const each = 2000
-	j, _ := open(b, Config{Path: filepath.Join(b.TempDir(), "j.db")})
+	j := used(b)
 	raw := newRawLog(b)
 	for _, pace := range []struct {
 		name string
@@ -103,7 +116,7 @@ func BenchmarkAppend(b *testing.B) {
 // for longer waits for the database; that rate is told too.
 func BenchmarkAppend64(b *testing.B) {
 	const each = 16
-	j, _ := open(b, Config{Path: filepath.Join(b.TempDir(), "j.db")})
+	j := used(b)
 	raw := newRawLog(b)
 	group := bytes.Repeat(body, groupMost)
 	var ratios, lasting, rate []float64
