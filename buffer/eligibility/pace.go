@@ -18,6 +18,9 @@ type Pace struct {
 	// Duty is the part of the time spent writing, above 0 up to 1. Zero is
 	// the gentle default of 0.5; 1 is as fast as it goes.
 	Duty float64
+	// Aside gives what building and checking have to wait for before they go on:
+	// until it closes they do nothing. nil, or nil from it: nothing.
+	Aside func() <-chan struct{}
 }
 
 // paceBytes is how much is written between two pauses: some milliseconds of one
@@ -28,6 +31,7 @@ const paceBytes = 128 << 10
 type pacer struct {
 	f       *os.File
 	duty    float64
+	aside   func() <-chan struct{}
 	pending int
 	from    time.Time
 }
@@ -49,12 +53,15 @@ func newRest(p Pace) (*pacer, error) {
 	if !(p.Duty > 0 && p.Duty <= 1) {
 		return nil, fmt.Errorf("duty %v is not within 0 and 1", p.Duty)
 	}
-	return &pacer{duty: p.Duty, from: time.Now()}, nil
+	return &pacer{duty: p.Duty, aside: p.Aside, from: time.Now()}, nil
 }
 
 // wrote is told of n bytes more; every paceBytes it pushes them out and rests.
 func (p *pacer) wrote(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.standAside(ctx); err != nil {
 		return err
 	}
 	p.pending += n
@@ -77,6 +84,25 @@ func (p *pacer) wrote(ctx context.Context, n int) error {
 		return ctx.Err()
 	}
 	p.from = time.Now()
+	return nil
+}
+
+// standAside waits while it is asked to. It is no work that a rest is owed for.
+func (p *pacer) standAside(ctx context.Context) error {
+	if p.aside == nil {
+		return nil
+	}
+	over := p.aside()
+	if over == nil {
+		return nil
+	}
+	began := time.Now()
+	select {
+	case <-over:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.from = p.from.Add(time.Since(began))
 	return nil
 }
 
