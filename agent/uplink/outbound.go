@@ -83,7 +83,10 @@ func (s *session) choose(ctx context.Context, now time.Time) (row Record, ok boo
 		}
 		return Record{}, false, earlier(next, later(free, now.Add(tick))), nil
 	}
-	if row, ok = s.takeBacklog(ctx); !ok {
+	if s.aside == nil {
+		row, ok = s.takeBacklog(ctx)
+	}
+	if !ok {
 		row, ok, err = s.takeAsked(ctx, &s.asked)
 	}
 	if err == nil && !ok {

@@ -38,7 +38,8 @@ type session struct {
 	asked  [][2]uint64 // ranges headquarters wants and we hold as receipted
 	budget bucket
 	window int
-	pause  time.Time // after a store error, no query before
+	aside  <-chan struct{} // the backlog waits for it; nil: for nothing
+	pause  time.Time       // after a store error, no query before
 }
 
 // flying is one publish whose PUBACK is awaited.
@@ -170,6 +171,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for {
+		s.aside = s.cfg.Aside()
 		next, err := s.pump(ctx)
 		if err != nil {
 			return err
@@ -185,6 +187,7 @@ func (s *session) serve(ctx context.Context, later bool) error {
 			return fmt.Errorf("connection lost: %w", err)
 		case <-home:
 			return errHome
+		case <-s.aside: // the backlog goes on
 		case <-acked:
 			err = s.land(ctx)
 		case b := <-receipts:
@@ -223,9 +226,10 @@ func (s *session) serve(ctx context.Context, later bool) error {
 }
 
 // takes gives what may come in now: receipts one after the other, of which the
-// newest four are kept, and ranges to send again as long as there is room.
+// newest four are kept, and ranges to send again as long as there is room. To note
+// a receipt is bulk work, unless live events wait for it.
 func (s *session) takes() (receipts <-chan []byte, resend <-chan [2]uint64) {
-	if !s.noting {
+	if !s.noting && (s.aside == nil || len(s.air.flights) >= s.window) {
 		receipts = s.receipts
 	}
 	if len(s.told) < resendsMost {

@@ -162,7 +162,11 @@ type Config struct {
 	Report  func(contract.Notice)
 	Inbound []Subscription
 	Calls   <-chan Call
-	Log     *slog.Logger
+	// Aside gives what the backlog, and receipts while there is room without them,
+	// have to wait for: until it closes. nil, or nil from it: nothing. Alerts, live
+	// events and what is asked for never do.
+	Aside func() <-chan struct{}
+	Log   *slog.Logger
 
 	// Zero: the contract's numbers.
 	BackoffFirst, BackoffMost, TwinPause, ResendFirst, HealthEvery, ReturnAfter, UnheardMost time.Duration
@@ -217,6 +221,9 @@ func New(cfg Config, src Source) (*Uplink, error) {
 	}
 	if len(u.brokers) == 0 || cfg.Dial == nil || cfg.Conn == nil || cfg.State == nil || cfg.Log == nil {
 		return nil, errors.New("uplink: needs a broker, Dial, Conn, State and Log")
+	}
+	if u.cfg.Aside == nil {
+		u.cfg.Aside = func() <-chan struct{} { return nil }
 	}
 	u.cfg.Username = cmp.Or(cfg.Username, cfg.Booth)
 	u.cfg.ResendFirst = cmp.Or(cfg.ResendFirst, resendFirst)
