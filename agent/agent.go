@@ -79,7 +79,12 @@ func Run(ctx context.Context, cfg *configs.Config, w World) error {
 		return unlocked
 	}
 	defer unlock()
-	b := build(cfg, w)
+	return build(cfg, w).run(ctx, unlocked)
+}
+
+// run is Run once the booth is built; unlocked says why there is no lock.
+func (b *booth) run(ctx context.Context, unlocked error) error {
+	cfg, w := b.cfg, b.world
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Lamps first: red before anything else is tried.
@@ -228,6 +233,7 @@ func build(cfg *configs.Config, w World) *booth {
 		apart:   func(now time.Time) bool { return b.outbox.apart(now, b.bulletin.startedAt) },
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
 		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept, shut: newShut(string(cfg.Store.Dir))}
+	b.shelf.pace.Aside = b.lane.courtesy.asked
 	b.lane.health.judged = signal.Judged{Fault: fault, Doubt: len(b.lamps.sight) > 0}
 	if policy.Lane == passage.NEXUSAir {
 		arrivals := make(chan verdict.Arrival, 4)

@@ -72,6 +72,8 @@ type lane struct {
 	newID   func() string
 
 	machine  road
+	courtesy courtesy  // of bulk work, to who stands at the booth
+	granted  bool      // it was, in this passage
 	beganAt  time.Time // the passage, with monotonic part
 	recent   *recent
 	health   health
@@ -114,6 +116,7 @@ type lane struct {
 type road interface {
 	Step(passage.Input) passage.Step
 	Active() bool
+	Awaiting() bool
 	Stuck() bool
 	Closed() bool
 	ClosedNext() bool
@@ -286,6 +289,10 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 		l.begin()
 		l.beganAt = in.At
 	}
+	if !l.granted && l.machine.Awaiting() {
+		l.granted = true
+		l.courtesy.begin(time.Now())
+	}
 	if s.Dropped {
 		l.totals.Unplaced++
 	}
@@ -300,6 +307,9 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 		l.display()
 	}
 	l.challenge()
+	if !l.machine.Awaiting() {
+		l.courtesy.end()
+	}
 }
 
 // arm sets the one timer to the machine's next limit.
@@ -312,7 +322,7 @@ func (l *lane) arm(at time.Time) {
 }
 
 func (l *lane) begin() {
-	l.known, l.held, l.seen = knowledge{}, nil, false
+	l.known, l.held, l.seen, l.granted = knowledge{}, nil, false, false
 	l.decision, l.durable, l.revision, l.latency = passage.Decision{}, false, 0, 0
 }
 

@@ -42,10 +42,20 @@ func (b *booth) carry(ctx context.Context, src uplink.Source) error {
 	if err != nil {
 		return err
 	}
+	u, err := uplink.New(b.line(conf), src)
+	if err != nil {
+		return err
+	}
+	b.outbox.carrier.Store(u)
+	return u.Run(ctx)
+}
+
+// line is how the booth speaks to headquarters.
+func (b *booth) line(conf *tls.Config) uplink.Config {
 	m := b.cfg.MQTT
 	c := uplink.Config{Booth: string(b.cfg.Booth.ID), Username: m.Username, Version: b.world.Version, Boot: b.world.Boot, TLS: conf, Renew: b.tls,
 		Dial: b.world.Dial, Conn: uplink.ConnFile(filepath.Join(string(b.cfg.Store.Dir), "conn")), State: b.bulletin.state,
-		Changed: b.bulletin.changed, Report: b.report, Log: b.log,
+		Changed: b.bulletin.changed, Report: b.report, Log: b.log, Aside: b.lane.courtesy.asked,
 		Connected: b.commands.connected,
 		Inbound: []uplink.Subscription{{Filter: contract.CommandTopic(string(b.cfg.Booth.ID)), C: b.commands.in}, {Filter: metaFilter + "#", C: b.arrival.in, Latest: true},
 			{Filter: partFilter, C: b.arrival.part, OnCall: true}, {Filter: contract.TopicNotice, C: b.notice.in, Latest: true}}, Calls: b.arrival.parts.calls}
@@ -55,12 +65,7 @@ func (b *booth) carry(ctx context.Context, src uplink.Source) error {
 	for _, broker := range m.Brokers {
 		c.Brokers = append(c.Brokers, string(broker))
 	}
-	u, err := uplink.New(c, src)
-	if err != nil {
-		return err
-	}
-	b.outbox.carrier.Store(u)
-	return u.Run(ctx)
+	return c
 }
 
 // report records what should not happen on the link. It must not block: a

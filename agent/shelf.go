@@ -52,6 +52,7 @@ type shelf struct {
 	quality func() passage.Clock            // judges the wall clock; nothing expires by one that is not trusted
 	taken   chan struct{}                   // a list was taken: what it withdraws goes at once; holds one
 	quiet   func() bool                     // nobody drives through; nil: never
+	pace    eligibility.Pace                // of building and reading lists
 	dropped func()                          // tells that a list turned out damaged and has to come anew; nil: nobody
 
 	taking sync.Mutex // one import at a time; the lane never holds it
@@ -167,7 +168,7 @@ func (s *shelf) serve(st *eligibility.Store) {
 	}
 	if s.root != nil {
 		var err error
-		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st, TokenKeys: s.tokenKeys})
+		s.trust, err = lists.Open(lists.Config{Dir: filepath.Join(s.dir, "trust"), Root: s.root, Kinds: s.kinds(), Store: st, Pace: s.pace, TokenKeys: s.tokenKeys})
 		if err != nil {
 			s.log.Error("no list will be taken", "err", err)
 		}

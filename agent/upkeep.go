@@ -68,7 +68,7 @@ func (s *shelf) fold(ctx context.Context, now func(kind string, rows uint64) boo
 		if !now(kind, rows) {
 			continue
 		}
-		err := st.Fold(ctx, kind, eligibility.Pace{})
+		err := st.Fold(ctx, kind, s.pace)
 		var fault *eligibility.Fault
 		switch {
 		case errors.Is(err, eligibility.ErrCorrupt) && errors.As(err, &fault):
@@ -85,9 +85,9 @@ func (s *shelf) fold(ctx context.Context, now func(kind string, rows uint64) boo
 // check reads an active list whole.
 func (s *shelf) check(ctx context.Context, kind string) {
 	st := s.open.Load()
-	err := st.Check(ctx, kind, eligibility.Pace{})
+	err := st.Check(ctx, kind, s.pace)
 	if errors.Is(err, eligibility.ErrCorrupt) { // SQLite tells of a read that failed in the same words
-		err = st.Check(ctx, kind, eligibility.Pace{})
+		err = st.Check(ctx, kind, s.pace)
 	}
 	var fault *eligibility.Fault
 	switch {

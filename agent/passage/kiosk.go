@@ -45,6 +45,9 @@ func NewKiosk(closed bool) *Kiosk { return &Kiosk{closed: closed} }
 // Active tells whether there is a session.
 func (k *Kiosk) Active() bool { return k.active }
 
+// Awaiting tells whether a traveller stands there and has no result.
+func (k *Kiosk) Awaiting() bool { return k.active && k.ev.State == AtBooth }
+
 // Stuck is false: a kiosk has no loop.
 func (k *Kiosk) Stuck() bool { return false }
 

@@ -189,6 +189,9 @@ func NewMachine(closed bool) *Machine { return &Machine{closed: closed} }
 // Active tells whether there is a passage.
 func (m *Machine) Active() bool { return m.active }
 
+// Awaiting tells whether a vehicle stands at the booth and is not let go.
+func (m *Machine) Awaiting() bool { return m.active && m.ev.State == AtBooth }
+
 // Stuck tells whether the approach loop has been occupied for longer than a
 // vehicle stays there: the loop is out of order, whether or not there is a
 // passage (209).
