@@ -29,6 +29,8 @@ type backlog struct {
 	wrote  atomic.Int64 // bytes, to the broker
 	each   int64        // bytes of one event on the wire
 	drain  atomic.Bool
+	last   func() uint64 // of the booth's journal
+	live   uint64        // what it was at the receipt before: that has arrived
 }
 
 // metered counts what is written.
@@ -111,6 +113,12 @@ func (w *backlog) receipt(b *testing.B) {
 	c := contract.Receipt{Epoch: w.epoch, Upto: w.first, Rate: 1, Window: 4096, At: time.Now().UTC()}
 	if n := w.sent(); n > slack {
 		c.Upto += min(n-slack, w.events)
+	}
+	if w.last != nil {
+		if w.live > w.first+w.events { // what was decided since: it would fill the window
+			c.Have = [][2]uint64{{w.first + w.events + 1, w.live}}
+		}
+		w.live = w.last()
 	}
 	if w.drain.Load() {
 		c.Rate = drainRate

@@ -40,12 +40,13 @@ type rig struct {
 	camera  *line.Camera
 	world   World
 	log     syncBuffer
-	unplug  func()            // pulls the reader's cable
-	far     *sim.PTY          // the reader's end of its line
-	came    int               // vehicles of a benchmark
-	lost    int               // of them, those that a machine busy with others let pass the loops in no order
-	losable int               // how many may be
-	more    []eligibility.Row // further cards for listed
+	unplug  func()                                              // pulls the reader's cable
+	far     *sim.PTY                                            // the reader's end of its line
+	came    int                                                 // vehicles of a benchmark
+	lost    int                                                 // of them, those that a machine busy with others let pass the loops in no order
+	losable int                                                 // how many may be
+	life    func(context.Context, *configs.Config, World) error // Run, or what a benchmark makes of it
+	more    []eligibility.Row                                   // further cards for listed
 }
 
 // syncBuffer keeps the log of several goroutines.
@@ -68,7 +69,7 @@ func (s *syncBuffer) String() string {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), reader: &mercury.Sim{}}
+	r := &rig{t: t, dir: t.TempDir(), reader: &mercury.Sim{}, life: Run}
 	r.plug()
 	lens, tty, err := sim.OpenPTY()
 	if err != nil {
@@ -163,7 +164,7 @@ func freePort(t testing.TB) string {
 func (r *rig) run() (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, r.cfg, r.world) }()
+	go func() { done <- r.life(ctx, r.cfg, r.world) }()
 	var once sync.Once
 	var err error
 	stop = func() error {
