@@ -37,7 +37,7 @@ func oneByOne(b *testing.B, path string, c country) time.Duration {
 			b.Fatal(err)
 		}
 	}
-	if err := errors.Join(put.Close(), conn.Exec(`COMMIT`), conn.Close(), sqlite.SyncFile(path)); err != nil {
+	if err := errors.Join(put.Close(), conn.Exec(`COMMIT`), conn.Close(), sqlite.SyncFile(path), sqlite.SyncDir(filepath.Dir(path))); err != nil {
 		b.Fatal(err)
 	}
 	return time.Since(began)

@@ -25,6 +25,11 @@ func judge(ctx context.Context, path string, size int64, o Options) error {
 		return classify(err)
 	}
 	defer c.Close()
+	return sound(ctx, c, size, o)
+}
+
+// sound is what judge asks of a file that is open.
+func sound(ctx context.Context, c *RawConn, size int64, o Options) error {
 	v, err := c.Int("PRAGMA user_version")
 	if err != nil {
 		return classify(err)
@@ -114,7 +119,10 @@ func copyBefore(c *RawConn, path string, version int64) error {
 	if err := os.Chmod(to, 0o600); err != nil {
 		return err
 	}
-	return SyncFile(to)
+	if err := SyncFile(to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
 }
 
 // asides bounds how many broken files are kept; each may be as large as the
@@ -165,8 +173,9 @@ func anyExists(base string, suffixes []string) bool {
 	return false
 }
 
-// SyncFile makes the contents of path and its name durable. No connection to
-// it may be open in this process.
+// SyncFile makes the contents of path durable; its name is durable with SyncDir,
+// after it has been renamed, if it will be. No connection to it may be open in
+// this process.
 func SyncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -175,7 +184,7 @@ func SyncFile(path string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("syncing %s: %w", path, err)
 	}
-	return SyncDir(filepath.Dir(path))
+	return nil
 }
 
 // SyncDir makes names in a folder durable: a rename that is not followed by

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
 )
@@ -18,11 +19,38 @@ type RawConn struct{ c *sqlite3.SQLiteConn }
 
 // OpenRaw opens path as Open does and returns one bare connection to it.
 func OpenRaw(ctx context.Context, path string, o Options) (*RawConn, error) {
+	if o.ReadOnly || o.Immutable {
+		return openJudged(ctx, path, o)
+	}
 	o, err := prepare(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
 	return openRaw(path, o)
+}
+
+// openJudged opens for reading. What judges the file is the connection that stays:
+// half of a short look at a file is opening it.
+func openJudged(ctx context.Context, path string, o Options) (*RawConn, error) {
+	o, err := o.settled()
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	fi, err := os.Stat(path)
+	if err == nil && fi.Size() == 0 {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	c, err := openRaw(path, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := sound(ctx, c, fi.Size(), o); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, c.Close()))
+	}
+	return c, nil
 }
 
 func openRaw(path string, o Options) (*RawConn, error) {

@@ -51,8 +51,8 @@ type Options struct {
 	// is what makes a look-up cheap. The file must never change in place.
 	Immutable bool
 	// Bulk is for filling a new file that nobody reads yet: no journal, no
-	// sync. The caller closes it, calls SyncFile and renames. A crash leaves
-	// rubbish under the temporary name, nothing else.
+	// sync. The caller closes it, calls SyncFile, renames and calls SyncDir. A
+	// crash leaves rubbish under the temporary name, nothing else.
 	Bulk bool
 	// Migrations bring the file from version i to i+1, in order; their number
 	// is the newest schema understood. Empty: the version is not looked at.
@@ -163,7 +163,11 @@ func prepare(ctx context.Context, path string, o Options) (Options, error) {
 		if o.ReadOnly {
 			return o, fmt.Errorf("opening %s: %w", path, os.ErrNotExist)
 		}
-		if err := create(path); err != nil {
+		err := create(path)
+		if err == nil && !o.Bulk { // whose name is of no use yet
+			err = SyncDir(filepath.Dir(path))
+		}
+		if err != nil {
 			return o, fmt.Errorf("creating %s: %w", path, err)
 		}
 	default:
@@ -200,10 +204,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
+	return f.Close()
 }
 
 // dsn writes the URI. The path is escaped, so that a '?' or '%' in a folder's

@@ -77,10 +77,34 @@ func TestWhatIsNotOursIsNotTouched(t *testing.T) {
 			if _, err := Open(t.Context(), path, Options{Migrations: table}); !errors.Is(err, want) {
 				t.Errorf("%s: %v", filepath.Base(path), err)
 			}
+			for _, o := range []Options{{ReadOnly: true, Migrations: table}, {Immutable: true, Migrations: table}, {Migrations: table}} {
+				if _, err := OpenRaw(t.Context(), path, o); !errors.Is(err, want) {
+					t.Errorf("%s by itself, %+v: %v", filepath.Base(path), o, err)
+				}
+			}
 		}
 		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 			t.Errorf("%s was changed, %v", filepath.Base(path), err)
 		}
+	}
+}
+
+// Nothing is made of a file that is only to be read.
+func TestReadingMakesNoFile(t *testing.T) {
+	dir := t.TempDir()
+	missing, empty := filepath.Join(dir, "missing.db"), filepath.Join(dir, "empty.db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{missing, empty} {
+		for _, o := range []Options{{ReadOnly: true}, {Immutable: true}} {
+			if _, err := OpenRaw(t.Context(), path, o); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s, %+v: %v", filepath.Base(path), o, err)
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("the folder has %v, %v", left, err)
 	}
 }
 
