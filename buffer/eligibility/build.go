@@ -111,7 +111,14 @@ func write(ctx context.Context, temp string, spec Spec, all iter.Seq2[Row, error
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.describe(conn), conn.Close())
+	err = conn.Exec(`BEGIN`)
+	if err == nil {
+		err = w.describe(conn)
+	}
+	if err == nil {
+		err = conn.Exec(`COMMIT`)
+	}
+	return errors.Join(err, conn.Close())
 }
 
 // known tells whether all that the file says of itself is known before its rows
@@ -125,13 +132,17 @@ func (w *writer) outline(ctx context.Context, temp string) (root uint32, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := conn.Exec(fileSchema); err != nil {
+	// In one transaction, so that each page is written once.
+	if err := conn.Exec(`BEGIN;` + fileSchema); err != nil {
 		return 0, err
 	}
 	if w.known() {
 		if err := w.describe(conn); err != nil {
 			return 0, err
 		}
+	}
+	if err := conn.Exec(`COMMIT`); err != nil {
+		return 0, err
 	}
 	return rootOf(conn)
 }

@@ -74,13 +74,10 @@ func (f *file) lost(ctx context.Context) (gone, error) {
 	return out, nil
 }
 
-// write puts it beside the rows of a new file.
+// write puts it, in the transaction that is open, beside the rows of a new file.
 func (g gone) write(conn *sqlite.RawConn) error {
 	if len(g) == 0 {
 		return nil
-	}
-	if err := conn.Exec(`BEGIN`); err != nil {
-		return err
 	}
 	put, err := conn.Prepare(`INSERT INTO gone (token, row) VALUES (?, ?)`)
 	if err != nil {
@@ -92,7 +89,7 @@ func (g gone) write(conn *sqlite.RawConn) error {
 			return errors.Join(err, put.Close())
 		}
 	}
-	return errors.Join(put.Close(), conn.Exec(`COMMIT`))
+	return put.Close()
 }
 
 // account is what a list comes to when it is read whole and only some of it is
