@@ -72,24 +72,41 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 	if !kindOK(spec.Kind) || spec.Generation == 0 || spec.Generation > MaxGeneration {
 		return nil, fmt.Errorf("building list %q-%d: kind or generation out of range", spec.Kind, spec.Generation)
 	}
-	path := filePath(s.dir, spec.Kind, spec.Generation)
-	temp := path + ".tmp"
-	// What an earlier try left behind; SQLite must start with an empty file.
-	if err := errors.Join(removeAny(temp), removeAny(temp+"-journal")); err != nil {
+	temp, err := s.prepare(ctx, spec, rows)
+	if err != nil {
+		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, errors.Join(err, removeAny(temp)))
+	}
+	b, err := s.finish(spec, temp)
+	if err != nil {
 		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, err)
 	}
-	err := write(ctx, temp, spec, rows)
+	return b, nil
+}
+
+// prepare writes and syncs a list file that has not its name yet, also on an
+// error.
+func (s *Store) prepare(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]) (temp string, err error) {
+	temp = filePath(s.dir, spec.Kind, spec.Generation) + ".tmp"
+	// What an earlier try left behind; SQLite must start with an empty file.
+	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	if err == nil {
+		err = write(ctx, temp, spec, rows)
+	}
 	if err == nil {
 		err = sqlite.SyncFile(temp)
 	}
+	return temp, err
+}
+
+// finish gives a file that is prepared its name.
+func (s *Store) finish(spec Spec, temp string) (*Built, error) {
+	path := filePath(s.dir, spec.Kind, spec.Generation)
+	err := os.Rename(temp, path)
 	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err == nil {
-		err = syncDir(s.dir)
+		err = sqlite.SyncDir(s.dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, errors.Join(err, removeAny(temp)))
+		return nil, errors.Join(err, removeAny(temp))
 	}
 	g := Generation{Kind: spec.Kind, Generation: spec.Generation, Rows: spec.Rows, Digest: spec.Digest, Key: spec.Key,
 		VerifiedAt: spec.VerifiedAt.UTC().Truncate(time.Microsecond)}
@@ -304,12 +321,4 @@ func removeAny(path string) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

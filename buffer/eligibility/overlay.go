@@ -2,14 +2,16 @@ package eligibility
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
+	"math/bits"
 	"slices"
-	"sync"
 	"time"
 
 	"boothd/buffer/internal/sqlite"
@@ -67,17 +69,14 @@ func (r Row) hash() Sum {
 }
 
 func (s *Sum) move(h Sum, out bool) {
-	carry := uint16(0)
+	carry, flip := uint64(0), uint64(0)
 	if out { // two's complement
-		carry = 1
-		for i := range h {
-			h[i] = ^h[i]
-		}
+		carry, flip = 1, math.MaxUint64
 	}
-	for i := len(s) - 1; i >= 0; i-- {
-		carry += uint16(s[i]) + uint16(h[i])
-		s[i] = byte(carry)
-		carry >>= 8
+	for i := len(s) - 8; i >= 0; i -= 8 {
+		var n uint64
+		n, carry = bits.Add64(binary.BigEndian.Uint64(s[i:]), binary.BigEndian.Uint64(h[i:])^flip, carry)
+		binary.BigEndian.PutUint64(s[i:], n)
 	}
 }
 
@@ -120,24 +119,47 @@ func (s *Store) Apply(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Cha
 	case f.sum == nil:
 		return no(ErrWhole)
 	}
-	rows, err := f.overlaid(ctx, spec, changes)
+	built, err := s.lay(ctx, f, spec, changes)
 	if err != nil {
 		return no(err)
+	}
+	return built, nil
+}
+
+// lay builds the overlay that makes of f what spec says. Its file is written and
+// synced while the rows that change are read, and gets its name only if they fit.
+func (s *Store) lay(ctx context.Context, f *file, spec DeltaSpec, changes iter.Seq2[Change, error]) (*Built, error) {
+	old, err := f.overlay(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lost, err := f.lost(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, done := f.compare(ctx, lost)
+	defer done()
+	fresh, err := laid(ctx, changes, MaxOverlay-len(old), c.parts)
+	if err != nil {
+		return nil, err
 	}
 	base := f
 	if f.base != nil {
 		base = f.base
 	}
-	out := Spec{Kind: spec.Kind, Generation: spec.Generation, Rows: uint64(len(rows)), Digest: digestOf(rows),
-		Key: spec.Key, VerifiedAt: spec.VerifiedAt, Pace: spec.Pace,
+	rows := merge(old, fresh)
+	digest, n := digestOf(rows)
+	out := Spec{Kind: spec.Kind, Generation: spec.Generation, Rows: n, Digest: digest, Key: spec.Key, VerifiedAt: spec.VerifiedAt, Pace: spec.Pace,
 		published: &Generation{Rows: spec.Rows, Digest: spec.Digest}, base: base, sum: &spec.Sum}
-	built, err := s.Build(ctx, out, func(yield func(Row, error) bool) {
-		for _, r := range rows {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	})
+	temp, wrong := s.prepare(ctx, out, rows)
+	by, err := c.all(ctx)
+	if err == nil {
+		err = f.makes(spec, by)
+	}
+	if err = cmp.Or(err, wrong); err != nil {
+		return nil, errors.Join(err, removeAny(temp))
+	}
+	built, err := s.finish(out, temp)
 	if err != nil {
 		return nil, err
 	}
@@ -145,170 +167,64 @@ func (s *Store) Apply(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Cha
 	return built, nil
 }
 
-// overlaid is what the overlay's rows will be, sorted.
-func (f *file) overlaid(ctx context.Context, spec DeltaSpec, changes iter.Seq2[Change, error]) ([]Row, error) {
-	var old []Row
-	if f.base != nil {
-		for r, err := range f.own(ctx) {
-			if err != nil {
-				return nil, err
-			}
-			old = append(old, Row{r.Token, bytes.Clone(r.Value)})
+// overlay gives the rows of f's own, if it is one.
+func (f *file) overlay(ctx context.Context) (rows []Row, err error) {
+	if f.base == nil {
+		return nil, nil
+	}
+	for r, err := range f.own(ctx) {
+		if err != nil {
+			return nil, err
 		}
+		rows = append(rows, Row{r.Token, bytes.Clone(r.Value)})
 	}
-	lost, err := f.lost(ctx)
-	if err != nil {
-		return nil, err
-	}
-	fresh, ops, err := laid(ctx, changes, MaxOverlay-len(old))
-	if err != nil {
-		return nil, err
-	}
-	by, err := f.shifted(ctx, fresh, ops, lost)
-	if err != nil {
-		return nil, err
-	}
+	return rows, nil
+}
+
+// makes tells whether changes give what spec says.
+func (f *file) makes(spec DeltaSpec, by shift) error {
 	sum, count := *f.sum, f.gen.Rows+by.rows
 	if sum.move(by.sum, false); count != spec.Rows || sum != spec.Sum {
-		return nil, fmt.Errorf("%w: %d rows with sum %x, want %d with %x", ErrMismatch, count, sum[:4], spec.Rows, spec.Sum[:4])
+		return fmt.Errorf("%w: %d rows with sum %x, want %d with %x", ErrMismatch, count, sum[:4], spec.Rows, spec.Sum[:4])
 	}
-	return merge(old, fresh), nil
-}
-
-// laid makes an overlay's rows of changes, at most so many, and checks what can
-// be checked without the list.
-func laid(ctx context.Context, changes iter.Seq2[Change, error], most int) (rows []Row, ops []Op, err error) {
-	var room []byte // of the values, in few pieces
-	for c, err := range changes {
-		n := len(rows)
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case n > 0 && bytes.Compare(rows[n-1].Token[:], c.Token[:]) >= 0 || c.Token == lastToken || c.Token == (Token{}):
-			return nil, nil, fmt.Errorf("%w: change %d is not above the one before", ErrMismatch, n)
-		case (c.Op == Remove) != (len(c.Value) == 0) || len(c.Value) > MaxValue || c.Op != Add && c.Op != Replace && c.Op != Remove:
-			return nil, nil, errUnfit(n)
-		case n >= most:
-			return nil, nil, ErrWhole
-		case n%1024 == 0 && ctx.Err() != nil:
-			return nil, nil, ctx.Err()
-		}
-		if need := 1 + len(c.Value); cap(room)-len(room) < need {
-			room = make([]byte, 0, max(need, 64<<10))
-		}
-		start, mark := len(room), byte(there)
-		if c.Op == Remove {
-			mark = removed
-		}
-		room = append(append(room, mark), c.Value...)
-		rows, ops = append(rows, Row{c.Token, room[start:len(room):len(room)]}), append(ops, c.Op)
-	}
-	return rows, ops, nil
-}
-
-func errUnfit(n int) error {
-	return fmt.Errorf("%w: change %d does not fit the list", ErrMismatch, n)
-}
-
-// shift is what changes do to a list's sum and its number of rows (modulo 2^64).
-type shift struct {
-	sum  Sum
-	rows uint64
-}
-
-// The rows that a delta changes are read by two readers, each of its own half:
-// most of a delta's time goes there, and much of that is waiting for pages. A
-// small one is not worth it.
-const (
-	readers   = 2
-	readAlone = 1024
-)
-
-// shifted tells what changes do to the list, each of which has to fit it. lost
-// are rows that are not here and that headquarters counts.
-func (f *file) shifted(ctx context.Context, rows []Row, ops []Op, lost gone) (all shift, err error) {
-	parts := readers
-	if len(rows) < readAlone {
-		parts = 1
-	}
-	var by [readers]shift
-	var errs [readers]error
-	var at sync.WaitGroup
-	for i := range parts {
-		from, to := len(rows)*i/parts, len(rows)*(i+1)/parts
-		at.Go(func() { by[i], errs[i] = f.shift(ctx, from, rows[from:to], ops[from:to], lost) })
-	}
-	at.Wait()
-	for i := range parts {
-		if errs[i] != nil {
-			return all, errs[i]
-		}
-		all.sum.move(by[i].sum, false)
-		all.rows += by[i].rows
-	}
-	return all, nil
-}
-
-// shift is shifted for changes from a place on.
-func (f *file) shift(ctx context.Context, first int, rows []Row, ops []Op, lost gone) (by shift, err error) {
-	now := f.alone() // a decision does not wait for it
-	var room []byte
-	for i, r := range rows {
-		if i%1024 == 0 && ctx.Err() != nil {
-			return by, ctx.Err()
-		}
-		was, ok, err := now.lookup(room[:0], r.Token)
-		if err != nil {
-			return by, err
-		}
-		hash := Row{r.Token, was}.hash()
-		if len(lost) > 0 { // as headquarters knows the row, not as it was left here
-			if h, purged := lost[blind(r.Token)]; purged {
-				ok, hash = true, h
-			}
-		}
-		if ok != (ops[i] != Add) {
-			return by, errUnfit(first + i)
-		}
-		if ok {
-			by.sum.move(hash, true)
-			by.rows--
-			room = was
-		}
-		if ops[i] != Remove {
-			by.sum.add(Row{r.Token, r.Value[1:]})
-			by.rows++
-		}
-	}
-	return by, nil
+	return nil
 }
 
 // merge joins sorted rows; of the same token the newer counts.
-func merge(old, fresh []Row) []Row {
-	if len(old) == 0 {
-		return fresh
-	}
-	out := make([]Row, 0, len(old)+len(fresh))
-	for len(old) > 0 && len(fresh) > 0 {
-		switch c := bytes.Compare(old[0].Token[:], fresh[0].Token[:]); {
-		case c < 0:
-			out, old = append(out, old[0]), old[1:]
-		case c > 0:
-			out, fresh = append(out, fresh[0]), fresh[1:]
-		default:
-			out, old, fresh = append(out, fresh[0]), old[1:], fresh[1:]
+func merge(old []Row, fresh []part) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		old := old // it is asked for twice
+		for _, p := range fresh {
+			for _, r := range p.rows {
+				for len(old) > 0 && bytes.Compare(old[0].Token[:], r.Token[:]) < 0 {
+					if !yield(old[0], nil) {
+						return
+					}
+					old = old[1:]
+				}
+				if len(old) > 0 && old[0].Token == r.Token {
+					old = old[1:]
+				}
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+		for _, r := range old {
+			if !yield(r, nil) {
+				return
+			}
 		}
 	}
-	return append(append(out, old...), fresh...)
 }
 
-// digestOf is the digest of rows that are sorted.
-func digestOf(rows []Row) [sha256.Size]byte {
+// digestOf is the digest of rows that are sorted, and how many they are.
+func digestOf(rows iter.Seq2[Row, error]) ([sha256.Size]byte, uint64) {
 	d := newDigest()
-	for _, r := range rows {
+	for r := range rows {
 		d.add(r)
 	}
-	return d.sum()
+	return d.sum(), d.rows
 }
 
 // merged gives every row of the list as it is looked up: the file's own, or

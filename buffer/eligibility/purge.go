@@ -166,7 +166,7 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) 
 		next.release()
 		return errors.Join(err, f.spare(), f.base.spare())
 	}
-	syncErr := syncDir(s.dir)
+	syncErr := sqlite.SyncDir(s.dir)
 	gens := slices.Clone(s.gens)
 	for i := range gens {
 		if gens[i].Kind == g.Kind && gens[i].Generation == g.Generation {
