@@ -66,21 +66,26 @@ func (a *appender) run() {
 // serve stores a request together with those that wait behind it.
 func (a *appender) serve(first request) {
 	batch, n := []request{first}, len(first.entries)
-	for came := time.Now(); n < groupMost; {
+	for came := (time.Time{}); n < groupMost; {
 		select {
 		case r := <-a.j.requests:
 			if n+len(r.entries) > groupMost {
 				a.group(batch)
 				batch, n = nil, 0
 			}
-			batch, n, came = append(batch, r), n+len(r.entries), time.Now()
+			batch, n, came = append(batch, r), n+len(r.entries), time.Time{}
 			continue
 		default:
 		}
 		// Those of the last group have just been answered and may be on their way
 		// with their next: they share this sync if they get the processor first. A
 		// caller that is alone waits for nobody.
-		if len(batch) >= a.expected || time.Since(came) > gatherMost {
+		if len(batch) >= a.expected {
+			break
+		}
+		if now := time.Now(); came.IsZero() {
+			came = now
+		} else if now.Sub(came) > gatherMost {
 			break
 		}
 		runtime.Gosched()

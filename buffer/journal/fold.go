@@ -22,8 +22,10 @@ const (
 	// pruneEvery is how often old rows are looked for.
 	pruneEvery = time.Minute
 	// walMost is how many commits, of two pages each, may be in the WAL before it is
-	// moved into the database.
+	// moved into the database in an idle moment: whoever appends meanwhile waits for
+	// the same disk. walBusy is how many while there is none.
 	walMost = 64
+	walBusy = 4 * walMost
 )
 
 // run keeps the database until the journal closes: what is in the redo log
@@ -37,6 +39,7 @@ func (w *writer) run() {
 	defer prune.Stop()
 	var jobs []*job
 	var soon <-chan time.Time
+	seen := w.front.last.Load() // at the last tick
 	for {
 		if w.short && !w.pruning {
 			jobs = append(jobs, w.startPruning())
@@ -65,7 +68,11 @@ func (w *writer) run() {
 				jobs = jobs[1:]
 			}
 		case <-idle.C:
-			w.tidy(walMost)
+			if last := w.front.last.Load(); last == seen {
+				w.tidy(walMost)
+			} else {
+				seen = last
+			}
 		case <-prune.C:
 			if !w.pruning {
 				jobs = append(jobs, w.startPruning())
@@ -138,7 +145,7 @@ func (w *writer) fold() error {
 		}
 	}
 	if w.front.fails(err); err == nil {
-		w.tidy(walMost)
+		w.tidy(walBusy)
 	}
 	return err
 }
