@@ -27,9 +27,12 @@ func (r *Receiver) resolve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.doubt = nil
 	r.tally.add(func(n *Counts) { n.Kept += uint64(len(here)) })
-	return r.hand(here)
+	if err := r.hand(here); err != nil {
+		return err
+	}
+	r.doubt = nil
+	return nil
 }
 
 // here gives the deliveries that are kept, byte for byte.

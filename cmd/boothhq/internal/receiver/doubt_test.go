@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,41 +18,59 @@ import (
 	"boothd/agent/uplink/uplinktest"
 )
 
-// cutting is a way to PostgreSQL that breaks in COMMIT, once it is armed: before
-// the server hears of it, or when it has committed.
+// breaking is when a connection breaks: before the server hears of the COMMIT, while
+// it commits, or when it has.
+type breaking int
+
+const (
+	before breaking = iota
+	during
+	after
+)
+
+// cutting is a way to PostgreSQL that breaks in COMMIT, once it is armed.
 type cutting struct {
 	net.Conn
 	armed *atomic.Bool
-	after bool
-	cut   bool
+	at    breaking
+	cut   atomic.Bool
 }
 
 func (c *cutting) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("commit\x00")) && c.armed.CompareAndSwap(true, false) {
-		if c.cut = true; !c.after {
-			return 0, errors.Join(io.ErrClosedPipe, c.Close())
-		}
+	if !bytes.Contains(b, []byte("commit\x00")) || !c.armed.CompareAndSwap(true, false) {
+		return c.Conn.Write(b)
 	}
-	return c.Conn.Write(b)
+	c.cut.Store(true)
+	n := len(b)
+	if c.at == before {
+		return 0, errors.Join(io.ErrClosedPipe, c.Close())
+	}
+	if _, err := c.Conn.Write(b); err != nil {
+		return 0, err
+	}
+	if c.at == during {
+		return n, c.Close()
+	}
+	return n, nil
 }
 
 func (c *cutting) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.cut {
-		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close()) // the server has answered
+	if c.cut.Load() {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close()) // the server has answered, or nobody waits for it
 	}
 	return n, err
 }
 
 // cutAt has a store's next connections break in a COMMIT.
-func cutAt(t *testing.T, s Store, after bool) (armed *atomic.Bool) {
+func cutAt(t *testing.T, s Store, at breaking) (armed *atomic.Bool) {
 	t.Helper()
 	db := s.(*Postgres).db
 	dial := db.cfg.DialFunc
 	armed = new(atomic.Bool)
 	db.cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
-		return &cutting{Conn: c, armed: armed, after: after}, err
+		return &cutting{Conn: c, armed: armed, at: at}, err
 	}
 	if err := db.close(); err != nil {
 		t.Fatal(err)
@@ -62,11 +81,15 @@ func cutAt(t *testing.T, s Store, after bool) (armed *atomic.Bool) {
 // I4: what was kept is handed on, also where the connection broke in COMMIT and
 // nobody said that it was kept: it is receipted then, and never comes again.
 func TestI4_WhatMayBeKeptIsHandedOn(t *testing.T) {
-	for name, after := range map[string]bool{"committed": true, "not committed": false} {
+	for name, at := range map[string]breaking{"committed": after, "not committed": before, "committing": during} {
 		t.Run(name, func(t *testing.T) {
 			const events = 40
-			s := openStore(t, newPostgres(t))
-			armed := cutAt(t, s, after)
+			db := newPostgres(t)
+			s := openStore(t, db)
+			if at == during {
+				slow(t, db, 30*time.Millisecond)
+			}
+			armed := cutAt(t, s, at)
 			b := uplinktest.NewBroker(t)
 			var mu sync.Mutex
 			printed := make(map[string]int)
@@ -113,13 +136,27 @@ func TestI4_WhatMayBeKeptIsHandedOn(t *testing.T) {
 	}
 }
 
+// slow has every COMMIT take so long for each event, whoever wants it broken off:
+// a disk that is asked to sync cannot be stopped either.
+func slow(t *testing.T, db string, each time.Duration) {
+	t.Helper()
+	statements(t, db, fmt.Sprintf(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+			DECLARE over timestamptz := clock_timestamp() + make_interval(secs => %v);
+			BEGIN
+				WHILE clock_timestamp() < over LOOP
+					BEGIN PERFORM pg_sleep(0.005); EXCEPTION WHEN query_canceled THEN NULL; END;
+				END LOOP;
+				RETURN NULL;
+			END $$`, each.Seconds()),
+		"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON event DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()")
+}
+
 // Who stops a receiver while PostgreSQL commits waits for that, or what it says
 // would be lost: what is committed is receipted.
 func TestI4_AStopBreaksNoCommitOff(t *testing.T) {
 	db := newPostgres(t)
 	s := openStore(t, db)
-	statements(t, db, "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$",
-		"CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON event DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()")
+	slow(t, db, time.Second)
 	witness := openStore(t, db).(*Postgres).db
 	ctx, cancel := context.WithCancel(t.Context())
 	var stopped sync.WaitGroup

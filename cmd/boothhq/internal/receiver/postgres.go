@@ -57,9 +57,13 @@ func (p *Postgres) Add(ctx context.Context, ds []Delivery) (map[string]Heard, er
 	return b.heard, err
 }
 
-// Here tells what is kept.
+// Here tells what is kept. A COMMIT whose connection broke may still be under way
+// at the server: it has the rows of its epochs locked, and is waited for.
 func (p *Postgres) Here(ctx context.Context, ds []Delivery) (out []Delivery, err error) {
 	err = p.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := sorted(ds).lock(ctx, tx); err != nil {
+			return err
+		}
 		out, err = here(ctx, pgTx{tx}, ds)
 		return err
 	})
