@@ -99,7 +99,8 @@ func (l *lane) news(ctx context.Context, n deviceNews) {
 }
 
 // happened keeps what happened to the booth for the next record, which tells it
-// first: in the journal a decision comes after its reason, and never without it.
+// first: in the journal a decision comes after its reason. What a broken journal
+// does not take is told by the booth's state alone.
 func (l *lane) happened(e contract.Data) { l.cause = append(l.cause, e) }
 
 // anew decides anew on what happened to the booth. What slows the lane is shown

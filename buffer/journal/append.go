@@ -11,9 +11,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// gatherMost is how long the appender gives its turn away to the next of those who
-// may come at once: less than half of a fast disk's sync.
-const gatherMost = 50 * time.Microsecond
+// gatherTurns is how often in a row the appender gives its turn away to those who
+// may come at once: some 50 us, less than half of a fast disk's sync. It is a
+// number and no time, which stands still in tests as long as anybody runs.
+const gatherTurns = 300
+
+// together is how soon after its answer a caller comes that comes at once.
+const together = time.Millisecond
 
 type request struct {
 	entries []Entry
@@ -39,7 +43,8 @@ func newRequest(entries []Entry) (request, error) {
 // database: whatever the writer is busy with, an append costs one sync.
 type appender struct {
 	j        *Journal
-	expected int // requests that may come at once: those just answered, and who waited then
+	expected int       // requests that may come at once: those just answered, and who waited then
+	answered time.Time // when that was
 }
 
 // run appends until the journal closes.
@@ -66,26 +71,25 @@ func (a *appender) run() {
 // serve stores a request together with those that wait behind it.
 func (a *appender) serve(first request) {
 	batch, n := []request{first}, len(first.entries)
-	for came := (time.Time{}); n < groupMost; {
+	expected := a.expected
+	if time.Since(a.answered) > together {
+		expected = 0
+	}
+	for turns := 0; n < groupMost; turns++ {
 		select {
 		case r := <-a.j.requests:
 			if n+len(r.entries) > groupMost {
 				a.group(batch)
 				batch, n = nil, 0
 			}
-			batch, n, came = append(batch, r), n+len(r.entries), time.Time{}
+			batch, n, turns = append(batch, r), n+len(r.entries), 0
 			continue
 		default:
 		}
 		// Those of the last group have just been answered and may be on their way
 		// with their next: they share this sync if they get the processor first. A
 		// caller that is alone waits for nobody.
-		if len(batch) >= a.expected {
-			break
-		}
-		if now := time.Now(); came.IsZero() {
-			came = now
-		} else if now.Sub(came) > gatherMost {
+		if len(batch) >= expected || turns == gatherTurns {
 			break
 		}
 		runtime.Gosched()
@@ -127,7 +131,7 @@ func (a *appender) group(batch []request) {
 		answerAll(g.requests, err)
 		return
 	}
-	a.expected = len(g.requests) + len(a.j.requests)
+	a.expected, a.answered = len(g.requests)+len(a.j.requests), time.Now()
 	answerAll(g.requests, nil)
 }
 
