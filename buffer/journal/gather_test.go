@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Callers that came together are expected together, and one that comes alone
@@ -57,4 +59,18 @@ func TestTheWALIsMovedWhileAppendsGoOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An event's name is a UUIDv7 of its time, and no two are the same.
+func TestNamesOfEvents(t *testing.T) {
+	seen := map[uuid.UUID]bool{}
+	for i := range 10_000 {
+		at := noon.Add(time.Duration(i) * 700 * time.Microsecond)
+		id := newID(at)
+		sec, nsec := id.Time().UnixTime()
+		if id.Version() != 7 || id.Variant() != uuid.RFC4122 || seen[id] || time.Unix(sec, nsec).UnixMilli() != at.UnixMilli() {
+			t.Fatalf("%v at %v: version %v, %v, of %v", id, at, id.Version(), id.Variant(), time.Unix(sec, nsec))
+		}
+		seen[id] = true
+	}
 }

@@ -233,10 +233,7 @@ func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error)
 	if len(entries) == 0 || len(entries) > groupMost {
 		return nil, fmt.Errorf("appending %d entries: 1 to %d are possible", len(entries), groupMost)
 	}
-	r, err := newRequest(entries)
-	if err != nil {
-		return nil, err
-	}
+	r := newRequest(entries)
 	select {
 	case j.requests <- r: // there is room nearly always
 	default:
@@ -248,6 +245,7 @@ func (j *Journal) Append(ctx context.Context, entries ...Entry) ([]Stamp, error)
 			return nil, ErrClosed
 		}
 	}
+	var err error
 	select {
 	case err = <-r.done:
 	case <-ctx.Done():

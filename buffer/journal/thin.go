@@ -140,12 +140,7 @@ func (w *writer) thinnable(from, to uint64, cut int64) (seqs []int64, err error)
 func (w *writer) giveUp(t Thinning, cut int64) error {
 	w.front.pen.Lock()
 	defer w.front.pen.Unlock()
-	r, err := newRequest([]Entry{w.cfg.Thin.Event(t)})
-	var told []stored
-	end := w.front.head
-	if err == nil {
-		told, end, err = build(nil, r, end, w.epoch, w.j.liveFrom.Load())
-	}
+	told, end, err := build(nil, newRequest([]Entry{w.cfg.Thin.Event(t)}), w.front.head, w.epoch, w.j.liveFrom.Load())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEvent, err)
 	}
