@@ -13,7 +13,7 @@ BIN        := bin
 LANE       ?= nexus
 STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
-RACE       := $(shell ls -d agent agent/status agent/uplink buffer/journal buffer/eligibility devices/port devices/mercury devices/line devices/nedap devices/gpio devices/sim devices/amtech devices/relay devices/osdp devices/llrp devices/uhf18 devices/wiegand cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
+RACE       := $(shell ls -d agent agent/status agent/uplink buffer/journal buffer/eligibility buffer/room devices/port devices/mercury devices/line devices/nedap devices/gpio devices/sim devices/amtech devices/relay devices/osdp devices/llrp devices/uhf18 devices/wiegand cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
 .PHONY: all build run test test-long test-field soak lint unit mutants race setup bench bench-lists clean
 

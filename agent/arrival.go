@@ -17,6 +17,7 @@ import (
 	"boothd/agent/lists"
 	"boothd/agent/uplink"
 	"boothd/buffer/eligibility"
+	"boothd/buffer/room"
 )
 
 const (
@@ -69,7 +70,7 @@ func newArrival(log *slog.Logger, booth, store string, spread time.Duration, s t
 
 // run judges what has come, once it has settled, until ctx ends.
 func (a *arrival) run(ctx context.Context) {
-	if err := a.forget(); err != nil {
+	if err := a.forget(ctx); err != nil {
 		a.log.Warn("old list metadata not cleared away", "err", err)
 	}
 	settled := time.NewTimer(time.Hour)
@@ -107,18 +108,18 @@ func (a *arrival) run(ctx context.Context) {
 
 // forget removes what came before the start, but for parts: metadata is
 // retained and comes again.
-func (a *arrival) forget() error {
+func (a *arrival) forget(ctx context.Context) error {
 	entries, err := os.ReadDir(a.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	var errs []error
+	var old []string
 	for _, e := range entries {
 		if e.Name() != "parts" {
-			errs = append(errs, os.RemoveAll(filepath.Join(a.dir, e.Name())))
+			old = append(old, filepath.Join(a.dir, e.Name()))
 		}
 	}
-	return errors.Join(errs...)
+	return room.Remove(ctx, old...)
 }
 
 // keep writes one message to its place; it tells whether it is new.
@@ -158,7 +159,7 @@ func (a *arrival) judge(ctx context.Context) (wait time.Duration, want bool) {
 	if err != nil && len(lacking) == 0 {
 		return 0, false // refused, or not to be judged now: what is wanted stays so
 	}
-	other, err := a.parts.want(lacking)
+	other, err := a.parts.want(ctx, lacking)
 	if err != nil {
 		a.log.Info("lists do not come over MQTT", "err", err)
 		a.elsewhere()
@@ -213,7 +214,7 @@ func (a *arrival) whole(ctx context.Context) {
 			a.elsewhere()
 		}
 	}
-	if _, err := a.parts.want(nil); err != nil {
+	if _, err := a.parts.want(ctx, nil); err != nil {
 		a.log.Warn("parts of lists not cleared away", "err", err)
 	}
 	a.parts.ask() // for nothing more

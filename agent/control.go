@@ -15,6 +15,7 @@ import (
 
 	"boothd/agent/lists"
 	"boothd/agent/passage"
+	"boothd/buffer/room"
 )
 
 // Bounds of an import by the control socket.
@@ -85,7 +86,7 @@ func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
 		return Imported{}, fmt.Errorf("importing lists: %w", err)
 	}
 	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := room.Remove(ctx, dir); err != nil {
 			b.log.Warn("import not cleared away", "err", err)
 		}
 	}()

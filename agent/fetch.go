@@ -19,6 +19,7 @@ import (
 
 	"boothd/agent/lists"
 	"boothd/buffer/eligibility"
+	"boothd/buffer/room"
 )
 
 const (
@@ -181,7 +182,7 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 		return ctx.Err()
 	}
 	if len(lacking) > 0 {
-		if err := f.sweep(lacking); err != nil {
+		if err := f.sweep(ctx, lacking); err != nil {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 		}
 	}
 	if len(lacking) == 0 {
-		return f.clear()
+		return f.clear(ctx)
 	}
 	res, err = f.take(ctx)
 	if res.final {
@@ -200,7 +201,7 @@ func (f *fetcher) from(ctx context.Context, url string) error {
 	if err != nil || len(res.lacking) > 0 {
 		return err // published anew meanwhile: the next round
 	}
-	return f.clear()
+	return f.clear(ctx)
 }
 
 // verdictOf is what the trust made of what has come.
@@ -229,7 +230,7 @@ func (f *fetcher) take(ctx context.Context) (v verdictOf, err error) {
 		case r.Why == lists.Unavailable && r.File != "":
 			v.lacking = append(v.lacking, r)
 		case r.File != "": // what lies here is not what is signed: it is fetched anew
-			others = append(others, r, f.forget(r))
+			others = append(others, r, room.Remove(ctx, filepath.Join(f.dir, "targets", r.File)))
 		default:
 			others = append(others, r)
 		}
@@ -237,26 +238,20 @@ func (f *fetcher) take(ctx context.Context) (v verdictOf, err error) {
 	return v, errors.Join(others...)
 }
 
-// forget removes a list file that turned out bad.
-func (f *fetcher) forget(r *lists.Refusal) error {
-	if err := os.Remove(filepath.Join(f.dir, "targets", r.File)); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // clear removes list files once they are in force, or named no more.
-func (f *fetcher) clear() error { return os.RemoveAll(filepath.Join(f.dir, "targets")) }
+func (f *fetcher) clear(ctx context.Context) error {
+	return room.Remove(ctx, filepath.Join(f.dir, "targets"))
+}
 
 // sweep removes what has come of files that were replaced since: on a slow line
 // there would be one more with every publication, and the disk is the journal's
 // too. Deltas that are whole stay, they may be of the chain that is fetched.
-func (f *fetcher) sweep(lacking []*lists.Refusal) error {
+func (f *fetcher) sweep(ctx context.Context, lacking []*lists.Refusal) error {
 	entries, err := os.ReadDir(filepath.Join(f.dir, "targets"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	var errs []error
+	var old []string
 	for _, e := range entries {
 		name, begun := strings.CutSuffix(e.Name(), ".part")
 		wanted, replaced := false, false
@@ -265,10 +260,10 @@ func (f *fetcher) sweep(lacking []*lists.Refusal) error {
 			replaced = replaced || strings.HasSuffix(l.File, ".list") && strings.HasPrefix(name, l.Kind+"-")
 		}
 		if !wanted && (begun || replaced) {
-			errs = append(errs, os.RemoveAll(filepath.Join(f.dir, "targets", e.Name())))
+			old = append(old, filepath.Join(f.dir, "targets", e.Name()))
 		}
 	}
-	return errors.Join(errs...)
+	return room.Remove(ctx, old...)
 }
 
 // metadata gets everything signed, and its sum. A timestamp that is not of the snapshot

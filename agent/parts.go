@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"boothd/agent/contract"
 	"boothd/agent/lists"
 	"boothd/agent/uplink"
+	"boothd/buffer/room"
 )
 
 const (
@@ -71,7 +73,7 @@ var errNoParts = errors.New("a list does not come in parts")
 
 // want sets what is wanted; nothing is, after an error. It tells whether that is
 // other than before.
-func (p *parts) want(lacking []*lists.Refusal) (other bool, err error) {
+func (p *parts) want(ctx context.Context, lacking []*lists.Refusal) (other bool, err error) {
 	if len(lacking) > 0 && slices.EqualFunc(lacking, p.files, func(r *lists.Refusal, f *file) bool { return r.File == f.File }) {
 		return false, nil
 	}
@@ -93,7 +95,7 @@ func (p *parts) want(lacking []*lists.Refusal) (other bool, err error) {
 		}
 		p.files = append(p.files, f)
 	}
-	err = p.sweep(keep)
+	err = p.sweep(ctx, keep)
 	if free := p.room(p.dir); len(p.files) > 0 && needed > free/fetchRoom {
 		p.files = nil
 		return true, errors.Join(err, fmt.Errorf("lists of %d bytes need %d free on the disk, there are %d", needed, needed*fetchRoom, free))
@@ -102,18 +104,18 @@ func (p *parts) want(lacking []*lists.Refusal) (other bool, err error) {
 }
 
 // sweep removes parts that are not in keep, and files put together of former ones.
-func (p *parts) sweep(keep map[string]bool) error {
+func (p *parts) sweep(ctx context.Context, keep map[string]bool) error {
 	entries, err := os.ReadDir(filepath.Join(p.dir, "parts"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	errs := []error{os.RemoveAll(filepath.Join(p.dir, "targets"))}
+	old := []string{filepath.Join(p.dir, "targets")}
 	for _, e := range entries {
 		if !keep[e.Name()] {
-			errs = append(errs, os.RemoveAll(filepath.Join(p.dir, "parts", e.Name())))
+			old = append(old, filepath.Join(p.dir, "parts", e.Name()))
 		}
 	}
-	return errors.Join(errs...)
+	return room.Remove(ctx, old...)
 }
 
 // bytes is how much is still to come.

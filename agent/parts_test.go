@@ -220,7 +220,7 @@ func TestPartsThatDoNotCome(t *testing.T) {
 func TestI6_ForeignPartsAreDropped(t *testing.T) {
 	list, _ := aList()
 	p := newParts(slog.New(slog.DiscardHandler), "pac-hwy-nexus-03", t.TempDir())
-	if _, err := p.want([]*lists.Refusal{{Kind: "cards", File: "cards-6-7.delta", Bytes: int64(len(list)), Parts: contract.Parts(list)}}); err != nil {
+	if _, err := p.want(t.Context(), []*lists.Refusal{{Kind: "cards", File: "cards-6-7.delta", Bytes: int64(len(list)), Parts: contract.Parts(list)}}); err != nil {
 		t.Fatal(err)
 	}
 	before := p.bytes()
@@ -241,7 +241,7 @@ func TestI6_ForeignPartsAreDropped(t *testing.T) {
 		t.Errorf("the right one was not kept: %v", err)
 	}
 	p.room = func(string) int64 { return int64(len(list)) }
-	if _, err := p.want([]*lists.Refusal{{Kind: "cards", File: "cards-8.list", Bytes: int64(len(list)), Parts: contract.Parts(list)}}); err == nil || len(p.files) != 0 {
+	if _, err := p.want(t.Context(), []*lists.Refusal{{Kind: "cards", File: "cards-8.list", Bytes: int64(len(list)), Parts: contract.Parts(list)}}); err == nil || len(p.files) != 0 {
 		t.Error("a list is wanted that the disk has no room for")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"boothd/buffer/internal/sqlite"
 	"boothd/buffer/journal"
 )
@@ -132,6 +134,7 @@ func BenchmarkP7Beside(b *testing.B) {
 	next := c
 	next.generation = 2
 	spec := next.spec(Pace{})
+	unix.Sync() // what others wrote before is not to be on its way meanwhile
 	var rest, busy lane
 	var record, decide ratios
 	imports := 0
@@ -157,6 +160,7 @@ func BenchmarkP7Beside(b *testing.B) {
 					}
 					imports++
 				}
+				s.freeing.Wait() // its room is given back beside the lane, too
 				done <- nil
 			}()
 			enough := time.AfterFunc(least*2*time.Millisecond, stop)

@@ -52,7 +52,7 @@ func (b *Built) Remove() error {
 	if b.path == "" {
 		return nil
 	}
-	err := os.Remove(b.path)
+	err := b.store.remove(b.path)
 	b.path = ""
 	if err != nil {
 		return fmt.Errorf("removing built list: %w", err)
@@ -74,7 +74,7 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 	}
 	temp, err := s.prepare(ctx, spec, rows)
 	if err != nil {
-		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, errors.Join(err, removeAny(temp)))
+		return nil, fmt.Errorf("building list %s-%d: %w", spec.Kind, spec.Generation, errors.Join(err, s.remove(temp)))
 	}
 	b, err := s.finish(spec, temp)
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *Store) Build(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]
 func (s *Store) prepare(ctx context.Context, spec Spec, rows iter.Seq2[Row, error]) (temp string, err error) {
 	temp = filePath(s.dir, spec.Kind, spec.Generation) + ".tmp"
 	// What an earlier try left behind; SQLite must start with an empty file.
-	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	err = errors.Join(s.remove(temp), s.remove(temp+"-journal"))
 	if err == nil {
 		err = write(ctx, temp, spec, rows)
 	}
@@ -106,7 +106,7 @@ func (s *Store) finish(spec Spec, temp string) (*Built, error) {
 		err = sqlite.SyncDir(s.dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, removeAny(temp))
+		return nil, errors.Join(err, s.remove(temp))
 	}
 	g := Generation{Kind: spec.Kind, Generation: spec.Generation, Rows: spec.Rows, Digest: spec.Digest, Key: spec.Key,
 		VerifiedAt: spec.VerifiedAt.UTC().Truncate(time.Microsecond)}
@@ -314,11 +314,4 @@ func kindOK(kind string) bool {
 		ok = ok && kind[i] >= 'a' && kind[i] <= 'z'
 	}
 	return ok
-}
-
-func removeAny(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }

@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"boothd/buffer/internal/sqlite"
+	"boothd/buffer/room"
 )
 
 // Token is the key of a row: a keyed token of an identifier.
@@ -120,6 +121,11 @@ type Store struct {
 	gens   []Generation // every one kept, by kind, newest first
 	faults []*Fault
 	closed bool
+
+	// freeing gives back the room of files that were dropped, until ending.
+	freeing sync.WaitGroup
+	ending  context.Context
+	end     context.CancelFunc
 }
 
 // Open opens the folder, makes it if it is missing, and removes what crashes
@@ -135,7 +141,10 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := s.openIndex(ctx); err != nil {
 		return nil, fmt.Errorf("opening list store: %w", err)
 	}
+	s.ending, s.end = context.WithCancel(context.Background())
 	if err := s.load(ctx); err != nil {
+		s.end()
+		s.freeing.Wait()
 		return nil, fmt.Errorf("opening list store: %w", errors.Join(err, s.index.Close()))
 	}
 	return s, nil
@@ -179,6 +188,8 @@ func (s *Store) Close() error {
 	s.closed = true
 	last := s.view.Swap(nil)
 	last.Release()
+	s.end()
+	s.freeing.Wait()
 	if err := s.index.Close(); err != nil {
 		return fmt.Errorf("closing list index: %w", err)
 	}
@@ -405,7 +416,8 @@ func (s *Store) drop(old []Generation) {
 	kept := needed(s.gens)
 	for _, n := range needed(old) {
 		if !slices.Contains(kept, n) {
-			os.Remove(filePath(s.dir, n.kind, n.generation))
+			f, _ := room.Take(filePath(s.dir, n.kind, n.generation))
+			s.free(f)
 		}
 	}
 }
@@ -422,9 +434,32 @@ func (s *Store) sweep() error {
 		if slices.ContainsFunc(kept, func(n fileOf) bool { return name == filePath(s.dir, n.kind, n.generation) }) {
 			continue
 		}
-		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f, err := room.Take(name)
+		if err != nil {
 			return fmt.Errorf("sweeping list store: %w", err)
 		}
+		s.free(f)
 	}
 	return nil
+}
+
+// remove removes a file that no generation stands on.
+func (s *Store) remove(path string) error {
+	f, err := room.Take(path)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free(f)
+	return err
+}
+
+// free gives a nameless file's room back meanwhile; where that fails, whoever
+// closes it last does. Store.mu is held, or nobody else knows the store yet.
+func (s *Store) free(f *os.File) {
+	if s.closed {
+		_ = room.Close(f) // nothing was written
+		return
+	}
+	if f != nil {
+		s.freeing.Go(func() { _ = room.Free(s.ending, f) })
+	}
 }

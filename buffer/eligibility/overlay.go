@@ -157,7 +157,7 @@ func (s *Store) lay(ctx context.Context, f *file, spec DeltaSpec, changes iter.S
 		err = f.makes(spec, by)
 	}
 	if err = cmp.Or(err, wrong); err != nil {
-		return nil, errors.Join(err, removeAny(temp))
+		return nil, errors.Join(err, s.remove(temp))
 	}
 	built, err := s.finish(out, temp)
 	if err != nil {
@@ -311,13 +311,13 @@ func (s *Store) Fold(ctx context.Context, kind string, p Pace) error {
 		spec.Rows, spec.Digest, spec.published, spec.sum, spec.gone = a.rows, a.digest, &f.gen, f.sum, a.gone
 	}
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
-	err := errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	err := errors.Join(s.remove(temp), s.remove(temp+"-journal"))
 	if err == nil {
 		err = write(ctx, temp, spec, f.merged(ctx))
 	}
 	switch {
 	case errors.Is(err, ErrMismatch) || errors.Is(err, ErrCorrupt):
-		return &Fault{kind, f.gen.Generation, errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), removeAny(temp))}
+		return &Fault{kind, f.gen.Generation, errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), s.remove(temp))}
 	case err == nil:
 		err = sqlite.SyncFile(temp)
 	}
@@ -325,7 +325,7 @@ func (s *Store) Fold(ctx context.Context, kind string, p Pace) error {
 		err = s.exchange(ctx, f, temp, false)
 	}
 	if err != nil {
-		return fmt.Errorf("folding list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
+		return fmt.Errorf("folding list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, s.remove(temp)))
 	}
 	return nil
 }

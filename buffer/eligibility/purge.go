@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"boothd/buffer/internal/sqlite"
+	"boothd/buffer/room"
 )
 
 // Purge takes rows out of the active list of a kind for good, and every
@@ -44,7 +45,7 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 	}
 	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: a.rows, Digest: a.digest, published: &f.gen, sum: f.sum, gone: a.gone}
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
-	err = errors.Join(removeAny(temp), removeAny(temp+"-journal"))
+	err = errors.Join(s.remove(temp), s.remove(temp+"-journal"))
 	if err == nil {
 		err = write(ctx, temp, spec, f.kept(ctx, keep))
 	}
@@ -55,7 +56,7 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 		err = s.exchange(ctx, f, temp, true)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, removeAny(temp)))
+		return 0, fmt.Errorf("purging list %s-%d: %w", kind, f.gen.Generation, errors.Join(err, s.remove(temp)))
 	}
 	return a.changed, s.forget(ctx, kind, f.gen.Generation)
 }
@@ -162,9 +163,10 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) 
 		next.release()
 		return errors.Join(next.err, f.spare(), f.base.spare())
 	}
+	replaced := room.Hold(f.path())
 	if err := os.Rename(temp, f.path()); err != nil {
 		next.release()
-		return errors.Join(err, f.spare(), f.base.spare())
+		return errors.Join(err, f.spare(), f.base.spare(), room.Close(replaced))
 	}
 	syncErr := sqlite.SyncDir(s.dir)
 	gens := slices.Clone(s.gens)
@@ -182,6 +184,11 @@ func (s *Store) exchange(ctx context.Context, f *file, temp string, purge bool) 
 	}
 	s.publish(next)
 	s.drop(old)
+	if syncErr == nil {
+		s.free(replaced)
+	} else {
+		_ = room.Close(replaced) // a power cut could give it its name back
+	}
 	return errors.Join(syncErr, err)
 }
 

@@ -139,8 +139,7 @@ func split(s string) (args []string) {
 // fd takes 7</a/b> apart. The path is below the folder; in tells whether it is.
 func (r *reader) fd(s string) (number, path string, in bool) {
 	number, rest, _ := strings.Cut(s, "<")
-	path = unescape(strings.TrimSuffix(rest, ">"))
-	path = strings.TrimSuffix(path, " (deleted)")
+	path = unescape(strings.TrimSuffix(rest, ">")) // "/a/b (deleted)" is no file that has a name
 	rel, ok := strings.CutPrefix(path, r.dir)
 	return number, strings.TrimPrefix(rel, "/"), ok
 }
