@@ -37,9 +37,7 @@ func TestTheBacklogStandsAside(t *testing.T) {
 		time.Sleep(time.Minute)
 		end := stand()
 		b.Down(false)
-		for !l.Status().Connected {
-			time.Sleep(10 * time.Millisecond)
-		}
+		l.connected()
 		time.Sleep(10 * time.Second)
 		if got := h.order(); len(got) > 0 {
 			t.Errorf("%d events of the backlog are sent, from %d on", len(got), got[0])
@@ -74,11 +72,7 @@ func TestTheBacklogStandsAside(t *testing.T) {
 				t.Errorf("live event %d waits for receipts that stand aside", seq)
 			}
 		}
-		stopping := time.Now()
-		l.end()
-		if took := time.Since(stopping); took > 3*time.Second {
-			t.Errorf("stopping took %v", took)
-		}
+		l.endsSoon(t)
 		h.end()
 		b.Close()
 	})

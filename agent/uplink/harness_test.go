@@ -198,6 +198,23 @@ func (h *hq) end() {
 	h.done.Wait()
 }
 
+// connected waits until the link is.
+func (l *link) connected() {
+	for !l.Status().Connected {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// endsSoon stops the link, which must not wait for anything.
+func (l *link) endsSoon(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	l.end()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+}
+
 // receipted tells how many events the booth knows to be kept.
 func (l *link) receipted() int {
 	seqs, _ := l.mem.Receipts()

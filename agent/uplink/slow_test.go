@@ -61,9 +61,7 @@ func TestI5_ASlowDiskHoldsUpNoAlert(t *testing.T) {
 				l.mem.Append(contract.ClassAudit, 1000, body)
 				time.Sleep(time.Minute)
 				b.Down(false)
-				for !l.Status().Connected {
-					time.Sleep(10 * time.Millisecond)
-				}
+				l.connected()
 				time.Sleep(10 * time.Second) // a receipt and a page are under way
 				before := len(h.order())
 				l.mem.Append(contract.ClassSecurity, 1, body)
@@ -74,11 +72,7 @@ func TestI5_ASlowDiskHoldsUpNoAlert(t *testing.T) {
 						t.Errorf("event %d waits for the disk", seq)
 					}
 				}
-				stopping := time.Now()
-				l.end()
-				if took := time.Since(stopping); took > 3*time.Second {
-					t.Errorf("stopping took %v", took)
-				}
+				l.endsSoon(t)
 				h.end()
 				b.Close()
 			})
@@ -98,9 +92,7 @@ func TestI4_APageThatAReceiptOvertakesIsNotSent(t *testing.T) {
 		h := headquarters(b, 0)
 		h.end() // it only listens
 		b.Down(false)
-		for !l.Status().Connected {
-			time.Sleep(10 * time.Millisecond)
-		}
+		l.connected()
 		b.Publish(contract.ReceiptTopic(booth), true, []byte(`{"epoch":"`+epoch+`","upto":60,"have":[[71,80]],"rate":1000,"at":"2026-11-23T07:15:02Z"}`))
 		time.Sleep(30 * time.Second)
 		for seq := uint64(1); seq <= 100; seq++ {

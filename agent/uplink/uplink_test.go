@@ -144,9 +144,7 @@ func TestAlertsOvertakeAMillionRows(t *testing.T) {
 		l.mem.Append(contract.ClassSecurity, 3, body)
 		time.Sleep(time.Minute)
 		b.Down(false)
-		for !l.Status().Connected {
-			time.Sleep(10 * time.Millisecond)
-		}
+		l.connected()
 		time.Sleep(time.Second)
 		first := h.order()[:3]
 		slices.Sort(first)

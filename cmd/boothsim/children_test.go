@@ -60,18 +60,26 @@ func TestStopAsksAndTheChildGoes(t *testing.T) {
 	}
 }
 
-// A child that does not listen is killed with all that it started: the pipe
-// that its family holds comes to its end.
-func TestStopKillsTheDeafWithItsFamily(t *testing.T) {
-	held := filepath.Join(t.TempDir(), "held")
+// family gives a pipe that a child's family is to hold open, and when nobody does
+// any more.
+func family(t *testing.T) (held string, end <-chan error) {
+	t.Helper()
+	held = filepath.Join(t.TempDir(), "held")
 	if err := syscall.Mkfifo(held, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	end := make(chan error, 1)
+	over := make(chan error, 1)
 	go func() {
 		_, err := os.ReadFile(held)
-		end <- err
+		over <- err
 	}()
+	return held, over
+}
+
+// A child that does not listen is killed with all that it started: the pipe
+// that its family holds comes to its end.
+func TestStopKillsTheDeafWithItsFamily(t *testing.T) {
+	held, end := family(t)
 	c := shell(t, `trap '' TERM; sleep 600 3>`+held+` & echo up >$1; while :; do sleep 0.05; done`)
 	pid := c.cmd.Process.Pid
 	if err := c.stop(); err == nil || !strings.Contains(err.Error(), "did not stop") {
@@ -103,15 +111,7 @@ func TestKillStartsAnewAndNeverAfterStop(t *testing.T) {
 
 // A child that goes when it is asked to leaves nobody behind.
 func TestStopLeavesNoFamily(t *testing.T) {
-	held := filepath.Join(t.TempDir(), "held")
-	if err := syscall.Mkfifo(held, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	end := make(chan error, 1)
-	go func() {
-		_, err := os.ReadFile(held)
-		end <- err
-	}()
+	held, end := family(t)
 	c := shell(t, `trap 'exit 0' TERM; sleep 600 3>`+held+` & echo up >$1; while :; do sleep 0.05; done`)
 	if err := c.stop(); err != nil {
 		t.Error(err)
