@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,15 +22,20 @@ import (
 // more is removed as any other.
 const step = 4 << 20
 
-// again is how soon it is asked once more whether anybody else has a file open.
-const again = 100 * time.Millisecond
+// again is how soon it is asked once more whether anybody else has a file open,
+// and patience how long Remove waits for that.
+const (
+	again    = 100 * time.Millisecond
+	patience = time.Second
+)
 
 // Remove removes files, and folders and all in them; what is not there is no
-// error. When ctx ends, what is left goes in one go.
+// error. When ctx ends, what is left goes in one go; so does a file that somebody
+// else has open, when he closes it.
 func Remove(ctx context.Context, paths ...string) error {
 	var errs []error
 	small, began := int64(0), time.Now()
-	free := func(name string, d fs.DirEntry, err error) error {
+	each := func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil // RemoveAll tells of it
 		}
@@ -37,7 +43,7 @@ func Remove(ctx context.Context, paths ...string) error {
 			small += info.Size()
 		}
 		f, err := Take(name)
-		errs = append(errs, err, Free(ctx, f))
+		errs = append(errs, err, free(ctx, f, patience))
 		if small >= step {
 			rest(ctx, time.Since(began))
 			small, began = 0, time.Now()
@@ -45,7 +51,7 @@ func Remove(ctx context.Context, paths ...string) error {
 		return nil
 	}
 	for _, path := range paths {
-		_ = filepath.WalkDir(path, free) // it gives no error
+		_ = filepath.WalkDir(path, each) // it gives no error
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)
@@ -55,10 +61,14 @@ func Remove(ctx context.Context, paths ...string) error {
 // nothing is. A file that is not there is no error.
 func Take(path string) (*os.File, error) {
 	f := Hold(path)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(err, Close(f))
+	err := os.Remove(path)
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return nil, errors.Join(err, Close(f))
 }
 
 // Hold opens a file that is about to lose its name, so that its room stays taken
@@ -79,21 +89,23 @@ func Hold(path string) *os.File {
 // Free gives back the room of a file that has no name any more, once nobody else
 // has it open, and closes it. Nothing is to be done for nil. When ctx ends, what
 // is left goes in one go.
-func Free(ctx context.Context, f *os.File) error {
+//
+// A file that has another name is closed and no more.
+func Free(ctx context.Context, f *os.File) error { return free(ctx, f, math.MaxInt64) }
+
+// free is Free with an end to the waiting for others.
+func free(ctx context.Context, f *os.File, patience time.Duration) error {
 	if f == nil {
 		return nil
 	}
-	for {
-		if ok, err := alone(f); err != nil {
+	for waited := time.Duration(0); ; waited += again {
+		switch ok, err := ours(f); {
+		case ok:
+			return errors.Join(shrink(ctx, f), f.Close())
+		case err != nil || waited >= patience || !rest(ctx, again):
 			return f.Close() // whoever closes it last gives it back
-		} else if ok {
-			break
-		}
-		if !rest(ctx, again) {
-			return f.Close()
 		}
 	}
-	return errors.Join(shrink(ctx, f), f.Close())
 }
 
 // Close is for a file that shall keep its name after all; nil is none.
@@ -104,11 +116,22 @@ func Close(f *os.File) error {
 	return f.Close()
 }
 
-// alone tells whether nobody else has f open: a lease on a file that is open for
-// writing is given to its only opener, fcntl(2). It has no name, so that nobody
-// comes any more.
-func alone(f *os.File) (bool, error) {
-	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+// errNamed says that what lost one name has another.
+var errNamed = errors.New("it has a name")
+
+// ours tells whether f has no name and nobody else has it open: a lease on a file
+// that is open for writing is given to its only opener, fcntl(2), and without a
+// name nobody comes any more.
+func ours(f *os.File) (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &st)
+	if err == nil && st.Nlink > 0 {
+		err = errNamed
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
 	if errors.Is(err, unix.EAGAIN) {
 		return false, nil
 	}

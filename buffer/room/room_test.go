@@ -140,6 +140,46 @@ func TestAReaderKeepsTheFileWhole(t *testing.T) {
 	}
 }
 
+// A copy under another name, as a backup makes it, stays whole.
+func TestAnotherNameKeepsTheFileWhole(t *testing.T) {
+	dir := t.TempDir()
+	path, other := file(t, filepath.Join(dir, "list"), 2*step), filepath.Join(dir, "backup")
+	if err := os.Link(path, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+	absent(t, path)
+	if info, err := os.Stat(other); err != nil || info.Size() != 2*step {
+		t.Errorf("the other name leads to %v, %v", info, err)
+	}
+}
+
+// Whoever forgets that he has a file open holds nobody up who removes it.
+func TestRemoveWaitsForNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := file(t, filepath.Join(dir, "list"), 2*step)
+		reader, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := Remove(t.Context(), dir); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*patience {
+			t.Errorf("it took %v", took)
+		}
+		absent(t, dir)
+		if n, err := io.Copy(io.Discard, reader); err != nil || n != 2*step {
+			t.Errorf("%d bytes read, %v", n, err)
+		}
+		_ = reader.Close()
+	})
+}
+
 func TestNothingIsToBeFreedOfWhatIsSmallOrMissing(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{file(t, filepath.Join(dir, "small"), step), filepath.Join(dir, "never")} {
