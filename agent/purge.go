@@ -32,7 +32,7 @@ func (s *shelf) purge(ctx context.Context) {
 		judged = s.quality()
 	}
 	gone := map[contract.LookoutRef]bool{}
-	rows, err := st.Purge(ctx, contract.ListLookouts, func(_ eligibility.Token, value []byte) ([]byte, error) {
+	rows, err := st.Purge(ctx, contract.ListLookouts, s.pace, func(_ eligibility.Token, value []byte) ([]byte, error) {
 		if judged != passage.ClockSynced && judged != passage.ClockHoldover {
 			return value, nil
 		}

@@ -251,7 +251,7 @@ func TestPurgeOfAnOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	activate(t, s, b)
-	n, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+	n, err := s.Purge(t.Context(), "cards", fast, func(tok Token, v []byte) ([]byte, error) {
 		if tok == (Token{1}) || tok == (Token{2}) {
 			return nil, nil
 		}
@@ -383,7 +383,7 @@ func TestApplyLosesToAPurge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+	if _, err := s.Purge(t.Context(), "cards", fast, func(tok Token, v []byte) ([]byte, error) {
 		if tok == victim {
 			return nil, nil
 		}

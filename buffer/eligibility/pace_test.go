@@ -19,6 +19,10 @@ func TestBulkWorkStandsAside(t *testing.T) {
 			_, err := s.Build(ctx, spec, seq(rows))
 			return err
 		},
+		"purging": func(ctx context.Context, s *Store, p Pace) error {
+			_, err := s.Purge(ctx, "cards", p, func(_ Token, v []byte) ([]byte, error) { return v, nil })
+			return err
+		},
 		"checking": func(ctx context.Context, s *Store, p Pace) error { return s.Check(ctx, "cards", p) },
 	} {
 		t.Run(name, func(t *testing.T) {

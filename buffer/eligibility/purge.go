@@ -23,18 +23,19 @@ import (
 //
 // The list keeps its number, and the digest and sum under which it was
 // published, so that headquarters' comparison still holds and deltas can be laid
-// on it; the file also has the digest of what is left. Look-ups go on meanwhile. The old file is overwritten when the
-// last view of it is released, and as far as the medium overwrites in place.
+// on it; the file also has the digest of what is left. It is paced, and look-ups
+// go on meanwhile. The old file is overwritten when the last view of it is
+// released, and as far as the medium overwrites in place.
 //
 // A crash before the end leaves the old list whole and in force: Purge again.
-func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value []byte) ([]byte, error)) (purged int, err error) {
+func (s *Store) Purge(ctx context.Context, kind string, p Pace, keep func(t Token, value []byte) ([]byte, error)) (purged int, err error) {
 	v := s.View()
 	defer v.Release() // so that the file stays while it is read
 	f := v.find(kind)
 	if f == nil {
 		return 0, ErrNoList
 	}
-	a, err := f.audit(ctx, Pace{}, keep)
+	a, err := f.audit(ctx, p, keep)
 	switch {
 	case errors.Is(err, ErrCorrupt): // a damaged list must not be made sound with rows missing
 		return 0, &Fault{kind, f.gen.Generation, err}
@@ -43,7 +44,8 @@ func (s *Store) Purge(ctx context.Context, kind string, keep func(t Token, value
 	case a.changed == 0:
 		return 0, s.forget(ctx, kind, f.gen.Generation)
 	}
-	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: a.rows, Digest: a.digest, published: &f.gen, sum: f.sum, gone: a.gone}
+	spec := Spec{Kind: kind, Generation: f.gen.Generation, Rows: a.rows, Digest: a.digest, Pace: p,
+		published: &f.gen, sum: f.sum, gone: a.gone}
 	temp := filePath(s.dir, kind, f.gen.Generation) + ".tmp"
 	err = errors.Join(s.remove(temp), s.remove(temp+"-journal"))
 	if err == nil {

@@ -67,7 +67,7 @@ func TestPurgedRowsAreGone(t *testing.T) {
 	keep, gone, stay := everySecond(append([]Row(nil), rows...))
 	// A view from before: its look-ups are right until it is released.
 	before := s.View()
-	n, err := s.Purge(t.Context(), "lookouts", keep)
+	n, err := s.Purge(t.Context(), "lookouts", fast, keep)
 	if err != nil || n != len(gone)+1 {
 		t.Fatalf("purged %d, %v; want %d", n, err, len(gone)+1)
 	}
@@ -107,7 +107,7 @@ func TestPurgedRowsAreGone(t *testing.T) {
 			}
 		}
 	}
-	if n, err := s.Purge(t.Context(), "lookouts", keep); n != 0 || err != nil {
+	if n, err := s.Purge(t.Context(), "lookouts", fast, keep); n != 0 || err != nil {
 		t.Errorf("purged again: %d, %v", n, err)
 	}
 	if err := s.Close(); err != nil {
@@ -123,7 +123,7 @@ func TestPurgeForgetsFormerGenerations(t *testing.T) {
 	rows := randomRows(40, 5)
 	activate(t, s, build(t, s, "lookouts", 1, rows))
 	activate(t, s, build(t, s, "lookouts", 2, rows[1:]))
-	if n, err := s.Purge(t.Context(), "lookouts", func(_ Token, v []byte) ([]byte, error) { return v, nil }); n != 0 || err != nil {
+	if n, err := s.Purge(t.Context(), "lookouts", fast, func(_ Token, v []byte) ([]byte, error) { return v, nil }); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
 	if where := holds(t, dir, rows[0].Token[:]); len(where) > 0 {
@@ -139,7 +139,7 @@ func TestPurgeToNothing(t *testing.T) {
 	s := open(t, t.TempDir())
 	rows := randomRows(300, 6)
 	activate(t, s, build(t, s, "lookouts", 1, rows))
-	if n, err := s.Purge(t.Context(), "lookouts", func(Token, []byte) ([]byte, error) { return nil, nil }); n != 300 || err != nil {
+	if n, err := s.Purge(t.Context(), "lookouts", fast, func(Token, []byte) ([]byte, error) { return nil, nil }); n != 300 || err != nil {
 		t.Fatal(n, err)
 	}
 	if _, ok, err := s.Lookup("lookouts", rows[7].Token); ok || err != nil {
@@ -161,12 +161,12 @@ func TestI6_PurgeThatFailsLeavesTheList(t *testing.T) {
 	broken := errors.New("broken")
 	for name, purge := range map[string]func() error{
 		"keep fails": func() error {
-			_, err := s.Purge(t.Context(), "lookouts", func(Token, []byte) ([]byte, error) { return nil, broken })
+			_, err := s.Purge(t.Context(), "lookouts", fast, func(Token, []byte) ([]byte, error) { return nil, broken })
 			return err
 		},
 		"keep changes its mind": func() error {
 			n := 0
-			_, err := s.Purge(t.Context(), "lookouts", func(_ Token, v []byte) ([]byte, error) {
+			_, err := s.Purge(t.Context(), "lookouts", fast, func(_ Token, v []byte) ([]byte, error) {
 				if n++; n%7 == 0 {
 					return nil, nil
 				}
@@ -177,11 +177,11 @@ func TestI6_PurgeThatFailsLeavesTheList(t *testing.T) {
 		"cancelled": func() error {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			_, err := s.Purge(ctx, "lookouts", func(Token, []byte) ([]byte, error) { return nil, nil })
+			_, err := s.Purge(ctx, "lookouts", fast, func(Token, []byte) ([]byte, error) { return nil, nil })
 			return err
 		},
 		"no such list": func() error {
-			_, err := s.Purge(t.Context(), "trips", func(Token, []byte) ([]byte, error) { return nil, nil })
+			_, err := s.Purge(t.Context(), "trips", fast, func(Token, []byte) ([]byte, error) { return nil, nil })
 			return err
 		},
 	} {
@@ -223,7 +223,7 @@ func TestDeltasOnAPurgedList(t *testing.T) {
 			delete(expired, c.Token) // headquarters has spoken of it since
 		}
 		if g%3 == 0 {
-			_, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+			_, err := s.Purge(t.Context(), "cards", fast, func(tok Token, v []byte) ([]byte, error) {
 				switch {
 				case int(tok[5])%16 == int(g)%16:
 					return nil, nil
@@ -277,7 +277,7 @@ func TestI6_DeltaThatDoesNotFitAPurgedList(t *testing.T) {
 	activate(t, s, build(t, s, "cards", 1, m.rows()))
 	rows := m.rows()
 	here, away := rows[7], rows[9]
-	if n, err := s.Purge(t.Context(), "cards", func(tok Token, v []byte) ([]byte, error) {
+	if n, err := s.Purge(t.Context(), "cards", fast, func(tok Token, v []byte) ([]byte, error) {
 		if tok == away.Token {
 			return nil, nil
 		}

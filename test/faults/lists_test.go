@@ -165,7 +165,7 @@ func sumOf(rows []eligibility.Row) (sum eligibility.Sum) {
 func fold(ctx context.Context, s *eligibility.Store) error { return s.Fold(ctx, cards, unpaced) }
 
 func purge(ctx context.Context, s *eligibility.Store) error {
-	_, err := s.Purge(ctx, cards, func(_ eligibility.Token, value []byte) ([]byte, error) {
+	_, err := s.Purge(ctx, cards, eligibility.Pace{}, func(_ eligibility.Token, value []byte) ([]byte, error) {
 		if forbidden(value) {
 			return nil, nil
 		}

@@ -197,7 +197,7 @@ func fold(ctx context.Context, s *eligibility.Store) error {
 func purged(value []byte) bool { return strings.HasPrefix(string(value), "row 1") }
 
 func purge(ctx context.Context, s *eligibility.Store) error {
-	_, err := s.Purge(ctx, kind, func(_ eligibility.Token, value []byte) ([]byte, error) {
+	_, err := s.Purge(ctx, kind, eligibility.Pace{Duty: 1}, func(_ eligibility.Token, value []byte) ([]byte, error) {
 		if purged(value) {
 			return nil, nil
 		}
