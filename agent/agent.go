@@ -232,7 +232,7 @@ func build(cfg *configs.Config, w World) *booth {
 		lookup: b.shelf.lookup, lists: b.shelf.facts, edition: b.shelf.edition, quality: b.time.quality, stamp: b.time.stamp, show: b.lamps.show,
 		apart:   func(now time.Time) bool { return b.outbox.apart(now, b.bulletin.startedAt) },
 		publish: b.bulletin.show, alive: func() { w.Notify("WATCHDOG=1") }, newID: newID,
-		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept, shut: newShut(string(cfg.Store.Dir))}
+		types: types, machine: newRoad(policy.Lane, doubt != nil), recent: newRecent(), storeOK: true, judged: judged, latch: kept, shuts: newShut(string(cfg.Store.Dir)).keep}
 	b.shelf.pace.Aside = b.lane.courtesy.asked
 	b.lane.health.judged = signal.Judged{Fault: fault, Doubt: len(b.lamps.sight) > 0}
 	if policy.Lane == passage.NEXUSAir {
@@ -327,9 +327,9 @@ func (b *booth) page(ctx context.Context) {
 // socket serves boothctl: the page's answers, the import of lists, the lane's
 // type, the window in which a reader is given its key, and the lamps' reset.
 func (b *booth) socket(ctx context.Context) {
-	if err := forgetImports(string(b.cfg.Store.Dir)); err != nil {
-		b.log.Warn("what imports left behind is not cleared away", "err", err)
-	}
+	left, clearing := cutImports(string(b.cfg.Store.Dir)), newGroup(ctx)
+	clearing.run(func(ctx context.Context) { b.forget(ctx, left) })
+	defer clearing.stop()
 	mux := http.NewServeMux()
 	mux.Handle("/", b.board.Handler())
 	mux.Handle("PUT /lists", b.imports())

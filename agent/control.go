@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"boothd/agent/lists"
@@ -51,14 +52,26 @@ func (b *booth) imports() http.Handler {
 		}
 		ctx, cancel := context.WithDeadline(r.Context(), deadline)
 		defer cancel()
-		answer, err := b.importFrom(ctx, r.Body)
+		dir, err := os.MkdirTemp(string(b.cfg.Store.Dir), importDir)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			http.Error(w, fmt.Sprintf("importing lists: %v", err), http.StatusUnprocessableEntity)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(answer); err != nil {
-			b.log.Warn("import answered to nobody", "err", err)
+		defer func() { // behind the answer, and also when nobody waits for that any more
+			if err := room.Remove(context.WithoutCancel(ctx), dir); err != nil {
+				b.log.Warn("import not cleared away", "err", err)
+			}
+		}()
+		body, err := b.importFrom(ctx, dir, r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		} else {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			_, err = w.Write(body)
+		}
+		if err = errors.Join(err, rc.Flush()); err != nil {
+			b.log.Warn("lists not imported, or nobody told", "err", err)
 		}
 	})
 }
@@ -79,22 +92,13 @@ func (b *booth) retype(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// importFrom unpacks into a folder of its own and has the lists judged.
-func (b *booth) importFrom(ctx context.Context, r io.Reader) (Imported, error) {
-	dir, err := os.MkdirTemp(string(b.cfg.Store.Dir), importDir)
-	if err != nil {
-		return Imported{}, fmt.Errorf("importing lists: %w", err)
-	}
-	defer func() {
-		if err := room.Remove(ctx, dir); err != nil {
-			b.log.Warn("import not cleared away", "err", err)
-		}
-	}()
+// importFrom unpacks into a folder, has the lists judged and gives the answer, as
+// JSON.
+func (b *booth) importFrom(ctx context.Context, dir string, r io.Reader) ([]byte, error) {
 	if err := unpack(r, dir, min(importMost, free(dir)/fetchRoom)); err != nil {
-		return Imported{}, fmt.Errorf("importing lists: %w", err)
+		return nil, fmt.Errorf("importing lists: %w", err)
 	}
-	res, err := b.shelf.take(ctx, os.DirFS(dir), "directory")
-	return imported(res, err), nil
+	return json.Marshal(imported(b.shelf.take(ctx, os.DirFS(dir), "directory")))
 }
 
 func imported(res lists.Result, err error) Imported {
@@ -111,13 +115,17 @@ func imported(res lists.Result, err error) Imported {
 	return out
 }
 
-// forgetImports removes what an import left behind that was cut off.
-func forgetImports(store string) error {
-	left, err := filepath.Glob(filepath.Join(store, importDir+"*"))
-	for _, dir := range left {
-		err = errors.Join(err, os.RemoveAll(dir))
+// cutImports are the folders of imports that were cut off, before one begins.
+func cutImports(store string) []string {
+	left, _ := filepath.Glob(filepath.Join(store, importDir+"*")) // the pattern is a good one
+	return left
+}
+
+// forget removes what imports left behind.
+func (b *booth) forget(ctx context.Context, imports []string) {
+	if err := room.Remove(ctx, imports...); err != nil {
+		b.log.Warn("what imports left behind is not cleared away", "err", err)
 	}
-	return err
 }
 
 // unpack writes the files of a tar stream below dir, within bounds and at most
