@@ -63,9 +63,10 @@ type lane struct {
 	apart func(now time.Time) bool
 	// show hands the latest view to the lamps; it never blocks.
 	show   func(signal.View)
-	judged <-chan signal.Judged // what the lamps' monitor says
-	latch  latch                // keeps it
-	shut   shut                 // keeps that the lane is closed
+	judged <-chan signal.Judged    // what the lamps' monitor says
+	latch  latch                   // keeps it
+	shuts  func(closed bool) error // keeps that it is closed; nil: nobody does
+	turns  chan bool               // what is to be kept next
 	// publish hands the latest picture to the status page; it never blocks.
 	publish func(picture)
 	alive   func() // feeds the watchdog, after the loop's own check
@@ -175,6 +176,7 @@ func (l *lane) run(ctx context.Context) error {
 	defer l.wake.Stop()
 	pulse := time.NewTicker(pulseEvery)
 	defer pulse.Stop()
+	defer l.keepShut()()
 	l.digest = l.policy.Digest()
 	l.rekey(time.Now())
 	l.assess()
@@ -279,7 +281,7 @@ func (l *lane) step(ctx context.Context, in passage.Input) {
 	closed := l.machine.ClosedNext()
 	s := l.machine.Step(in)
 	if l.machine.ClosedNext() != closed {
-		defer l.turned() // the disk comes after the light
+		l.turned()
 	}
 	if s.Ended != nil {
 		l.finish(ctx, in.At, *s.Ended, s.How)

@@ -40,11 +40,12 @@ func TestI1_ClosedOutlivesARestart(t *testing.T) {
 func TestI1_ClosedIsKeptWhenItIsPressed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.lane.shut = newShut(t.TempDir())
+		kept := newShut(t.TempDir())
+		b.lane.shuts = kept.keep
 		want := func(when string, closed bool) {
 			t.Helper()
 			synctest.Wait()
-			if got, err := b.lane.shut.read(); err != nil || got != closed {
+			if got, err := kept.read(); err != nil || got != closed {
 				t.Errorf("%s: closed %t, %v", when, got, err)
 			}
 		}
@@ -76,14 +77,42 @@ func TestI1_ClosedIsKeptWhenItIsPressed(t *testing.T) {
 			time.Sleep(time.Second)
 			want("closed and opened", false)
 		})
-		if err := errors.Join(os.RemoveAll(filepath.Dir(b.lane.shut.file)), os.WriteFile(filepath.Dir(b.lane.shut.file), nil, 0o600)); err != nil {
+		if err := errors.Join(os.RemoveAll(filepath.Dir(kept.file)), os.WriteFile(filepath.Dir(kept.file), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		if closed, err := b.lane.shut.read(); err == nil || !closed {
+		if closed, err := kept.read(); err == nil || !closed {
 			t.Errorf("it cannot be told: closed %t, %v", closed, err)
 		}
-		if err := b.lane.shut.keep(true); err == nil {
+		if err := kept.keep(true); err == nil {
 			t.Error("not kept, and nothing is said")
+		}
+	})
+}
+
+// A disk that hangs holds nobody up who closes the lane under a vehicle; what was
+// pressed last is kept when it answers.
+func TestI5_TheDiskThatKeepsTheClosingHoldsNoLaneUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		hangs, kept := make(chan struct{}), []bool{}
+		b.lane.shuts = func(closed bool) error {
+			<-hangs
+			kept = append(kept, closed)
+			return nil
+		}
+		b.run(func() {
+			b.arrive(goodCard)
+			for range 5 {
+				b.press("open_close")
+			}
+			b.press("refer")
+			if got := b.now().Decision.Outcome; got != passage.Refer {
+				t.Errorf("the officer refers and it is %v", got)
+			}
+			close(hangs)
+		})
+		if len(kept) == 0 || !kept[len(kept)-1] {
+			t.Errorf("kept %v", kept)
 		}
 	})
 }
