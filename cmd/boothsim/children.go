@@ -103,22 +103,32 @@ func (c *child) stop() error {
 		return nil
 	}
 	c.over = true
-	// A child that has ended by itself cannot be signalled; what Wait says counts.
+	select {
+	case <-c.done: // it has ended by itself: its number may be another's by now
+		return c.failed()
+	default:
+	}
+	// One that ends at this moment cannot be signalled; what Wait says counts.
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	grace := time.NewTimer(stopGrace)
 	defer grace.Stop()
 	select {
 	case <-c.done:
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // whom it has left behind
-		if c.err != nil {
-			return fmt.Errorf("%s: %w%s", c.name, c.err, tail(c.log))
-		}
-		return nil
+		return c.failed()
 	case <-grace.C:
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 		<-c.done
 		return fmt.Errorf("%s did not stop within %v%s", c.name, stopGrace, tail(c.log))
 	}
+}
+
+// failed tells of a child that has ended how, if not well.
+func (c *child) failed() error {
+	if c.err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w%s", c.name, c.err, tail(c.log))
 }
 
 // dead tells whether the child has ended by itself, and how.
