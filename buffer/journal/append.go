@@ -18,6 +18,9 @@ import (
 // number and no time, which stands still in tests as long as anybody runs.
 const gatherTurns = 1000
 
+// gatherLongest ends that sooner where others keep the processor between turns.
+const gatherLongest = 200 * time.Microsecond
+
 // together is how soon after its answer a caller comes that comes at once.
 const together = time.Millisecond
 
@@ -86,6 +89,7 @@ func (a *appender) serve(first request) {
 	if time.Since(a.answered) > together {
 		expected = 0
 	}
+	since := time.Now()
 	for turns := 0; n < groupMost; turns++ {
 		select {
 		case r := <-a.j.requests:
@@ -93,14 +97,14 @@ func (a *appender) serve(first request) {
 				a.group(batch)
 				batch, n = nil, 0
 			}
-			batch, n, turns = append(batch, r), n+len(r.entries), 0
+			batch, n, turns, since = append(batch, r), n+len(r.entries), 0, time.Now()
 			continue
 		default:
 		}
 		// Those of the last group have just been answered and may be on their way
 		// with their next: they share this sync if they get the processor first. A
 		// caller that is alone waits for nobody.
-		if len(batch) >= expected || turns == gatherTurns {
+		if len(batch) >= expected || turns == gatherTurns || time.Since(since) > gatherLongest {
 			break
 		}
 		runtime.Gosched()
