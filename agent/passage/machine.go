@@ -151,7 +151,7 @@ type Step struct {
 //     would then let the next one by every lookout. The officer keys it (600). What
 //     a camera tells that sees nobody but who stands at the booth is of that one.
 //   - A camera is late, or sees far: the plate of a vehicle that has just cleared
-//     is not the next one's.
+//     is not the next one's, nor is another reading of it.
 //   - Where it is known at which place an antenna looks, a card is told by that as
 //     well: see Place. It never makes good what the loops do not know.
 //

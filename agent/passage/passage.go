@@ -244,6 +244,13 @@ func (p Plate) Or(other Plate) Plate {
 	return p
 }
 
+// mayBe tells whether two plates may be readings of one.
+func (p Plate) mayBe(other Plate) bool {
+	of := func(p Plate) []Token { return append([]Token{p.Fold}, p.Candidates...) }
+	theirs := of(other)
+	return slices.ContainsFunc(of(p), func(t Token) bool { return t != "" && slices.Contains(theirs, t) })
+}
+
 // Facts is what the booth knows beside the evidence. The zero value is a booth
 // that knows nothing, and never expedites.
 type Facts struct {

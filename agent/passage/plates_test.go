@@ -3,6 +3,7 @@ package passage
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -102,6 +103,52 @@ func TestI1_PlatesOfACameraAtTheBooth(t *testing.T) {
 		}
 		if got != tc.want || s.Dropped != (tc.want == "") || m.Evidence().Ambiguous {
 			t.Errorf("%s: plate %q, dropped %t, want %q", name, got, s.Dropped, tc.want)
+		}
+	}
+}
+
+// camera is a report of a camera at a time after noon. "a/A,B" is plate a with the
+// fold key A, which may be B instead.
+func camera(kind Kind, at time.Duration, place Place, plate string, confidence float64) Input {
+	bare, folds, _ := strings.Cut(plate, "/")
+	all := strings.Split(folds, ",")
+	p := Plate{Bare: Token(bare), Fold: Token(all[0]), Confidence: confidence}
+	for _, c := range all[1:] {
+		p.Candidates = append(p.Candidates, Token(c))
+	}
+	return Input{At: noon.Add(at), Kind: kind, Place: place, Plate: p}
+}
+
+func frontOf(m *Machine) Token {
+	if p := m.Evidence().Front; p != nil {
+		return p.Bare
+	}
+	return ""
+}
+
+// What a camera took the vehicle for that has just cleared is not the next one's,
+// even if it is surer of that now.
+func TestI1_AnotherReadingOfTheOneThatClearedLingers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		told, again string
+		want        Token
+	}{
+		"another report's reading":            {"p1/P1 p2/P2", "p2/P2", ""},
+		"a worse report's, with other digits": {"p1/P1 p2/P2", "p3/P2", ""},
+		"what the camera said besides":        {"p1/P1,P2", "p2/P2", ""},
+		"the camera says the first besides":   {"p1/P1", "p2/P2,P1", ""},
+		"both may be a third":                 {"p1/P1,P3", "p2/P2,P3", ""},
+		"none of them":                        {"p1/P1,P3 p2/P2", "b/B,C", "b"},
+		"plates without fold keys":            {"p1/ p2/", "b/", "b"},
+	} {
+		m := NewMachine(false)
+		drive(t, m, "0:A+")
+		for i, plate := range strings.Fields(tc.told) {
+			m.Step(camera(FrontPlate, time.Second, Anywhere, plate, 0.9-0.1*float64(i)))
+		}
+		drive(t, m, "2:A- 3:B+ 4:release 4:taken 5:X+ 6:B- 7:X- 9:A+")
+		if s := m.Step(camera(FrontPlate, 10*time.Second, Anywhere, tc.again, 0.95)); frontOf(m) != tc.want || s.Dropped != (tc.want == "") {
+			t.Errorf("%s: plate %q, dropped %t, want %q", name, frontOf(m), s.Dropped, tc.want)
 		}
 	}
 }

@@ -109,10 +109,11 @@ func (m *Machine) plate(slot **Plate, in Input, s *Step) {
 	s.Changed = true
 }
 
-// lingering tells whether a plate is that of the vehicle that has just cleared.
+// lingering tells whether a plate is that of the vehicle that has just cleared, or
+// another reading of it: a camera that is unsure may tell the other one later.
 func (m *Machine) lingering(p Plate, at time.Time) bool {
 	return at.Sub(m.goneAt) < lingers && slices.ContainsFunc(m.gone, func(was Plate) bool {
-		return p.Bare != "" && p.Bare == was.Bare || p.Fold != "" && p.Fold == was.Fold
+		return p.Bare != "" && p.Bare == was.Bare || p.mayBe(was)
 	})
 }
 
