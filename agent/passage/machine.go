@@ -151,7 +151,8 @@ type Step struct {
 //     would then let the next one by every lookout. The officer keys it (600). What
 //     a camera tells that sees nobody but who stands at the booth is of that one.
 //   - A camera is late, or sees far: the plate of a vehicle that has just cleared
-//     is not the next one's, nor is another reading of it.
+//     is not the next one's, nor is another reading of it, or what was told of it
+//     as it left.
 //   - Where it is known at which place an antenna looks, a card is told by that as
 //     well: see Place. It never makes good what the loops do not know.
 //
@@ -175,7 +176,8 @@ type Machine struct {
 	lost                  int       // over 0: a vehicle was given up or rolled back and may still be between the loops
 	astray                int       // how many must be seen from the approach to the booth until it is known again who is who
 	emptyAt               time.Time // since when no loop has been occupied; zero: one is
-	gone                  []Plate   // of the vehicle that cleared last
+	untaken               []Plate   // told since the passage began and dropped; the newest is last
+	gone                  []Plate   // of the vehicle that cleared last, and what may be
 	goneAt                time.Time // with monotonic part
 
 	sights    []sight   // of this passage; the places of its cards and of those behind it
@@ -255,7 +257,7 @@ func (m *Machine) start(in Input, st State, s *Step) {
 	m.astray = max(m.astray, m.lost)
 	m.ev.Ambiguous = in.Found || m.astray > 0
 	m.startedAt = in.At
-	m.left, m.doubled, m.ownTail = false, false, false
+	m.left, m.doubled, m.ownTail, m.untaken = false, false, false, nil
 	m.sights, m.heard, m.reachedAt = nil, false, in.At
 	if st == Approach { // one that was not seen coming may be the lost one, or not
 		m.lost = 0
@@ -275,7 +277,7 @@ func (m *Machine) end(in Input, how End, s *Step) {
 	m.active, m.ev, m.wakeAt, m.sights = false, Evidence{}, time.Time{}, nil
 	switch how {
 	case Cleared:
-		m.gone, m.goneAt = ended.plates(), in.At
+		m.gone, m.goneAt = append(ended.plates(), m.untaken...), in.At
 	case Aborted: // nobody was ahead of it
 		m.lost = max(m.lost, lostBehind)
 	case TimedOut:

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // What a camera says besides, and what another of its reports said, is what the
@@ -150,5 +152,150 @@ func TestI1_AnotherReadingOfTheOneThatClearedLingers(t *testing.T) {
 		if s := m.Step(camera(FrontPlate, 10*time.Second, Anywhere, tc.again, 0.95)); frontOf(m) != tc.want || s.Dropped != (tc.want == "") {
 			t.Errorf("%s: plate %q, dropped %t, want %q", name, frontOf(m), s.Dropped, tc.want)
 		}
+	}
+}
+
+// What is told while a vehicle leaves is not counted for it, nor for the next one
+// when it is told again.
+func TestI1_APlateToldAsAVehicleLeavesLingers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script string
+		place  Place
+	}{
+		"let go":                       {"0:A+ 1:A- 2:B+ 3:release 3:taken | 5:X+ 6:B- 7:X- 9:A+", Anywhere},
+		"over the exit loop":           {"0:A+ 1:A- 2:B+ 3:release 3:taken 5:X+ | 6:B- 7:X- 9:A+", Anywhere},
+		"another one waits":            {"0:A+ 1:A- 2:B+ 2:A+ 3:release 3:taken | 5:X+ 6:B- 7:X-", Anywhere},
+		"referred":                     {"0:A+ 1:A- 2:B+ 3:refer | 5:X+ 6:B- 7:X- 9:A+", Anywhere},
+		"seen at the booth":            {"0:A+ 1:A- 2:B+ 3:release 3:taken | 5:X+ 6:B- 7:X- 8:A+ 8:A- 9:B+", ByHand},
+		"before the loop was heard":    {"0:A+ 1:A- | 2:B+ 3:release 3:taken 5:X+ 6:B- 7:X- 8:A+ 8:A- 9:B+", ByHand},
+		"off the loop, and back on it": {"0:A+ 1:A- 2:B+ 2:B- | 3:B+ 3:release 3:taken 5:X+ 6:B- 7:X- 8:A+ 8:A- 9:B+", ByHand},
+	} {
+		before, after, _ := strings.Cut(tc.script, "|")
+		m := NewMachine(false)
+		drive(t, m, before)
+		was := fmt.Sprintf("%+v", m.Evidence())
+		s := m.Step(camera(FrontPlate, 3*time.Second, tc.place, "p/P,Q", 0.7))
+		if is := fmt.Sprintf("%+v", m.Evidence()); !s.Dropped || s.Changed || is != was {
+			t.Errorf("%s: %+v, and the evidence is %s, was %s", name, s, is, was)
+		}
+		drive(t, m, after)
+		for _, again := range []string{"p/P", "q/Q"} {
+			if s := m.Step(camera(FrontPlate, 10*time.Second, tc.place, again, 0.95)); !m.Active() || frontOf(m) != "" || !s.Dropped {
+				t.Errorf("%s: %s is the next one's: %q", name, again, frontOf(m))
+			}
+		}
+	}
+}
+
+// What is remembered of plates that were not taken is bounded, and the newest of it.
+func TestI1_PlatesNotTakenAreBounded(t *testing.T) {
+	m := NewMachine(false)
+	drive(t, m, "0:A+ 0:A- 1:B+ 2:release 2:taken")
+	for i := range 10 * untakenMost {
+		m.Step(camera(FrontPlate, 3*time.Second, Anywhere, fmt.Sprintf("p%d/P%d", i, i), 0.9))
+		m.Step(camera(RearPlate, 3*time.Second, Anywhere, "same/SAME", 0.9))
+		if len(m.untaken) > untakenMost {
+			t.Fatalf("%d are kept", len(m.untaken))
+		}
+	}
+	drive(t, m, "5:X+ 6:B- 7:X- 9:A+")
+	for _, plate := range []string{fmt.Sprintf("p%d/x", 10*untakenMost-1), "same/y"} {
+		if s := m.Step(camera(FrontPlate, 10*time.Second, Anywhere, plate, 0.9)); !s.Dropped {
+			t.Errorf("%s is the next one's", plate)
+		}
+	}
+}
+
+// Whatever a camera tells of a vehicle, and when, is not the next one's: neither what
+// it told while that was there and tells again within 10 s of its clearing, nor, if
+// the camera sees who stands at the booth, what it tells of it before the next one is
+// there. What it tells while another one waits and it sees both is nobody's, and not
+// of this test.
+func TestI1_NoReadingOfAVehicleIsTheNextOnes(t *testing.T) {
+	own, late := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		m := NewMachine(false)
+		now := noon
+		readings := []string{"a1/A1", "a2/A2", "a3/A3", "a4/A4"}
+		told := map[string]bool{}
+		step := func(in Input, most int) Step {
+			now = now.Add(time.Duration(rapid.IntRange(0, most).Draw(t, "ms")) * time.Millisecond)
+			in.At, in.NewID = now, fmt.Sprint(now.UnixMilli())
+			return m.Step(in)
+		}
+		kinds := rapid.SampledFrom([]Kind{FrontPlate, RearPlate})
+		tell := func(plate, besides string, place Place, most int) {
+			if besides != "" {
+				plate += "," + besides[3:]
+			}
+			step(camera(kinds.Draw(t, "kind"), 0, place, plate, rapid.Float64Range(0, 1).Draw(t, "confidence")), most)
+		}
+		maybe := rapid.SampledFrom(append([]string{""}, readings...))
+		first := func(waiting bool) {
+			for range rapid.IntRange(0, 2).Draw(t, "reports") {
+				place := ByHand
+				if !waiting {
+					place = rapid.SampledFrom([]Place{Anywhere, ByHand}).Draw(t, "place")
+				}
+				plate, besides := rapid.SampledFrom(readings).Draw(t, "reading"), maybe.Draw(t, "besides")
+				tell(plate, besides, place, 300)
+				told[plate], told[besides] = true, true
+			}
+		}
+		step(Input{Kind: ApproachOn}, 0)
+		first(false)
+		step(Input{Kind: ApproachOff}, 2000)
+		first(false)
+		step(Input{Kind: BoothOn}, 2000)
+		first(false)
+		waits := rapid.Bool().Draw(t, "another one waits")
+		if waits {
+			step(Input{Kind: ApproachOn}, 2000)
+			first(true)
+		}
+		step(Input{Kind: PressRelease}, 2000)
+		step(Input{Kind: ReleaseTaken}, 0)
+		for _, k := range []Kind{ExitOn, BoothOff, ExitOff} {
+			first(false)
+			step(Input{Kind: k}, 2000)
+		}
+		cleared := now
+		if !waits {
+			step(Input{Kind: ApproachOn}, 1000)
+		}
+		again := func(places ...Place) {
+			for range rapid.IntRange(0, 3).Draw(t, "reports") {
+				plate := rapid.SampledFrom(append([]string{"b/B"}, readings...)).Draw(t, "reading")
+				place := rapid.SampledFrom(places).Draw(t, "place")
+				before := m.there()
+				if plate != "b/B" && !told[plate] && !(place == ByHand && !before) {
+					continue // of it nobody can know
+				}
+				besides := ""
+				if plate != "b/B" {
+					late++
+					besides = maybe.Draw(t, "besides")
+				}
+				tell(plate, besides, place, 200)
+				if now.Sub(cleared) >= lingers {
+					t.Fatalf("the test is too slow")
+				}
+			}
+			ev := m.Evidence()
+			for _, p := range ev.plates() {
+				if p.Bare != "b" {
+					t.Fatalf("the next one has plate %s; told %v, remembered %+v", p.Bare, told, m.gone)
+				}
+				own++
+			}
+		}
+		again(Anywhere, ByHand)
+		step(Input{Kind: ApproachOff}, 1000)
+		again(Anywhere, ByHand)
+		step(Input{Kind: BoothOn}, 1000)
+		again(Anywhere, ByHand)
+	})
+	if own == 0 || late == 0 {
+		t.Errorf("%d own plates, %d late reports: the cases prove nothing", own, late)
 	}
 }

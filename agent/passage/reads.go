@@ -9,6 +9,7 @@ import (
 // read attributes a reader's report to the passage, or drops it.
 func (m *Machine) read(in Input, s *Step) {
 	if !m.reading() {
+		m.remember(in)
 		s.Dropped = true
 		return
 	}
@@ -88,6 +89,7 @@ func (m *Machine) plate(slot **Plate, in Input, s *Step) {
 		m.refuse(s)
 		return
 	case in.Place == ByHand && !m.there(), !same && m.lingering(p, in.At):
+		m.remember(in)
 		s.Dropped = true
 		return
 	case have != nil && (p.NoRead || !have.NoRead && p.Confidence <= have.Confidence && (p.Jurisdiction == "" || have.Jurisdiction != "" || !same)):
@@ -107,6 +109,25 @@ func (m *Machine) plate(slot **Plate, in Input, s *Step) {
 	}
 	*slot = &p
 	s.Changed = true
+}
+
+// untakenMost bounds how many plates are remembered that a passage did not take;
+// ours: a vehicle has two, and a camera some readings of each.
+const untakenMost = 8
+
+// remember keeps a plate that is dropped while the passage's vehicle leaves, or was
+// not at the booth: it is not counted for it, but may be of it, so that it is not the
+// next one's either when the camera tells it again.
+func (m *Machine) remember(in Input) {
+	if !m.active || in.Kind != FrontPlate && in.Kind != RearPlate || in.Plate.Bare == "" {
+		return
+	}
+	p := in.Plate
+	if i := slices.IndexFunc(m.untaken, func(have Plate) bool { return have.Bare == p.Bare }); i >= 0 {
+		p = p.Or(m.untaken[i])
+		m.untaken = slices.Delete(m.untaken, i, i+1)
+	}
+	m.untaken = append(m.untaken[max(len(m.untaken)-untakenMost+1, 0):], p)
 }
 
 // lingering tells whether a plate is that of the vehicle that has just cleared, or
