@@ -150,6 +150,8 @@ type Step struct {
 //     kept for nobody: it may be another reading of the one ahead, whose plate
 //     would then let the next one by every lookout. The officer keys it (600). What
 //     a camera tells that sees nobody but who stands at the booth is of that one.
+//     If it was told just before the booth loop was heard, it is kept for one that
+//     nobody was ahead of for long, and nobody is close behind.
 //   - A camera is late, or sees far: the plate of a vehicle that has just cleared
 //     is not the next one's, nor is another reading of it, or what was told of it
 //     as it left.
@@ -176,7 +178,8 @@ type Machine struct {
 	lost                  int       // over 0: a vehicle was given up or rolled back and may still be between the loops
 	astray                int       // how many must be seen from the approach to the booth until it is known again who is who
 	emptyAt               time.Time // since when no loop has been occupied; zero: one is
-	untaken               []Plate   // told since the passage began and dropped; the newest is last
+	aloneAt               time.Time // since when nobody ahead of the passage's vehicle is known of
+	untaken               []Input   // plates told since the passage began and dropped; the newest is last
 	gone                  []Plate   // of the vehicle that cleared last, and what may be
 	goneAt                time.Time // with monotonic part
 
@@ -256,7 +259,10 @@ func (m *Machine) start(in Input, st State, s *Step) {
 	}
 	m.astray = max(m.astray, m.lost)
 	m.ev.Ambiguous = in.Found || m.astray > 0
-	m.startedAt = in.At
+	m.startedAt, m.aloneAt = in.At, in.At
+	if !m.emptyAt.IsZero() {
+		m.aloneAt = m.emptyAt
+	}
 	m.left, m.doubled, m.ownTail, m.untaken = false, false, false, nil
 	m.sights, m.heard, m.reachedAt = nil, false, in.At
 	if st == Approach { // one that was not seen coming may be the lost one, or not
@@ -277,7 +283,10 @@ func (m *Machine) end(in Input, how End, s *Step) {
 	m.active, m.ev, m.wakeAt, m.sights = false, Evidence{}, time.Time{}, nil
 	switch how {
 	case Cleared:
-		m.gone, m.goneAt = append(ended.plates(), m.untaken...), in.At
+		m.gone, m.goneAt = ended.plates(), in.At
+		for _, told := range m.untaken {
+			m.gone = append(m.gone, told.Plate)
+		}
 	case Aborted: // nobody was ahead of it
 		m.lost = max(m.lost, lostBehind)
 	case TimedOut:

@@ -178,12 +178,79 @@ func TestI1_APlateToldAsAVehicleLeavesLingers(t *testing.T) {
 		if is := fmt.Sprintf("%+v", m.Evidence()); !s.Dropped || s.Changed || is != was {
 			t.Errorf("%s: %+v, and the evidence is %s, was %s", name, s, is, was)
 		}
+		m.Step(camera(FrontPlate, 3*time.Second, tc.place, "p/P", 0.8)) // it does not say the other one now
 		drive(t, m, after)
 		for _, again := range []string{"p/P", "q/Q"} {
 			if s := m.Step(camera(FrontPlate, 10*time.Second, tc.place, again, 0.95)); !m.Active() || frontOf(m) != "" || !s.Dropped {
 				t.Errorf("%s: %s is the next one's: %q", name, again, frontOf(m))
 			}
 		}
+	}
+}
+
+// A camera that the booth loop triggers may tell a plate before the loop is heard, and
+// not again. It is the vehicle's if nobody else's it can be: a vehicle came alone.
+func TestI1_APlateToldJustBeforeTheBoothLoop(t *testing.T) {
+	const alone = "0:A+ 0:A- 1:B+ 1:release 1:taken 2:X+ 3:B- 4:X- "
+	for name, tc := range map[string]struct {
+		before, after string
+		at            time.Duration
+		place         Place
+		want          Token
+	}{
+		"alone":                                {alone + "20:A+ 21:A-", "22:B+", 21950 * time.Millisecond, ByHand, "p"},
+		"its tail is on the approach":          {alone + "20:A+", "22:B+", 21 * time.Second, ByHand, "p"},
+		"told later, and heard of first":       {alone + "20:A+", "22:B+", 22050 * time.Millisecond, ByHand, "p"},
+		"it waited since the one ahead left":   {alone + "4:A+", "15:B+", 14500 * time.Millisecond, ByHand, "p"},
+		"too early":                            {alone + "20:A+", "22:B+", 20999 * time.Millisecond, ByHand, ""},
+		"the one ahead has just left":          {alone + "4:A+", "14:B+", 13999 * time.Millisecond, ByHand, ""},
+		"it left before this one came":         {alone + "5:A+", "14:B+", 13999 * time.Millisecond, ByHand, ""},
+		"it has cleared 10 s ago":              {alone + "5:A+", "14:B+", 14 * time.Second, ByHand, "p"},
+		"told before it came":                  {"0:A+ 0:A- 1:B+ 1:release 1:taken", "2:X+ 3:B- 4:X- 20:A+ 22:B+", 21950 * time.Millisecond, ByHand, ""},
+		"a camera that sees the approach":      {alone + "20:A+ 21:A+", "22:B+", 21950 * time.Millisecond, Anywhere, "p"}, // at once
+		"another one is close behind":          {alone + "20:A+ 21:A- 21:A+", "22:B+", 21950 * time.Millisecond, ByHand, ""},
+		"another one comes close behind":       {alone + "20:A+ 21:A-", "22:A+ 22:B+", 21950 * time.Millisecond, ByHand, ""},
+		"one was lost ahead of it":             {"0:A+ 0:A- 1:B+ 2:X+ 3:B- 4:X- 20:A+", "22:B+", 21950 * time.Millisecond, ByHand, ""},
+		"one has backed out":                   {alone + "20:A+ 21:A-", "41:A+ 42:B+", 40500 * time.Millisecond, ByHand, ""},
+		"one has backed out, the next one's":   {alone + "20:A+ 21:A- 42:A+", "43:B+", 42500 * time.Millisecond, ByHand, ""},
+		"the exit loop was taken":              {alone + "20:A+ 20:X+ 20:X-", "22:B+", 21950 * time.Millisecond, ByHand, ""},
+		"nobody knows who came before it":      {"0:A+", "3:B+", 2950 * time.Millisecond, ByHand, ""},
+		"it never came, the next one not seen": {alone + "20:A+ 21:A-", "42:tick 42:B+", 41950 * time.Millisecond, ByHand, ""},
+	} {
+		for _, kind := range []Kind{FrontPlate, RearPlate} {
+			m := NewMachine(false)
+			drive(t, m, tc.before)
+			m.Step(camera(kind, tc.at, tc.place, "p/P", 0.9))
+			drive(t, m, tc.after)
+			ev := m.Evidence()
+			got := frontOf(m)
+			if kind == RearPlate && ev.Rear != nil {
+				got = ev.Rear.Bare
+			}
+			if !ev.AtBooth || got != tc.want || ev.Front != nil && ev.Rear != nil {
+				t.Errorf("%s: plate %q, want %q; %+v", name, got, tc.want, ev)
+			}
+		}
+	}
+}
+
+// The better of two such reports is the plate, and the other what it may be instead.
+func TestTwoPlatesToldBeforeTheBoothLoop(t *testing.T) {
+	m := NewMachine(false)
+	drive(t, m, "0:X- 20:A+")
+	for _, in := range []Input{camera(FrontPlate, 20*time.Second, ByHand, "old/O", 0.99), camera(FrontPlate, 21*time.Second, ByHand, "p/P", 0.8),
+		camera(FrontPlate, 21*time.Second, ByHand, "q/Q", 0.7), camera(FrontPlate, 21*time.Second, ByHand, "/", 0.9),
+		camera(RearPlate, 21*time.Second, ByHand, "p/P", 0.8)} {
+		if s := m.Step(in); !s.Dropped || s.Changed || len(m.ev.plates()) > 0 {
+			t.Errorf("%+v: counted before the booth: %+v", in.Plate, s)
+		}
+	}
+	if s := m.Step(Input{At: noon.Add(21500 * time.Millisecond), Kind: BoothOn}); !s.Changed || s.Dropped {
+		t.Errorf("at the booth: %+v", s)
+	}
+	front, rear := m.Evidence().Front, m.Evidence().Rear
+	if front == nil || front.Bare != "p" || !slices.Equal(front.Candidates, []Token{"Q"}) || rear == nil || rear.Bare != "p" {
+		t.Errorf("plates %+v, %+v", front, rear)
 	}
 }
 

@@ -122,12 +122,34 @@ func (m *Machine) remember(in Input) {
 	if !m.active || in.Kind != FrontPlate && in.Kind != RearPlate || in.Plate.Bare == "" {
 		return
 	}
-	p := in.Plate
-	if i := slices.IndexFunc(m.untaken, func(have Plate) bool { return have.Bare == p.Bare }); i >= 0 {
-		p = p.Or(m.untaken[i])
+	if i := slices.IndexFunc(m.untaken, func(have Input) bool { return have.Kind == in.Kind && have.Plate.Bare == in.Plate.Bare }); i >= 0 {
+		in.Plate = in.Plate.Or(m.untaken[i].Plate)
 		m.untaken = slices.Delete(m.untaken, i, i+1)
 	}
-	m.untaken = append(m.untaken[max(len(m.untaken)-untakenMost+1, 0):], p)
+	m.untaken = append(m.untaken[max(len(m.untaken)-untakenMost+1, 0):], in)
+}
+
+// early is by how much a camera that sees who stands at the booth may be ahead of the
+// booth loop, which is heard 50 ms late (its debounce) and may be slow itself. Ours.
+const early = time.Second
+
+// arrive gives the vehicle that has come to the booth loop the plate that such a camera
+// told just before: it does not tell it again. The one ahead is not so long gone that
+// a report may still be of it, and none may stand between the loops or come behind.
+func (m *Machine) arrive(in Input, s *Step) {
+	if m.ev.Ambiguous || m.ev.Presence || m.doubled {
+		return
+	}
+	for _, was := range m.untaken {
+		if was.Place != ByHand || in.At.Sub(was.At) > early || was.At.Sub(m.aloneAt) < lingers {
+			continue
+		}
+		if was.Kind == FrontPlate {
+			m.plate(&m.ev.Front, was, s)
+		} else {
+			m.plate(&m.ev.Rear, was, s)
+		}
+	}
 }
 
 // lingering tells whether a plate is that of the vehicle that has just cleared, or

@@ -79,6 +79,7 @@ func (m *Machine) boothOn(in Input, s *Step) {
 			m.astray-- // two do not stand unseen between the loops: this is the one that was seen coming
 		}
 		m.wakeAt = in.At.Add(boothLimit)
+		m.arrive(in, s)
 		s.Changed = true
 	case m.ev.State == AtBooth && !was:
 		m.wakeAt = in.At.Add(boothLimit)
