@@ -34,19 +34,3 @@ func (r *Receiver) resolve(ctx context.Context) error {
 	r.doubt = nil
 	return nil
 }
-
-// here gives the deliveries that are kept, byte for byte.
-func here(ctx context.Context, q querier, ds []Delivery) (out []Delivery, err error) {
-	for _, d := range ds {
-		j := judge(d)
-		var is bool
-		if err := q.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM booth b JOIN epoch e ON e.booth = b.id JOIN event v ON v.epoch = e.id
-			WHERE b.name = $1 AND e.name = $2 AND v.seq = $3 AND v.body = $4)`, j.booth, j.epoch, int64(j.seq), d.Body).Scan(&is); err != nil {
-			return nil, err
-		}
-		if is {
-			out = append(out, d)
-		}
-	}
-	return out, nil
-}

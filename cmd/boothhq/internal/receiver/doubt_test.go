@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"boothd/agent/contract"
 	"boothd/agent/uplink"
 	"boothd/agent/uplink/uplinktest"
@@ -176,5 +178,57 @@ func TestI4_AStopBreaksNoCommitOff(t *testing.T) {
 	}
 	if sum := summary(t, db); sum.Events != 1 {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// counted is a way to PostgreSQL that counts what is said over it.
+type counted struct {
+	net.Conn
+	said *atomic.Int64
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	c.said.Add(1)
+	return c.Conn.Write(b)
+}
+
+// On a slow way to the database a receiver that asked for one event at a time would
+// never come to the end of what it asks within the time that one call has, hold the
+// rows of its booths meanwhile, and receive nothing more.
+func TestI5_WhatMayBeKeptIsAskedForAtOnce(t *testing.T) {
+	s := openStore(t, newPostgres(t)).(*Postgres)
+	var ds, want []Delivery
+	for i := range uint64(batch / 2) {
+		ds = append(ds, audit(boothA, i+1), audit("lacolle-2", i+1))
+	}
+	for i := range ds {
+		switch i % 5 {
+		case 0: // not kept
+		case 1:
+			other := ds[i]
+			other.Body = append([]byte(" "), other.Body...)
+			mustAdd(t, s, other)
+		default:
+			want = append(want, ds[i])
+		}
+	}
+	mustAdd(t, s, want...)
+	dial, said := s.db.cfg.DialFunc, new(atomic.Int64)
+	s.db.cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		return counted{c, said}, err
+	}
+	if err := s.db.close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range want { // as they came
+		want[i].Kept = false
+	}
+	got, err := s.Here(t.Context(), ds)
+	if diff := gocmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, %d are here, want %d (-want +got):\n%s", err, len(got), len(want), diff)
+	}
+	if n := said.Load(); n > 20 {
+		t.Errorf("asked %d times for %d events", n, len(ds))
 	}
 }

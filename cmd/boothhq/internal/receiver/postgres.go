@@ -60,14 +60,23 @@ func (p *Postgres) Add(ctx context.Context, ds []Delivery) (map[string]Heard, er
 // Here tells what is kept. A COMMIT whose connection broke may still be under way
 // at the server: it has the rows of its epochs locked, and is waited for.
 func (p *Postgres) Here(ctx context.Context, ds []Delivery) (out []Delivery, err error) {
+	b := sorted(ds)
+	here := make([]bool, len(ds))
 	err = p.transaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := sorted(ds).lock(ctx, tx); err != nil {
+		if err := b.lock(ctx, tx); err != nil {
 			return err
 		}
-		out, err = here(ctx, pgTx{tx}, ds)
-		return err
+		return b.same(ctx, tx, slices.Concat(b.good, b.twice), func(i int, same bool) { here[i] = same })
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range ds {
+		if here[i] {
+			out = append(out, d)
+		}
+	}
+	return out, nil
 }
 
 // transaction does work in one transaction, within a minute. Who ends ctx breaks

@@ -237,12 +237,29 @@ func places(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]place,
 // compare counts numbers that are taken: the same event once more, which is
 // harmless, or another one, which is not.
 func (b *pgBatch) compare(ctx context.Context, tx pgx.Tx) error {
-	if len(b.twice) == 0 {
+	return b.same(ctx, tx, b.twice, func(i int, same bool) {
+		e, h := b.epochOf(i), b.heard[b.js[i].booth]
+		if same {
+			h.Again++
+			e.again++
+		} else {
+			h.Conflicts++
+			e.conflicts++
+		}
+		b.heard[b.js[i].booth] = h
+	})
+}
+
+// same tells, in no order, which deliveries are here byte for byte, and of which
+// another one has the number. It asks once for all, for the rows of the epochs are
+// locked meanwhile, and the database may be far.
+func (b *pgBatch) same(ctx context.Context, tx pgx.Tx, is []int, tell func(i int, same bool)) error {
+	if len(is) == 0 {
 		return nil
 	}
 	var epochs, seqs []int64
 	var bodies [][]byte
-	for _, i := range b.twice {
+	for _, i := range is {
 		epochs, seqs, bodies = append(epochs, b.epochOf(i).id), append(seqs, int64(b.js[i].seq)), append(bodies, b.ds[i].Body)
 	}
 	rows, err := tx.Query(ctx, `SELECT u.n, e.body = u.body FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS u (epoch, seq, body, n)
@@ -253,16 +270,7 @@ func (b *pgBatch) compare(ctx context.Context, tx pgx.Tx) error {
 	var n int
 	var same bool
 	_, err = pgx.ForEachRow(rows, []any{&n, &same}, func() error {
-		i := b.twice[n-1]
-		e, h := b.epochOf(i), b.heard[b.js[i].booth]
-		if same {
-			h.Again++
-			e.again++
-		} else {
-			h.Conflicts++
-			e.conflicts++
-		}
-		b.heard[b.js[i].booth] = h
+		tell(is[n-1], same)
 		return nil
 	})
 	return err

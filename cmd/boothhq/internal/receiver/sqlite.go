@@ -126,10 +126,17 @@ func (s *SQLite) Add(ctx context.Context, ds []Delivery) (map[string]Heard, erro
 }
 
 // Here tells what is kept.
-func (s *SQLite) Here(ctx context.Context, ds []Delivery) ([]Delivery, error) {
-	out, err := here(ctx, lite{s.db}, ds)
-	if err != nil {
-		return nil, &storeError{err: err}
+func (s *SQLite) Here(ctx context.Context, ds []Delivery) (out []Delivery, err error) {
+	for _, d := range ds {
+		j := judge(d)
+		var is bool
+		if err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM booth b JOIN epoch e ON e.booth = b.id JOIN event v ON v.epoch = e.id
+			WHERE b.name = ? AND e.name = ? AND v.seq = ? AND v.body = ?)`, j.booth, j.epoch, int64(j.seq), d.Body).Scan(&is); err != nil {
+			return nil, &storeError{err: err}
+		}
+		if is {
+			out = append(out, d)
+		}
 	}
 	return out, nil
 }
