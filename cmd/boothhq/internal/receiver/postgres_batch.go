@@ -317,13 +317,24 @@ func (b *pgBatch) refuse(ctx context.Context, tx pgx.Tx) error {
 }
 
 // news notes that something of an epoch was not here before. What comes again is
-// none: it may be of a journal that the booth has no more, and the booth takes
-// receipts for its own alone.
-func (b *pgBatch) news(e *locked) { e.newsAt = b.ds[len(b.ds)-1].At.UnixMicro() }
+// none, but for turnQuery: it may be of a journal that the booth has no more, and the
+// booth takes receipts for its own alone.
+func (b *pgBatch) news(e *locked) { e.newsAt = b.at() }
+
+// at is when the batch came.
+func (b *pgBatch) at() int64 { return b.ds[len(b.ds)-1].At.UnixMicro() }
+
+// turnQuery takes what comes again for news where it is of a later journal than the
+// one that brought something new last: that was the end of the former one, and the
+// booth waits for a receipt of its own. Another receiver's clock may be ahead of ours.
+const turnQuery = `UPDATE epoch e SET heard_at = greatest(last.heard_at, $2)
+	FROM (SELECT o.id, o.heard_at FROM epoch o WHERE o.booth = (SELECT booth FROM epoch WHERE id = $1) ORDER BY o.heard_at DESC, o.id DESC LIMIT 1) last
+	WHERE e.id = $1 AND e.id > last.id`
 
 // mark writes the rows that are locked.
 func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
 	var all pgx.Batch
+	var old []*locked // nothing new came of them
 	for _, e := range b.epochs {
 		if e == nil {
 			return fmt.Errorf("an epoch has no row")
@@ -333,6 +344,13 @@ func (b *pgBatch) mark(ctx context.Context, tx pgx.Tx) error {
 		}
 		all.Queue("UPDATE epoch SET upto = $2, held = $3, thinned = $4, again = again + $5, conflicts = conflicts + $6, heard_at = greatest(heard_at, $7), began_at = CASE began_at WHEN 0 THEN $7 ELSE began_at END WHERE id = $1",
 			e.id, int64(e.marks.upto), e.marks.held(), e.thinned, e.again, e.conflicts, e.newsAt)
+		if e.newsAt == 0 {
+			old = append(old, e)
+		}
+	}
+	slices.SortFunc(old, func(x, y *locked) int { return cmp.Compare(y.id, x.id) }) // of two that are later the latest turns
+	for _, e := range old {
+		all.Queue(turnQuery, e.id, b.at())
 	}
 	return tx.SendBatch(ctx, &all).Close()
 }

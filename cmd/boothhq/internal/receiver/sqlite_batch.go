@@ -17,17 +17,18 @@ type batchTx struct {
 	heard map[string]Heard
 	works map[*epoch]*work
 	fresh map[epochKey]*epoch
+	named map[*epoch]bool // by any delivery, new or not
 }
 
 // work is what a transaction does to an epoch.
 type work struct {
 	marks   marks
 	thinned int64
-	news    bool // something came that was not here before
+	news    bool // something came that was not here before, or turns the booth on
 }
 
 func (s *SQLite) newBatch(ctx context.Context, tx *sql.Tx) *batchTx {
-	return &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), works: make(map[*epoch]*work), fresh: make(map[epochKey]*epoch)}
+	return &batchTx{ctx: ctx, tx: tx, store: s, heard: make(map[string]Heard), works: make(map[*epoch]*work), fresh: make(map[epochKey]*epoch), named: make(map[*epoch]bool)}
 }
 
 func (b *batchTx) work(e *epoch) *work {
@@ -39,8 +40,7 @@ func (b *batchTx) work(e *epoch) *work {
 	return w
 }
 
-// done takes over what was committed: nothing else counts as had. Of two journals
-// that bring news of one booth the one that began later is its own.
+// done takes over what was committed: nothing else counts as had.
 func (b *batchTx) done() {
 	for key, e := range b.fresh {
 		b.store.epochs[key] = e
@@ -48,13 +48,35 @@ func (b *batchTx) done() {
 	for e, w := range b.works {
 		e.marks, e.thinned = w.marks, w.thinned
 	}
+	maps.Copy(b.store.latest, b.latest())
+}
+
+// latest are the booths of which there was news, each with its journal: of two the
+// one that began later.
+func (b *batchTx) latest() map[string]*epoch {
 	latest := make(map[string]*epoch)
 	for e, w := range b.works {
 		if last := latest[e.booth]; w.news && (last == nil || e.id > last.id) {
 			latest[e.booth] = e
 		}
 	}
-	maps.Copy(b.store.latest, latest)
+	return latest
+}
+
+// turn takes what comes again for news where it is of a later journal than the one
+// that brought something new last: that was the end of the former one, and the booth
+// waits for a receipt of its own.
+func (b *batchTx) turn() {
+	latest := b.latest()
+	for e := range b.named {
+		last := latest[e.booth]
+		if last == nil {
+			last = b.store.latest[e.booth]
+		}
+		if last != nil && e.id > last.id {
+			b.work(e).news = true
+		}
+	}
 }
 
 func (b *batchTx) add(d *Delivery) error {
@@ -72,6 +94,7 @@ func (b *batchTx) add(d *Delivery) error {
 	if err != nil {
 		return err
 	}
+	b.named[e] = true
 	if e.marks.full(j) {
 		h.Later++
 		b.work(e).news = true
@@ -207,9 +230,10 @@ func (b *batchTx) epochOf(booth, name string) (*epoch, error) {
 }
 
 // finish writes the marks of every epoch the batch touched, and of which there
-// was news. What comes again is none: it may be of a journal that the booth has
-// no more, and the booth takes receipts for its own alone.
+// was news. What comes again of a former journal is none: the booth has that no
+// more, and takes receipts for its own alone.
 func (b *batchTx) finish(at time.Time) error {
+	b.turn()
 	for e, w := range b.works {
 		if !w.news {
 			continue

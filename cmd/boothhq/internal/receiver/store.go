@@ -47,10 +47,10 @@ type Store interface {
 	// Booths names every booth with events.
 	Booths(ctx context.Context) ([]string, error)
 	// Receipts says what is committed of each booth's latest epoch: the one of which
-	// something came last that was not here before. Before its
-	// first event a booth's receipt has no epoch. A booth that is not in the
-	// answer has been told less than least ago by another receiver on the same
-	// database. Rate, Window and At are the caller's.
+	// something came last that was not here before, or a later one of which
+	// something came again since. Before its first event a booth's receipt has no
+	// epoch. A booth that is not in the answer has been told less than least ago by
+	// another receiver on the same database. Rate, Window and At are the caller's.
 	Receipts(ctx context.Context, booths []string, least time.Duration) (map[string]contract.Receipt, error)
 	// Close ends all use of the database.
 	Close() error
