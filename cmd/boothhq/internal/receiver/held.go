@@ -17,20 +17,18 @@ INSERT INTO held SELECT epoch, min(seq), max(seq) FROM (
 		SELECT v.epoch, v.seq FROM epoch e CROSS JOIN event v ON v.epoch = e.id AND v.seq > e.upto
 		UNION SELECT r.epoch, r.seq FROM epoch e CROSS JOIN reject r ON r.epoch = e.id AND r.seq > e.upto))
 	GROUP BY epoch, island;
-` + thinnedIndex + `
+CREATE INDEX ` + thinnedIndex + `;
 PRAGMA user_version = 6;
 `
 
 // pgHeldSchema has no ranges to keep: they are in the rows of epoch from the first
-// version on. The index may take longer than any other statement may.
+// version on. The index is made behind it, or at once where there are no events.
 const pgHeldSchema = `
-SET LOCAL statement_timeout = 0;
-` + thinnedIndex + `
 UPDATE schema_version SET version = 6;
 `
 
 // thinnedIndex finds the tombstones above a mark.
-const thinnedIndex = `CREATE INDEX event_thinned ON event (epoch, seq) WHERE type = '` + string(contract.TypeThinned) + `';`
+const thinnedIndex = `event_thinned ON event (epoch, seq) WHERE type = '` + string(contract.TypeThinned) + `'`
 
 // hold writes an epoch's ranges above its mark, as far as they have changed.
 func (b *batchTx) hold(e *epoch, now *marks) error {

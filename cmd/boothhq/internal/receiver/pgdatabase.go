@@ -214,11 +214,22 @@ func (d *pgDatabase) conn(ctx context.Context) (*pgx.Conn, error) {
 	return c, nil
 }
 
+// pgSchemaLock waits for another receiver that makes the tables as long as that
+// takes. The bounds stand again for what follows: who waits for a lock on a table has
+// all others wait behind it.
+const pgSchemaLock = `
+SET LOCAL lock_timeout = 0;
+SET LOCAL statement_timeout = 0;
+SELECT pg_advisory_xact_lock(hashtext('boothhq schema'));
+SET LOCAL lock_timeout TO DEFAULT;
+SET LOCAL statement_timeout TO DEFAULT;
+`
+
 // migrate makes the tables, once, however many receivers start at a time.
 func (d *pgDatabase) migrate(ctx context.Context, c *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 		if d.write {
-			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('boothhq schema'))"); err != nil {
+			if _, err := tx.Exec(ctx, pgSchemaLock); err != nil {
 				return err
 			}
 		}
@@ -230,7 +241,7 @@ func (d *pgDatabase) migrate(ctx context.Context, c *pgx.Conn) error {
 		case !there && !d.write:
 			return errors.New("no tables of ours in it: start boothhq receive once")
 		case !there:
-			_, err := tx.Exec(ctx, pgSchema+pgPresenceSchema+pgGoneSchema+pgHeldSchema)
+			_, err := tx.Exec(ctx, pgSchema+pgPresenceSchema+pgGoneSchema+pgHeldSchema+"CREATE INDEX "+thinnedIndex)
 			return err
 		}
 		var version int

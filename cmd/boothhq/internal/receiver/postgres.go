@@ -35,7 +35,11 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{db: db, told: make(map[int64]uint64)}
-	if err := p.catchUp(ctx); err != nil {
+	err = db.index(ctx)
+	if err == nil {
+		err = p.catchUp(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.close())
 	}
 	return p, nil
