@@ -1,7 +1,6 @@
 package line
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -13,11 +12,10 @@ import (
 )
 
 const (
-	gatherMost  = 32 << 10 // bytes of one write, and one packet more
-	packetsMost = 64       // that wait for the write before
-	// yieldMost is how often in a row the processor is given away for packets that
-	// do not come: a microsecond or two beside a write of ten.
-	yieldMost = 2
+	gatherMost = 32 << 10 // bytes that wait, and one packet more
+	// yields is how often the processor is given away for packets that come at
+	// once: a microsecond or two beside a write of ten.
+	yields = 2
 )
 
 // gatheringConn writes at once what is written within one turn of the processor.
@@ -29,7 +27,12 @@ const (
 // out when its Write returns. Close drops what is not out.
 type gatheringConn struct {
 	net.Conn
-	packets chan []byte
+	mu      sync.Mutex
+	taken   *sync.Cond // what waited, or the end has come
+	waits   []byte     // whole packets
+	parting bool       // DISCONNECT is the last of them
+	over    bool       // ended is closed
+	fresh   chan struct{}
 	once    sync.Once
 	closed  chan struct{}
 	ended   chan struct{} // nothing more is written
@@ -40,22 +43,20 @@ type gatheringConn struct {
 var errParted = fmt.Errorf("behind DISCONNECT: %w", net.ErrClosed)
 
 func newGatheringConn(c net.Conn) *gatheringConn {
-	g := &gatheringConn{Conn: c, packets: make(chan []byte, packetsMost), closed: make(chan struct{}), ended: make(chan struct{})}
+	g := &gatheringConn{Conn: c, fresh: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{})}
+	g.taken = sync.NewCond(&g.mu)
 	go g.run()
 	return g
 }
 
 // Write may be called from several goroutines: pings have one of their own.
 func (g *gatheringConn) Write(p []byte) (int, error) {
-	select {
-	case <-g.ended: // also when there is room
+	if !g.add(p) {
 		return 0, g.err
-	default:
 	}
 	select {
-	case <-g.ended:
-		return 0, g.err
-	case g.packets <- bytes.Clone(p):
+	case g.fresh <- struct{}{}:
+	default:
 	}
 	if last(p) {
 		if <-g.ended; g.err != errParted {
@@ -63,6 +64,21 @@ func (g *gatheringConn) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// add waits for room, and behind DISCONNECT for the end; not ok: nothing is written
+// any more.
+func (g *gatheringConn) add(p []byte) (ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for (len(g.waits) >= gatherMost || g.parting) && !g.over {
+		g.taken.Wait()
+	}
+	if g.over {
+		return false
+	}
+	g.waits, g.parting = append(g.waits, p...), last(p)
+	return true
 }
 
 // Read ends with what ended the writing, if that came first.
@@ -92,9 +108,13 @@ func (g *gatheringConn) Close() error {
 
 // run alone writes to the connection, until that fails or all is said.
 func (g *gatheringConn) run() {
-	g.err = g.writeAll()
+	err := g.writeAll()
+	g.mu.Lock()
+	g.err, g.over = err, true
+	g.mu.Unlock()
+	g.taken.Broadcast()
 	close(g.ended)
-	if !errors.Is(g.err, net.ErrClosed) {
+	if !errors.Is(err, net.ErrClosed) {
 		g.Conn.Close() // Read tells
 	}
 }
@@ -102,12 +122,18 @@ func (g *gatheringConn) run() {
 // writeAll returns errParted when all is said.
 func (g *gatheringConn) writeAll() error {
 	var b []byte
-	for done := false; !done; {
+	for parting := false; !parting; {
 		select {
-		case p := <-g.packets:
-			b, done = g.gather(append(b[:0], p...), last(p))
+		case <-g.fresh:
 		case <-g.closed:
 			return net.ErrClosed
+		}
+		for range yields {
+			runtime.Gosched() // packets that come at once go at once
+		}
+		b, parting = g.take(b)
+		if len(b) == 0 {
+			continue
 		}
 		if err := g.write(b); err != nil {
 			return err
@@ -116,19 +142,13 @@ func (g *gatheringConn) writeAll() error {
 	return errParted
 }
 
-// gather adds the packets that are there and those that come while others run,
-// up to the last one.
-func (g *gatheringConn) gather(b []byte, done bool) ([]byte, bool) {
-	for yielded := 0; len(b) < gatherMost && yielded <= yieldMost && !done; {
-		select {
-		case p := <-g.packets:
-			b, yielded, done = append(b, p...), 0, last(p)
-		default:
-			yielded++
-			runtime.Gosched()
-		}
-	}
-	return b, done
+// take gives what waits, in exchange for room.
+func (g *gatheringConn) take(room []byte) (b []byte, parting bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b, g.waits = g.waits, room[:0]
+	g.taken.Broadcast()
+	return b, g.parting
 }
 
 // last tells whether a packet is a DISCONNECT.

@@ -107,6 +107,51 @@ func TestDisconnectIsOutBeforeClose(t *testing.T) {
 	})
 }
 
+// While the far end takes nothing, no more waits than has a bound; who writes
+// behind DISCONNECT meanwhile is told that it is over, and nothing of it goes out.
+func TestGatheringConnIsBoundedAndEndsWithDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		g := newGatheringConn(near)
+		p := append([]byte{packets.Publish << 4}, make([]byte, 1023)...)
+		sent, parted, behind := 0, make(chan error, 1), make(chan error, 1)
+		go func() {
+			for range 1000 {
+				if _, err := g.Write(p); err != nil {
+					t.Error(err)
+				}
+				sent++
+			}
+			_, err := g.Write(disconnect)
+			parted <- err
+		}()
+		synctest.Wait()
+		if most := 2*gatherMost/len(p) + 1; sent == 0 || sent > most {
+			t.Errorf("%d packets are taken, %d may be", sent, most)
+		}
+		in := make([]byte, 1000*len(p))
+		if _, err := io.ReadFull(far, in); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		go func() {
+			_, err := g.Write(p)
+			behind <- err
+		}()
+		synctest.Wait()
+		if _, err := io.ReadFull(far, in[:len(disconnect)]); err != nil || !bytes.Equal(in[:len(disconnect)], disconnect) {
+			t.Errorf("% x went out behind the packets, %v", in[:len(disconnect)], err)
+		}
+		if a, b := <-parted, <-behind; a != nil || !errors.Is(b, net.ErrClosed) {
+			t.Errorf("DISCONNECT ends with %v, what is behind it with %v", a, b)
+		}
+		g.Close()
+		if rest, err := io.ReadAll(far); len(rest) > 0 || err != nil {
+			t.Errorf("% x went out behind DISCONNECT, %v", rest, err)
+		}
+	})
+}
+
 // A far end that takes nothing ends the connection for the reader too, and Close
 // does not wait for it.
 func TestAWriteThatHangsEndsTheConnection(t *testing.T) {
@@ -121,12 +166,7 @@ func TestAWriteThatHangsEndsTheConnection(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took != writeTimeout {
 			t.Errorf("Read ends with %v after %v, want a write's deadline after %v", err, took, writeTimeout)
 		}
-		for range 2 * packetsMost {
-			if _, err = g.Write(disconnect); err != nil {
-				break
-			}
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err = g.Write(disconnect); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Write after the end: %v", err)
 		}
 
