@@ -98,7 +98,7 @@ race:
 	$(TEST) -race $(RACE)
 
 # Each figure stands beside its limit or peer of the same run, as a ratio. It
-# takes under two minutes; BOOTHD_BENCH_CARDS=2300000 makes the whole country's
+# takes four minutes; BOOTHD_BENCH_CARDS=2300000 makes the whole country's
 # list, and ARGS="-bench Decision -benchtime 2x" runs one alone, twice as long.
 bench:
 	$(GO) test $(GOFLAGS_) -run '^$$' -bench . $(ARGS) $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
