@@ -180,7 +180,7 @@ type Machine struct {
 	emptyAt               time.Time // since when no loop has been occupied; zero: one is
 	aloneAt               time.Time // since when nobody ahead of the passage's vehicle is known of
 	untaken               []Input   // plates told since the passage began and dropped; the newest is last
-	gone                  []Plate   // of the vehicles that cleared last, and what may be
+	gone                  []Plate   // of the vehicle that cleared last, and what may be
 	goneAt                time.Time // with monotonic part
 
 	sights    []sight   // of this passage; the places of its cards and of those behind it
@@ -283,7 +283,10 @@ func (m *Machine) end(in Input, how End, s *Step) {
 	m.active, m.ev, m.wakeAt, m.sights = false, Evidence{}, time.Time{}, nil
 	switch how {
 	case Cleared:
-		m.leave(ended, in.At)
+		m.gone, m.goneAt = ended.plates(), in.At
+		for _, told := range m.untaken {
+			m.gone = append(m.gone, told.Plate)
+		}
 	case Aborted: // nobody was ahead of it
 		m.lost = max(m.lost, lostBehind)
 	case TimedOut:

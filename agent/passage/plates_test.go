@@ -188,29 +188,6 @@ func TestI1_APlateToldAsAVehicleLeavesLingers(t *testing.T) {
 	}
 }
 
-// Where vehicles clear faster than plates linger, that of none of them is the next
-// one's.
-func TestI1_PlatesOfSeveralThatClearedLinger(t *testing.T) {
-	m := NewMachine(false)
-	drive(t, m, "0:A+ 0:A-")
-	m.Step(camera(FrontPlate, 0, Anywhere, "p/P", 0.8))
-	drive(t, m, "1:B+ 1:release 1:taken 2:X+ 3:B- 4:X- 5:A+ 5:A-")
-	m.Step(camera(FrontPlate, 5*time.Second, Anywhere, "q/Q", 0.8))
-	drive(t, m, "6:B+ 6:release 6:taken 7:X+ 8:B- 9:X- 10:A+")
-	for _, p := range []string{"p/P", "q/Q"} {
-		if s := m.Step(camera(FrontPlate, 13999*time.Millisecond, Anywhere, p, 0.95)); !s.Dropped || frontOf(m) != "" {
-			t.Errorf("%s is the third one's", p)
-		}
-	}
-	for i := range 100 {
-		drive(t, m, "11:B+ 11:release 11:taken 11:X+ 11:B- 11:X- 11:A+ 11:A-")
-		m.Step(camera(FrontPlate, 11*time.Second, Anywhere, fmt.Sprintf("n%d/N%d", i, i), 0.8))
-	}
-	if len(m.gone) > goneMost {
-		t.Errorf("%d plates linger", len(m.gone))
-	}
-}
-
 // A camera that the booth loop triggers may tell a plate before the loop is heard, and
 // not again. It is the vehicle's if nobody else's it can be: a vehicle came alone.
 func TestI1_APlateToldJustBeforeTheBoothLoop(t *testing.T) {

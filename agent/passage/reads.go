@@ -152,24 +152,7 @@ func (m *Machine) arrive(in Input, s *Step) {
 	}
 }
 
-// goneMost bounds how many plates linger; ours: those of several vehicles that clear
-// one after the other as fast as they can.
-const goneMost = 24
-
-// leave keeps what was told of a vehicle that has cleared, with what lingers still of
-// those before it.
-func (m *Machine) leave(ev Evidence, at time.Time) {
-	if at.Sub(m.goneAt) >= lingers {
-		m.gone = nil
-	}
-	m.gone, m.goneAt = append(m.gone, ev.plates()...), at
-	for _, told := range m.untaken {
-		m.gone = append(m.gone, told.Plate)
-	}
-	m.gone = m.gone[max(len(m.gone)-goneMost, 0):]
-}
-
-// lingering tells whether a plate is that of a vehicle that has just cleared, or
+// lingering tells whether a plate is that of the vehicle that has just cleared, or
 // another reading of it: a camera that is unsure may tell the other one later.
 func (m *Machine) lingering(p Plate, at time.Time) bool {
 	return at.Sub(m.goneAt) < lingers && slices.ContainsFunc(m.gone, func(was Plate) bool {
