@@ -61,10 +61,10 @@ LIMIT ?= 40m
 LONG_TESTS := 'PassagesWithCuts|Thousand|NationalLists|AWholeListComes|BrownOut|OneStartAfterAnother|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence|SpoiltReleases'
 LONGEST := ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 
-# Most of it waits for real programs and for faults to pass: all parts run at once,
-# and fuzzing, which waits for nothing, has what they leave of the processors.
+# Much of it waits for real programs and for faults to pass: booths run beside the
+# rest, of which fuzzing, which waits for nothing, comes last.
 test-long: $(STATICCHECK)
-	$(MAKE) -j3 long-booths long-disks long-fuzz
+	$(MAKE) -j2 long-booths long-fuzz
 
 long-booths: $(STATICCHECK)
 	$(if $(filter-out boothd/test/faults,$(LONGEST)),BOOTHD_LONG=$(LONG) $(TEST) -count 1 -timeout $(LIMIT) -run $(LONG_TESTS) $(filter-out boothd/test/faults,$(LONGEST)))
@@ -75,7 +75,7 @@ long-disks: $(STATICCHECK)
 	$(GO) vet $(GOFLAGS_),fuse ./test && $(STATICCHECK) $(GOFLAGS_),fuse ./test
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_),fuse -count 1 -timeout $(LIMIT) -run AFolderThatFails ./test
 
-long-fuzz:
+long-fuzz: long-disks
 	GO=$(GO) nice .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)
 
 # 2,000 booths on three nodes, 100,000 events through each kind of broker, 2,000
