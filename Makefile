@@ -15,7 +15,7 @@ STATICCHECK := $(BIN)/staticcheck
 # Packages with goroutines that share anything: the race detector runs on these.
 RACE       := $(shell ls -d agent agent/status agent/uplink buffer/journal buffer/eligibility buffer/room devices/port devices/mercury devices/line devices/nedap devices/gpio devices/sim devices/amtech devices/relay devices/osdp devices/llrp devices/uhf18 devices/wiegand cmd/boothhq/internal/receiver cmd/boothsim 2>/dev/null | sed 's,^,./,')
 
-.PHONY: all build run test test-long long-booths long-disks long-fuzz test-field soak lint unit mutants race setup bench bench-lists clean
+.PHONY: all build run test test-long long-booths long-disks test-field soak lint unit mutants race setup bench bench-lists clean
 
 all: build
 
@@ -61,10 +61,10 @@ LIMIT ?= 40m
 LONG_TESTS := 'PassagesWithCuts|Thousand|NationalLists|AWholeListComes|BrownOut|OneStartAfterAnother|ThreeDays|ATokenKey|ExactlyOnce|KilledAtRandom|ThreeNodes|ThatLies|EveryLane|AtNationalSize|FailingCalls|DroppedInSilence|SpoiltReleases'
 LONGEST := ./agent ./agent/lists ./agent/uplink ./test ./test/powercut ./cmd/boothsim/... ./cmd/boothhq
 
-# Much of it waits for real programs and for faults to pass: booths run beside the
-# rest, of which fuzzing, which waits for nothing, comes last.
+# Most of it waits for real programs and for faults to pass: two halves run at once.
 test-long: $(STATICCHECK)
-	$(MAKE) -j2 long-booths long-fuzz
+	$(MAKE) -j2 long-booths long-disks
+	GO=$(GO) .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)
 
 long-booths: $(STATICCHECK)
 	$(if $(filter-out boothd/test/faults,$(LONGEST)),BOOTHD_LONG=$(LONG) $(TEST) -count 1 -timeout $(LIMIT) -run $(LONG_TESTS) $(filter-out boothd/test/faults,$(LONGEST)))
@@ -74,9 +74,6 @@ long-disks: $(STATICCHECK)
 	cd test/faults && $(GO) vet $(GOFLAGS_) ./... && $(CURDIR)/$(STATICCHECK) $(GOFLAGS_) ./... && BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_) -count 1 -timeout $(LIMIT) .
 	$(GO) vet $(GOFLAGS_),fuse ./test && $(STATICCHECK) $(GOFLAGS_),fuse ./test
 	BOOTHD_LONG=$(LONG) $(GO) test $(GOFLAGS_),fuse -count 1 -timeout $(LIMIT) -run AFolderThatFails ./test
-
-long-fuzz: long-disks
-	GO=$(GO) nice .ci/fuzz $(FUZZ) $(FUZZ_DEVICES)
 
 # 2,000 booths on three nodes, 100,000 events through each kind of broker, 2,000
 # kills, 30 days offline, 10,000 reconnects and replugs. LONG=100 is a million
